@@ -1,0 +1,398 @@
+//! What reads answer. Every answer is a [`Read`], which says how fresh it is.
+
+use quorate_ledger::{
+    Account, ClientOrderId, Digest, Epoch, Exposure, FillCommitted, Incarnation, MakerName, Millis, Money, OrderId,
+    OrderStatus, OrderType, Position, Price, Qty, QuoteCause, QuoteId, Side, Symbol, TimeInForce,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// How fresh a read must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Consistency {
+    /// At or after every write acknowledged before the call (ReadIndex, Raft thesis 6.4).
+    #[default]
+    Linearizable,
+    /// Whatever this node has applied.
+    Local,
+}
+
+/// An answer, with where it was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Read<T> {
+    /// The log index that this node had applied.
+    pub applied_index: u64,
+    /// Log time there.
+    pub log_time: Millis,
+    /// Which node answered.
+    pub node_id: u64,
+    /// How it was read.
+    pub consistency: Consistency,
+    /// What was asked for.
+    pub data: T,
+}
+
+/// A symbol's position.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PositionView {
+    /// The symbol.
+    pub symbol: Symbol,
+    /// Lots.
+    pub position: Position,
+    /// The same, in units of the symbol.
+    pub position_units: String,
+    /// How many quote fills it is the sum of.
+    pub position_seq: u64,
+    /// Lots bought by quotes in all.
+    pub bought: Qty,
+    /// Lots sold by quotes in all.
+    pub sold: Qty,
+    /// Ticks x lots received less paid.
+    pub cash: Money,
+    /// The same, in units of the quote currency.
+    pub cash_units: String,
+}
+
+/// The exposure ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExposureView {
+    /// The limit, each side.
+    pub limit: Exposure,
+    /// What no limit may pass.
+    pub hard_limit: Exposure,
+    /// Reserved by bids.
+    pub long: Exposure,
+    /// Reserved by asks.
+    pub short: Exposure,
+    /// Symbols that reserve something or wait for something.
+    pub symbols: Vec<SymbolExposure>,
+}
+
+/// One symbol's part of the exposure ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SymbolExposure {
+    /// The symbol.
+    pub symbol: Symbol,
+    /// Reserved by its bid.
+    pub long: Exposure,
+    /// Reserved by its ask.
+    pub short: Exposure,
+    /// A refused or reduced bid is remembered until then.
+    pub long_demand_until: Option<Millis>,
+    /// A refused or reduced ask is remembered until then.
+    pub short_demand_until: Option<Millis>,
+}
+
+/// An active quote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct QuoteView {
+    /// The symbol.
+    pub symbol: Symbol,
+    /// Its id.
+    pub quote_id: QuoteId,
+    /// Who quotes.
+    pub maker: MakerName,
+    /// The maker's incarnation.
+    pub incarnation: Incarnation,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The maker's number for it.
+    pub quote_seq: u64,
+    /// The position it was computed from.
+    pub position_seq: u64,
+    /// The bid, while it has leaves.
+    pub bid: Option<QuoteSideView>,
+    /// The ask, while it has leaves.
+    pub ask: Option<QuoteSideView>,
+    /// Log time of its commit.
+    pub placed_at: Millis,
+    /// From then on it cannot be filled.
+    pub deadline: Millis,
+    /// Why it was placed.
+    pub cause: QuoteCause,
+    /// The index of the state it was computed from.
+    pub computed_at: u64,
+}
+
+/// One side of an active quote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct QuoteSideView {
+    /// Ticks.
+    pub price: Price,
+    /// Lots granted.
+    pub qty: Qty,
+    /// Lots left.
+    pub leaves: Qty,
+    /// The price, in units of the quote currency.
+    pub price_units: String,
+    /// What is left, in units of the symbol.
+    pub leaves_units: String,
+}
+
+/// Who holds a symbol.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuthorityView {
+    /// The symbol.
+    pub symbol: Symbol,
+    /// The present epoch; 0 where it was never held.
+    pub epoch: Epoch,
+    /// The holder.
+    pub holder: Option<MakerName>,
+    /// The holder's incarnation.
+    pub incarnation: Option<Incarnation>,
+    /// Until then at the latest, unless it is renewed.
+    pub deadline: Option<Millis>,
+    /// To whom it moves.
+    pub moving_to: Option<MakerName>,
+    /// At the latest then.
+    pub moving_until: Option<Millis>,
+}
+
+/// A registered maker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MakerView {
+    /// Its name.
+    pub maker: MakerName,
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+    /// Its lease's length, in milliseconds.
+    pub ttl_ms: u64,
+    /// When its lease ends.
+    pub deadline: Millis,
+    /// What it holds.
+    pub holds: Vec<Symbol>,
+    /// Whether quoting is on for it.
+    pub quoting: bool,
+}
+
+/// A defined symbol.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SymbolView {
+    /// The symbol.
+    pub symbol: Symbol,
+    /// Its spec.
+    pub spec: quorate_ledger::SymbolSpec,
+    /// Whether quoting is on for it.
+    pub quoting: bool,
+}
+
+/// An order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OrderView {
+    /// Its id.
+    pub order_id: OrderId,
+    /// Whose.
+    pub account: Account,
+    /// Its name.
+    pub client_order_id: ClientOrderId,
+    /// The symbol.
+    pub symbol: Symbol,
+    /// Buy or sell.
+    pub side: Side,
+    /// Its type.
+    pub order_type: OrderType,
+    /// How long it lives.
+    pub time_in_force: TimeInForce,
+    /// Ticks; none for a market order.
+    pub price: Option<Price>,
+    /// Lots.
+    pub qty: Qty,
+    /// Lots filled.
+    pub cum_qty: Qty,
+    /// Lots that rest.
+    pub leaves_qty: Qty,
+    /// Sum of price x qty of its fills.
+    pub cum_quote: Money,
+    /// Its state.
+    pub status: OrderStatus,
+    /// When its sender made it.
+    pub timestamp: Millis,
+}
+
+/// A fill, with the index at which it was committed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FillView {
+    /// The log index.
+    pub index: u64,
+    /// Log time there.
+    pub log_time: Millis,
+    /// The fill.
+    pub fill: FillCommitted,
+}
+
+/// Fills that are still kept, and what came before them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FillsView {
+    /// The first index from which every frame is kept.
+    pub first_index: u64,
+    /// Positions from all fills before `first_index`.
+    pub opening: Vec<OpeningBalance>,
+    /// The fills, in order.
+    pub fills: Vec<FillView>,
+    /// Where to go on, where the limit cut the answer short.
+    pub next_from: Option<u64>,
+}
+
+/// A position carried forward from fills that are no longer kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OpeningBalance {
+    /// The symbol.
+    pub symbol: Symbol,
+    /// Lots.
+    pub position: Position,
+    /// How many quote fills it is the sum of.
+    pub position_seq: u64,
+    /// Ticks x lots.
+    pub cash: Money,
+}
+
+/// The node and its ledger, in figures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StatusView {
+    /// The cluster's name.
+    pub cluster_id: String,
+    /// This node.
+    pub node_id: u64,
+    /// This program's version.
+    pub version: String,
+    /// `leader`, `follower`, `candidate` or `learner`.
+    pub role: String,
+    /// The Raft term.
+    pub term: u64,
+    /// The leader, where one is known.
+    pub leader: Option<u64>,
+    /// The last index in this node's log.
+    pub last_log_index: u64,
+    /// The last index known to be committed.
+    pub committed_index: u64,
+    /// The last index applied.
+    pub applied_index: u64,
+    /// The index of the last snapshot.
+    pub snapshot_index: u64,
+    /// The first index whose events are kept.
+    pub first_event_index: u64,
+    /// Log time at the applied index.
+    pub log_time: Millis,
+    /// The chain of digests at the applied index.
+    pub chain: Digest,
+    /// The ledger's version.
+    pub ledger_version: u32,
+    /// Control.
+    pub control: ControlView,
+    /// Fills in all.
+    pub fills: u64,
+    /// Open orders.
+    pub open_orders: u64,
+    /// Sessions.
+    pub sessions: u64,
+    /// The present exchange's fencing token.
+    pub exchange_epoch: u64,
+    /// Clock jumps seen by this node as a leader since it started.
+    pub clock_jumps: u64,
+}
+
+/// What can be switched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ControlView {
+    /// What a change must name.
+    pub control_version: u64,
+    /// Whether the kill switch is engaged.
+    pub kill_switch: bool,
+    /// Whether quoting is on at all.
+    pub quoting: bool,
+    /// Symbols for which it is off.
+    pub symbols_off: Vec<Symbol>,
+    /// Makers for which it is off.
+    pub makers_off: Vec<MakerName>,
+}
+
+/// The group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClusterView {
+    /// The cluster's name.
+    pub cluster_id: String,
+    /// The leader, where one is known.
+    pub leader: Option<u64>,
+    /// The term.
+    pub term: u64,
+    /// Its members.
+    pub members: Vec<MemberView>,
+}
+
+/// A member of the group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MemberView {
+    /// Its id.
+    pub node_id: u64,
+    /// Where its peers reach it: `host:port`.
+    pub peer_addr: String,
+    /// Where clients reach it: `host:port`.
+    pub api_addr: String,
+    /// Whether it votes.
+    pub voter: bool,
+    /// As the leader sees it: the last index it holds.
+    pub matched_index: Option<u64>,
+}
+
+/// To `POST /v1/cluster/members`: the members from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeMembers {
+    /// Every member, with its addresses; those that are not listed leave.
+    pub members: Vec<Member>,
+}
+
+/// A member, as it is named in a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// Its id: from 1, never used again for another machine or disk.
+    pub node_id: u64,
+    /// `host:port` for peers.
+    pub peer_addr: String,
+    /// `host:port` for clients.
+    pub api_addr: String,
+    /// Whether it votes.
+    pub voter: bool,
+}
+
+/// To `POST /v1/cluster/transfer-leader`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TransferLeader {
+    /// To which voter.
+    pub to: u64,
+}
+
+/// An audit of the ledger at one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditView {
+    /// What does not hold, in words; empty where all does.
+    pub violations: Vec<String>,
+    /// The digest of the whole state at `applied_index`.
+    pub state: Digest,
+    /// The chain of digests there.
+    pub chain: Digest,
+}
+
+/// Digests at one index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CheckpointView {
+    /// The index.
+    pub index: u64,
+    /// The chain of digests there.
+    pub chain: Digest,
+    /// The digest of the whole state there.
+    pub state: Digest,
+}
+
+/// The fault switch of one node's peer traffic.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Faults {
+    /// Peers to which nothing is sent.
+    pub drop_to: Vec<u64>,
+    /// Peers from which nothing is taken.
+    pub drop_from: Vec<u64>,
+}

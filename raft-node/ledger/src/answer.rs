@@ -1,0 +1,427 @@
+//! What the ledger answers. A refusal by the rules of the business is a value, with the facts that
+//! its caller needs to act on; nothing here is an error of storage.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    command::{Epoch, ExchangeEpoch, Incarnation, OrderId, QuoteId, SessionId, Side},
+    names::{Account, ClientOrderId, MakerName, Symbol},
+    numbers::{Exposure, Millis, Position, Price, Qty},
+};
+
+/// The answer to one input: where in the log, when in log time, and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Response {
+    /// Log index at which the command was applied; for a repeat, that of the first time.
+    pub index: u64,
+    /// Log time at that index.
+    pub log_time: Millis,
+    /// Accepted or refused.
+    pub outcome: Outcome,
+}
+
+/// Accepted or refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Outcome {
+    /// Done.
+    Accepted(Answer),
+    /// Not done, and nothing changed but what the refusal itself records.
+    Refused(Refusal),
+}
+
+/// What an accepted command did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Answer {
+    /// To `OpenSession`.
+    SessionOpened {
+        /// The new session.
+        session: SessionId,
+    },
+    /// To `CloseSession`.
+    SessionClosed,
+    /// To `DefineSymbol`; `existed` where the same definition stood already.
+    SymbolDefined {
+        /// It was there before, with the same spec.
+        existed: bool,
+    },
+    /// To the four control commands.
+    ControlChanged {
+        /// The control version from now on.
+        control_version: u64,
+    },
+    /// To `RegisterMaker`.
+    MakerRegistered {
+        /// The new incarnation.
+        incarnation: Incarnation,
+        /// Log time at which the lease ends.
+        deadline: Millis,
+        /// What it holds now, in symbol order.
+        holds: Vec<Holding>,
+    },
+    /// To `RenewMaker`.
+    MakerRenewed {
+        /// Log time at which the lease ends.
+        deadline: Millis,
+        /// What it holds now, in symbol order.
+        holds: Vec<Holding>,
+    },
+    /// To `DeregisterMaker`.
+    MakerDeregistered,
+    /// To `ReleaseSymbol`.
+    SymbolReleased,
+    /// To `PlaceQuote`.
+    QuotePlaced {
+        /// The quote's id.
+        quote_id: QuoteId,
+        /// Lots granted to the bid, 0 where none.
+        bid_qty: Qty,
+        /// Lots granted to the ask, 0 where none.
+        ask_qty: Qty,
+        /// Whether less was granted than asked.
+        reduced: bool,
+        /// Log time from which it cannot be filled.
+        deadline: Millis,
+    },
+    /// To `PullQuote`; `None` where there was no active quote.
+    QuotePulled {
+        /// The quote that ended.
+        quote_id: Option<QuoteId>,
+    },
+    /// To `RegisterExchange`.
+    ExchangeRegistered {
+        /// The fencing token of this registration.
+        exchange_epoch: ExchangeEpoch,
+    },
+    /// To `ExecuteOrder`.
+    OrderExecuted(OrderResult),
+    /// To `CancelOrder`.
+    OrderCancelled(OrderResult),
+    /// To the leader's own commands.
+    Done,
+}
+
+/// A symbol that a maker holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Holding {
+    /// The symbol.
+    pub symbol: Symbol,
+    /// The fencing token.
+    pub epoch: Epoch,
+    /// `Some` where the symbol is moving away: held until then at the latest, whatever is renewed.
+    pub moving_until: Option<Millis>,
+}
+
+/// Where an order stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct OrderResult {
+    /// The order's id.
+    pub order_id: OrderId,
+    /// Its state now.
+    pub status: OrderStatus,
+    /// Lots filled so far.
+    pub cum_qty: Qty,
+    /// Lots still open.
+    pub leaves_qty: Qty,
+    /// Sum of price x qty of its fills.
+    pub cum_quote: crate::numbers::Money,
+    /// The fills of this very command: (trade id, price, lots).
+    pub trades: Vec<Trade>,
+}
+
+/// One fill, as its order's owner sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Trade {
+    /// Counts all fills of the ledger, from 1.
+    pub trade_id: u64,
+    /// Ticks.
+    pub price: Price,
+    /// Lots.
+    pub qty: Qty,
+}
+
+/// An order's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum OrderStatus {
+    /// Rests, nothing filled.
+    New,
+    /// Rests, partly filled.
+    PartiallyFilled,
+    /// Filled whole.
+    Filled,
+    /// Ended by its owner or by the kill switch.
+    Cancelled,
+    /// A post-only order that would have taken.
+    Rejected,
+    /// What was left ran out.
+    Expired,
+}
+
+impl OrderStatus {
+    /// Whether the order rests in the book.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::New | Self::PartiallyFilled)
+    }
+}
+
+/// Why a command was refused. Within a command the checks run in the order that
+/// `docs/architecture.md` gives, and the first that fails answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Refusal {
+    // --- sessions
+    /// The command came with session 0.
+    #[error("this command needs a session: send open_session first")]
+    SessionRequired,
+    /// Unknown or evicted: whether the command was ever applied is *unknown*; resolve by business key.
+    #[error("session {session} is unknown or expired: what was sent in it is unknown, not failed")]
+    SessionExpired {
+        /// The session named.
+        session: SessionId,
+    },
+    /// The seq was used for other content.
+    #[error("seq {seq} was used for another command")]
+    SeqReused {
+        /// The seq.
+        seq: u64,
+    },
+    /// Below the window of kept answers (or 0): whether it was applied is *unknown*.
+    #[error("seq {seq} is below the window of kept answers, which starts at {window_from}")]
+    SeqTooOld {
+        /// The seq.
+        seq: u64,
+        /// The lowest seq that can be answered.
+        window_from: u64,
+    },
+    /// Every session is in use and none has been idle long enough.
+    #[error("all {max} sessions are in use: close one, or try again in a minute")]
+    TooManySessions {
+        /// The bound.
+        max: u64,
+    },
+
+    // --- form
+    /// A field is out of its range; `what` names field and range.
+    #[error("invalid: {what}")]
+    Invalid {
+        /// Field and range.
+        what: String,
+    },
+    /// A table is full.
+    #[error("no room for more {what}: at most {max}")]
+    Full {
+        /// What there is too much of.
+        what: String,
+        /// The bound.
+        max: u64,
+    },
+    /// The symbol is not defined.
+    #[error("symbol {symbol} is not defined")]
+    UnknownSymbol {
+        /// The symbol named.
+        symbol: Symbol,
+    },
+    /// The symbol is defined with another spec.
+    #[error("symbol {symbol} is defined already, with another spec")]
+    SymbolExists {
+        /// The symbol named.
+        symbol: Symbol,
+    },
+
+    // --- control
+    /// The control version moved on.
+    #[error("control version is {control_version}: read again and decide again")]
+    ControlVersion {
+        /// The present one.
+        control_version: u64,
+    },
+    /// The limit asked for lies outside `0..=HARD_EXPOSURE_LIMIT`.
+    #[error("the limit must lie between 0 and {hard_limit}")]
+    LimitOutOfRange {
+        /// The hard limit.
+        hard_limit: Exposure,
+    },
+    /// The version asked for is below the present one, or above what this program knows.
+    #[error("ledger version is {present}, and this program knows up to {known}")]
+    LedgerVersion {
+        /// The present version.
+        present: u32,
+        /// The highest known.
+        known: u32,
+    },
+    /// The kill switch is engaged.
+    #[error("the kill switch is engaged since control version {control_version}")]
+    KillSwitch {
+        /// The present control version.
+        control_version: u64,
+    },
+    /// Quoting is off for this quote.
+    #[error("quoting is off for {scope:?}")]
+    QuotingOff {
+        /// The widest scope that is off.
+        scope: crate::command::QuotingScope,
+    },
+
+    // --- makers and authority
+    /// Not registered, or this incarnation has ended.
+    #[error("incarnation {incarnation} is not the maker's present one: register again")]
+    UnknownMaker {
+        /// The incarnation named.
+        incarnation: Incarnation,
+        /// The present one of that name, where the name is known.
+        present: Option<Incarnation>,
+    },
+    /// The epoch named is not the one under which the symbol is held, or nobody holds it.
+    #[error("{symbol} is at epoch {epoch}, held by {holder:?}")]
+    StaleEpoch {
+        /// The symbol.
+        symbol: Symbol,
+        /// Its present epoch.
+        epoch: Epoch,
+        /// Who holds it.
+        holder: Option<MakerName>,
+    },
+    /// The authority has run out in log time.
+    #[error("authority over {symbol} ended at {deadline}")]
+    AuthorityExpired {
+        /// The symbol.
+        symbol: Symbol,
+        /// When it ended.
+        deadline: Millis,
+    },
+
+    // --- quotes
+    /// A newer quote was accepted in this epoch; it stands.
+    #[error("quote_seq must be above {last}")]
+    StaleQuoteSeq {
+        /// The highest accepted in this epoch.
+        last: u64,
+    },
+    /// Computed from an older position (or from one that does not exist).
+    #[error("position_seq is {position_seq}, the position {position}")]
+    StalePosition {
+        /// The committed number of quote fills.
+        position_seq: u64,
+        /// The committed position.
+        position: Position,
+    },
+    /// The quote would take from a resting order.
+    #[error("the {side:?} side would cross a resting order at {price}")]
+    CrossesResting {
+        /// The quote's side: `Buy` for the bid.
+        side: Side,
+        /// The best resting price on the other side.
+        price: Price,
+    },
+    /// Not enough exposure is free for what was asked (all of it, where no reduction is allowed).
+    #[error("exposure is short: {long_free} long and {short_free} short are free for this symbol")]
+    ExposureShort {
+        /// Free for the bid, counting what this symbol's quote holds already.
+        long_free: Exposure,
+        /// Free for the ask, likewise.
+        short_free: Exposure,
+    },
+
+    // --- exchange and orders
+    /// Another exchange has registered since, or none has.
+    #[error("exchange epoch is {exchange_epoch}: this exchange is fenced")]
+    StaleExchange {
+        /// The present one, 0 where none.
+        exchange_epoch: ExchangeEpoch,
+    },
+    /// Not the last `exec_id` plus one: something before it was refused or has not arrived.
+    #[error("exec_id must be {expected}")]
+    ExecGap {
+        /// The one expected.
+        expected: u64,
+    },
+    /// An `exec_id` that was used, with other content, or too long ago to compare.
+    #[error("exec_id {exec_id} was used for another order, or its answer is no longer kept")]
+    ExecReused {
+        /// The id.
+        exec_id: u64,
+    },
+    /// Log time has passed the order's own deadline.
+    #[error("the order's deadline has passed: log time is {log_time}")]
+    DeadlinePassed {
+        /// Log time.
+        log_time: Millis,
+    },
+    /// (account, client order id) is known: where that order stands, and whether it was the same.
+    #[error("client order id {client_order_id} is in use by order {}", result.order_id)]
+    DuplicateOrder {
+        /// The id.
+        client_order_id: ClientOrderId,
+        /// Whether the order known has the same symbol, side, type, time in force, price and quantity.
+        same: bool,
+        /// Where that order stands now; `trades` is empty.
+        result: OrderResult,
+    },
+    /// Older than what is remembered of client order ids: whether it is a repeat cannot be known.
+    #[error("orders with a timestamp up to {floor} can no longer be told from repeats")]
+    TimestampTooOld {
+        /// Timestamps must be above this.
+        floor: Millis,
+    },
+    /// What the plan would hit is not there (replaced, expired, filled, cancelled).
+    #[error("{against:?} is not active")]
+    NotActive {
+        /// The quote or order named.
+        against: crate::command::Against,
+    },
+    /// The leaves differ from what the plan saw.
+    #[error("{against:?} has {leaves} leaves")]
+    LeavesMoved {
+        /// The quote or order named.
+        against: crate::command::Against,
+        /// Its leaves now.
+        leaves: Qty,
+    },
+    /// The price planned is not the resting side's, or does not cross the order's.
+    #[error("{against:?} is at {price}, which the order does not cross")]
+    DoesNotCross {
+        /// The quote or order named.
+        against: crate::command::Against,
+        /// Its price.
+        price: Price,
+    },
+    /// The remainder would rest across the book.
+    #[error("resting there would cross {against:?} at {price}")]
+    WouldCross {
+        /// What it would cross.
+        against: crate::command::Against,
+        /// The price of that.
+        price: Price,
+    },
+    /// A position or a sum would leave its range.
+    #[error("this would overflow {what}")]
+    Overflow {
+        /// What would overflow.
+        what: String,
+    },
+    /// No order with this id is known for this account.
+    #[error("account {account} has no order {order_id}")]
+    UnknownOrder {
+        /// The account.
+        account: Account,
+        /// The id.
+        order_id: OrderId,
+    },
+    /// The order is closed.
+    #[error("order {} is closed", result.order_id)]
+    OrderClosed {
+        /// Where it ended.
+        result: OrderResult,
+    },
+}

@@ -1,0 +1,46 @@
+//! Every bound of the replicated state, in one place. Times are milliseconds of log time.
+
+/// Exposure that no limit may pass, each side, in exposure units; also the limit at genesis.
+pub const HARD_EXPOSURE_LIMIT: i64 = 100;
+/// Longest life of a quote from its commit.
+pub const QUOTE_TTL_MAX_MS: u64 = 30_000;
+/// Shortest life that may be asked for a quote.
+pub const QUOTE_TTL_MIN_MS: u64 = 100;
+/// Shortest maker lease. Production uses 9 s, three times the worst failover (`docs/guarantees.md`).
+pub const LEASE_TTL_MIN_MS: u64 = 500;
+/// Longest maker lease.
+pub const LEASE_TTL_MAX_MS: u64 = 60_000;
+/// How long a refused or reduced demand for exposure is remembered, so that others leave room for it.
+pub const DEMAND_MEMORY_MS: u64 = 10_000;
+/// Farthest ahead of log time that an order's own deadline may lie.
+pub const ORDER_DEADLINE_MAX_MS: u64 = 60_000;
+/// Farthest ahead of log time that an order's timestamp may lie.
+pub const ORDER_TIMESTAMP_AHEAD_MS: u64 = 10_000;
+/// How long a closed order is remembered by (account, client order id), counted from its timestamp.
+pub const CLOSED_ORDER_RETENTION_MS: u64 = 24 * 3_600_000;
+/// How many closed orders are remembered. Past this the oldest by timestamp go, and the floor rises.
+pub const CLOSED_ORDERS_MAX: usize = 100_000;
+/// A session idle this long is evicted.
+pub const SESSION_IDLE_MS: u64 = 600_000;
+/// A session idle for less than this is never evicted to make room for another.
+pub const SESSION_IDLE_MIN_MS: u64 = 60_000;
+/// Sessions at most.
+pub const SESSIONS_MAX: usize = 1_024;
+/// Answers kept for each session: a `seq` more than this below the highest one seen is too old.
+pub const SESSION_WINDOW: u64 = 128;
+/// Symbols at most.
+pub const SYMBOLS_MAX: usize = 1_024;
+/// Registered makers at most.
+pub const MAKERS_MAX: usize = 64;
+/// Open orders at most, over all accounts and symbols.
+pub const OPEN_ORDERS_MAX: usize = 10_000;
+/// Fills planned for one order at most.
+pub const FILLS_PER_ORDER_MAX: usize = 128;
+/// Answers kept by `exec_id` for the present exchange epoch.
+pub const EXEC_WINDOW: u64 = 1_024;
+/// Things cleaned at most at the start of one apply.
+pub const SWEEP_MAX: usize = 64;
+/// Largest `exposure_per_lot`.
+pub const EXPOSURE_PER_LOT_MAX: i64 = 100;
+/// Digits after the point at most in a tick or lot size.
+pub const DECIMALS_MAX: u32 = 12;

@@ -1,0 +1,188 @@
+//! Decimal strings, for the edges only: tick and lot sizes, and their multiples.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::{bounds::DECIMALS_MAX, command::Decimal};
+
+/// Why a text is not a decimal that this project uses.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidDecimal {
+    /// Not digits with at most one point.
+    #[error("'{0}' is not a decimal number such as 0.01")]
+    Form(String),
+    /// Too many digits.
+    #[error("'{0}' has too many digits: at most 12 after the point, and 18 in all")]
+    Digits(String),
+    /// Not a whole multiple of the step.
+    #[error("{value} is not a multiple of {step}")]
+    OffStep {
+        /// The value.
+        value: Decimal,
+        /// The tick or lot size.
+        step: Decimal,
+    },
+    /// Outside what an `i64` of ticks or lots holds.
+    #[error("{0} is out of range")]
+    Range(Decimal),
+}
+
+impl Decimal {
+    /// `mantissa` / 10^`decimals`, trailing zeros removed, so that equal values are equal.
+    /// `None` where `decimals` is above `DECIMALS_MAX` after that.
+    #[must_use]
+    pub fn new(mut mantissa: i64, mut decimals: u32) -> Option<Self> {
+        while decimals > 0 && mantissa % 10 == 0 {
+            mantissa /= 10;
+            decimals -= 1;
+        }
+        (decimals <= DECIMALS_MAX).then_some(Self { mantissa, decimals })
+    }
+
+    /// Whether it is above 0.
+    #[must_use]
+    pub fn is_positive(self) -> bool {
+        self.mantissa > 0
+    }
+
+    /// The number of digits after the point.
+    #[must_use]
+    pub fn decimals(self) -> u32 {
+        self.decimals
+    }
+
+    /// How many whole `step`s this value is: a price in ticks, or a quantity in lots.
+    ///
+    /// # Errors
+    /// Where it is no whole multiple, or the count does not fit.
+    pub fn in_steps_of(self, step: Self) -> Result<i64, InvalidDecimal> {
+        let scale = |d: Self, to: u32| i128::from(d.mantissa) * 10i128.pow(to - d.decimals);
+        let to = self.decimals.max(step.decimals);
+        let (value, unit) = (scale(self, to), scale(step, to));
+        if unit == 0 || value % unit != 0 {
+            return Err(InvalidDecimal::OffStep { value: self, step });
+        }
+        i64::try_from(value / unit).map_err(|_| InvalidDecimal::Range(self))
+    }
+
+    /// `count` steps of this size, as text with the step's digits after the point.
+    #[must_use]
+    pub fn times(self, count: i128) -> String {
+        let value = count.saturating_mul(i128::from(self.mantissa));
+        format_scaled(value, self.decimals)
+    }
+
+    /// `count` steps of this size by `other`, as text: money, from ticks x lots.
+    #[must_use]
+    pub fn times_both(self, other: Self, count: i128) -> String {
+        let value = count.saturating_mul(i128::from(self.mantissa)).saturating_mul(i128::from(other.mantissa));
+        format_scaled(value, self.decimals + other.decimals)
+    }
+}
+
+fn format_scaled(value: i128, decimals: u32) -> String {
+    let sign = if value < 0 { "-" } else { "" };
+    let digits = value.unsigned_abs();
+    if decimals == 0 {
+        return format!("{sign}{digits}");
+    }
+    let unit = 10u128.pow(decimals);
+    let width = decimals as usize;
+    format!("{sign}{}.{:0width$}", digits / unit, digits % unit)
+}
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&format_scaled(i128::from(self.mantissa), self.decimals))
+    }
+}
+
+impl FromStr for Decimal {
+    type Err = InvalidDecimal;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDecimal> {
+        let form = || InvalidDecimal::Form(text.chars().take(40).collect());
+        let digits_error = || InvalidDecimal::Digits(text.chars().take(40).collect());
+        let (negative, unsigned) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+        let all_digits = |part: &str| part.bytes().all(|c| c.is_ascii_digit());
+        if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) || unsigned.ends_with('.') {
+            return Err(form());
+        }
+        let fraction = fraction.trim_end_matches('0');
+        if fraction.len() > DECIMALS_MAX as usize || whole.trim_start_matches('0').len() + fraction.len() > 18 {
+            return Err(digits_error());
+        }
+        let digits = format!("{whole}{fraction}");
+        let mantissa: i64 = digits.parse().map_err(|_| digits_error())?;
+        let decimals = u32::try_from(fraction.len()).map_err(|_| digits_error())?;
+        Self::new(if negative { -mantissa } else { mantissa }, decimals).ok_or_else(digits_error)
+    }
+}
+
+impl Serialize for Decimal {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        if s.is_human_readable() { s.collect_str(self) } else { (self.mantissa, self.decimals).serialize(s) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Decimal {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        if d.is_human_readable() {
+            return String::deserialize(d)?.parse().map_err(de::Error::custom);
+        }
+        let (mantissa, decimals) = <(i64, u32)>::deserialize(d)?;
+        Self::new(mantissa, decimals).ok_or_else(|| de::Error::custom("a decimal with too many digits"))
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for Decimal {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        utoipa::openapi::schema::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::Type::String)
+            .pattern(Some(r"^-?[0-9]+(\.[0-9]+)?$"))
+            .into()
+    }
+}
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for Decimal {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decimal(text: &str) -> Decimal {
+        text.parse().expect("a valid decimal")
+    }
+
+    #[test]
+    fn text_and_value_round_trip() {
+        for text in ["0.01", "1", "60000.5", "-3.25", "0.000000000001"] {
+            assert_eq!(decimal(text).to_string(), text);
+        }
+        assert_eq!(decimal("1.500"), decimal("1.5"));
+        assert_eq!(decimal("100"), decimal("100.0"));
+    }
+
+    #[test]
+    fn steps_are_exact_or_refused() {
+        assert_eq!(decimal("60000.01").in_steps_of(decimal("0.01")), Ok(6_000_001));
+        assert_eq!(decimal("60000").in_steps_of(decimal("0.01")), Ok(6_000_000));
+        assert!(decimal("60000.015").in_steps_of(decimal("0.01")).is_err());
+        assert_eq!(decimal("0.01").times(6_000_001), "60000.01");
+        assert_eq!(decimal("0.01").times_both(decimal("0.001"), -5), "-0.00005");
+    }
+
+    #[test]
+    fn what_is_no_decimal_is_refused() {
+        for text in ["", ".", "1.", ".5", "1e3", "+1", "0x1", "1,0", "1.2.3", "9999999999999999999", "0.0000000000001"]
+        {
+            assert!(text.parse::<Decimal>().is_err(), "{text}");
+        }
+    }
+}
