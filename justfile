@@ -1,0 +1,14 @@
+# `just verify` changes nothing; `just fix` does.
+
+# Everything that must hold before a change lands.
+verify:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+    cargo build --workspace --bins
+    cargo nextest run --workspace
+
+# Formatting and what clippy can mend by itself.
+fix:
+    cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+    cargo fmt --all
