@@ -1,1 +1,57 @@
-//! Stub, replaced in the next commits.
+//! The disk of a Raft node, over redb: log, vote, committed index, snapshot, event history.
+//!
+//! # In short
+//! ```no_run
+//! # use std::sync::Arc;
+//! # use quorate_log_store::{LogStore, OpenError, Storage, StorageOptions, WriterMode};
+//! # use quorate_seams::SystemClocks;
+//! # fn open<C: openraft::RaftTypeConfig>() -> Result<(), Box<dyn std::error::Error>> where C::Entry: Clone {
+//! let options = StorageOptions::new("cluster", 1, WriterMode::Thread, Arc::new(SystemClocks::new()));
+//! let storage = Storage::open_file("data/raft.redb", options)?; // or Storage::open(backend, options)
+//! let log = LogStore::<C>::new(&storage)?; // RaftLogStorage + RaftLogReader, for openraft
+//! # Ok(()) }
+//! ```
+//! - Snapshot: [`Storage::save_snapshot`], [`Storage::install_snapshot`] (with the whole history),
+//!   [`Storage::load_snapshot`].
+//! - History: [`Storage::put_frames`], [`Storage::read_frames`], [`Storage::prune_frames_below`],
+//!   [`Storage::first_frame_index`], [`Storage::history_base`].
+//! - Life: [`Storage::failed`] (the node stops when it resolves), [`Storage::flush`],
+//!   [`Storage::close`], [`Storage::metrics`].
+//!
+//! # What holds
+//! - One writer. What waits is put into one transaction, in order, and committed in two phases with
+//!   fsync; only then does anybody hear of success. The committed index, purges and frames wait for the
+//!   next commit of something that cannot wait, or for [`Storage::flush`] or [`Storage::close`].
+//! - After the first error nothing succeeds any more, reads included. Nothing panics.
+//! - Every record carries a checksum over table, key and value, checked at every read; and the whole
+//!   file is verified at every opening. Damage is an error that names the place, never data.
+//! - A file belongs to one node of one cluster, and to one process at a time.
+//!
+//! It must not know what is in entries, snapshots and frames.
+//!
+//! # Failpoints
+//! Passed once for each change of the kind: `log.append.before_commit`, `log.append.after_commit`,
+//! `log.vote.before_commit`, `log.vote.after_commit`, `log.truncate.before_commit`,
+//! `log.truncate.after_commit`, `log.purge.before_commit`, `log.purge.after_commit`,
+//! `snapshot.save.before_commit`, `snapshot.save.after_commit`, `snapshot.install.before_commit`,
+//! `snapshot.install.after_commit`.
+
+mod error;
+mod failure;
+mod history;
+mod log;
+mod metrics;
+mod preflight;
+mod record;
+#[cfg(feature = "sim-disk")]
+pub mod sim_disk;
+mod snapshot;
+mod storage;
+mod writer;
+
+pub use error::{DamagedRecord, OpenError, StorageFailed};
+pub use history::History;
+pub use log::LogStore;
+pub use metrics::StorageMetrics;
+pub use snapshot::StoredSnapshot;
+pub use storage::{Storage, StorageOptions, WriterMode};

@@ -1,0 +1,441 @@
+//! The open store: the file, the writer that owns every change of it, and the way to read.
+
+use std::{
+    fmt, io,
+    path::Path,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use quorate_seams::{Clocks, Failpoints};
+use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageBackend, TableError};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+
+use crate::{
+    error::{DamagedRecord, OpenError, StorageFailed, no_panic, redb_io},
+    failure::Failure,
+    history::HistoryState,
+    metrics::{Counters, StorageMetrics},
+    preflight::{self, Device},
+    record::{CHUNKS, FRAMES, LOG, META, key, open_meta, seal_meta},
+    writer::{self, Done, Message, Op, Writer},
+};
+
+/// The format of what this program writes.
+const FORMAT: u32 = 1;
+/// Messages that may wait for the writer; who sends more waits.
+const QUEUE_MESSAGES_MAX: usize = 1024;
+/// Bytes that may be on the way to the disk, in units of [`QUEUE_UNIT_BYTES`].
+const QUEUE_UNITS_MAX: u32 = 64 << 10;
+/// The unit in which bytes on the way are counted.
+const QUEUE_UNIT_BYTES: usize = 1 << 10;
+
+/// Where commits happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriterMode {
+    /// On a thread of their own; reads on tokio's blocking threads. For production.
+    Thread,
+    /// Inside the call, as are reads: one thread, deterministic. For simulation.
+    Inline,
+}
+
+/// How to open a store.
+#[derive(Debug, Clone)]
+pub struct StorageOptions {
+    /// The cluster the file must belong to; written into a new one.
+    pub cluster_id: String,
+    /// The node the file must belong to; written into a new one.
+    pub node_id: u64,
+    /// Where commits happen.
+    pub mode: WriterMode,
+    /// For the duration of commits in the metrics.
+    pub clocks: Arc<dyn Clocks>,
+    /// Named places where a test injects a fault.
+    pub failpoints: Failpoints,
+    /// redb's cache, in bytes. Its own default of 1 GiB would be most of a node's memory.
+    pub cache_bytes: usize,
+    /// Log entries kept in memory once they are durable, in bytes as encoded.
+    pub log_tail_bytes: usize,
+    /// Event frames kept in memory once they are durable, in bytes.
+    pub frame_tail_bytes: usize,
+}
+
+impl StorageOptions {
+    /// For a node of a cluster, with the bounds of production.
+    #[must_use]
+    pub fn new(cluster_id: impl Into<String>, node_id: u64, mode: WriterMode, clocks: Arc<dyn Clocks>) -> Self {
+        Self {
+            cluster_id: cluster_id.into(),
+            node_id,
+            mode,
+            clocks,
+            failpoints: Failpoints::none(),
+            cache_bytes: 12 << 20,
+            log_tail_bytes: 16 << 20,
+            frame_tail_bytes: 8 << 20,
+        }
+    }
+}
+
+/// The first record of a file.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: u32,
+    cluster_id: String,
+    node_id: u64,
+}
+
+/// A handle on the open store; clones share it.
+#[derive(Clone)]
+pub struct Storage(Arc<Inner>);
+
+/// Does not keep the store open.
+pub(crate) struct WeakStorage(Weak<Inner>);
+
+struct Inner {
+    lane: Lane,
+    mode: WriterMode,
+    database: Mutex<Option<Arc<Database>>>,
+    failure: Arc<Failure>,
+    counters: Arc<Counters>,
+    history: Mutex<HistoryState>,
+    log_tail_bytes: usize,
+    log_taken: AtomicBool,
+}
+
+/// The way to the writer.
+enum Lane {
+    Thread { sender: mpsc::Sender<Message>, units: Arc<Semaphore>, thread: Mutex<Option<JoinHandle<()>>> },
+    Inline(Mutex<Option<Writer>>),
+}
+
+impl fmt::Debug for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Storage").field("mode", &self.0.mode).field("failure", &self.0.failure.get()).finish()
+    }
+}
+
+impl WeakStorage {
+    pub(crate) fn upgrade(&self) -> Option<Storage> {
+        self.0.upgrade().map(Storage)
+    }
+}
+
+/// A place in the writer's queue: sending to it cannot fail or wait.
+pub(crate) enum Slot<'a> {
+    Thread(mpsc::Permit<'a, Message>, OwnedSemaphorePermit),
+    Inline(&'a Mutex<Option<Writer>>),
+}
+
+impl Slot<'_> {
+    pub(crate) fn send(self, op: Op, done: Done) {
+        match self {
+            Self::Thread(place, permit) => place.send(Message { op, done, permit: Some(permit) }),
+            Self::Inline(writer) => match lock(writer).as_mut() {
+                Some(writer) => writer.take(vec![Message { op, done, permit: None }]),
+                None => done(Err(StorageFailed::closed())),
+            },
+        }
+    }
+}
+
+impl Storage {
+    /// Opens the store in the file at `path`, or creates it. The directory must exist. Blocks: call it
+    /// before serving.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the file is unchanged then.
+    pub fn open_file(path: impl AsRef<Path>, options: StorageOptions) -> Result<Self, OpenError> {
+        let path = path.as_ref();
+        let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let backend = redb::backends::FileBackend::new(file).map_err(open_error)?;
+        let storage = Self::open(backend, options)?;
+        // The file's name must survive a power loss too.
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::File::open(directory)?.sync_all()?;
+        Ok(storage)
+    }
+
+    /// Opens the store on a device, or creates it on an empty one. Everything it holds is verified.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the device holds what it held then.
+    pub fn open(backend: impl StorageBackend, options: StorageOptions) -> Result<Self, OpenError> {
+        let device = Device(Arc::new(backend));
+        preflight::prepare(&device)?;
+        let database = Arc::new(open_database(device, options.cache_bytes)?);
+        check_header(&database, &options)?;
+        let history = no_panic(|| HistoryState::load(&database, options.frame_tail_bytes)).map_err(damaged_or_io)?;
+        let (failure, counters) = (Arc::new(Failure::none()), Arc::new(Counters::default()));
+        let writer = Writer::new(
+            Arc::clone(&database),
+            Arc::clone(&failure),
+            Arc::clone(&counters),
+            options.clocks,
+            options.failpoints,
+        );
+        let lane = match options.mode {
+            WriterMode::Inline => Lane::Inline(Mutex::new(Some(writer))),
+            WriterMode::Thread => {
+                let (sender, inbox) = mpsc::channel(QUEUE_MESSAGES_MAX);
+                let thread = std::thread::Builder::new().name("log-writer".into()).spawn(|| writer.run(inbox))?;
+                let units = Arc::new(Semaphore::new(QUEUE_UNITS_MAX as usize));
+                Lane::Thread { sender, units, thread: Mutex::new(Some(thread)) }
+            }
+        };
+        Ok(Self(Arc::new(Inner {
+            lane,
+            mode: options.mode,
+            database: Mutex::new(Some(database)),
+            failure,
+            counters,
+            history: Mutex::new(history),
+            log_tail_bytes: options.log_tail_bytes,
+            log_taken: AtomicBool::new(false),
+        })))
+    }
+
+    /// The failure that stopped the store, once there is one: a node watches it, and stops.
+    #[must_use]
+    pub fn failure(&self) -> watch::Receiver<Option<StorageFailed>> {
+        self.0.failure.watch()
+    }
+
+    /// Resolves when the store has failed, with the cause.
+    pub async fn failed(&self) -> StorageFailed {
+        let mut failure = self.failure();
+        match failure.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(failed)) => failed.clone(),
+            Ok(None) | Err(_) => StorageFailed::closed(),
+        }
+    }
+
+    /// What the store has done since it was opened.
+    #[must_use]
+    pub fn metrics(&self) -> StorageMetrics {
+        self.0.counters.read()
+    }
+
+    /// Makes everything that was sent durable.
+    ///
+    /// # Errors
+    /// [`StorageFailed`]: the store has stopped.
+    pub async fn flush(&self) -> Result<(), StorageFailed> {
+        self.send_and_wait(Op::Flush).await
+    }
+
+    /// Flushes, ends the writer, and lets go of the file. Every later call errs.
+    ///
+    /// # Errors
+    /// [`StorageFailed`]: the store had stopped already, or could not flush.
+    pub async fn close(&self) -> Result<(), StorageFailed> {
+        let flushed = self.send_and_wait(Op::Close).await;
+        let database = lock(&self.0.database).take();
+        match &self.0.lane {
+            Lane::Thread { thread, .. } => {
+                let thread = lock(thread).take();
+                let ended = tokio::task::spawn_blocking(move || {
+                    thread.map_or(Ok(()), JoinHandle::join).map_err(|_| StorageFailed::new("the writer panicked"))?;
+                    drop(database);
+                    Ok(())
+                });
+                ended.await.map_err(StorageFailed::new)??;
+            }
+            Lane::Inline(writer) => {
+                drop(lock(writer).take());
+                drop(database);
+            }
+        }
+        flushed
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakStorage {
+        WeakStorage(Arc::downgrade(&self.0))
+    }
+
+    pub(crate) fn history(&self) -> MutexGuard<'_, HistoryState> {
+        lock(&self.0.history)
+    }
+
+    pub(crate) fn log_tail_bytes(&self) -> usize {
+        self.0.log_tail_bytes
+    }
+
+    /// True for the first caller only.
+    pub(crate) fn take_log(&self) -> bool {
+        !self.0.log_taken.swap(true, Ordering::SeqCst)
+    }
+
+    /// The failure as an error, if there is one.
+    pub(crate) fn check(&self) -> Result<(), StorageFailed> {
+        self.0.failure.get().map_or(Ok(()), Err)
+    }
+
+    /// Stops the store for `error`.
+    pub(crate) fn fail(&self, error: io::Error) -> io::Error {
+        self.0.failure.set(&error);
+        error
+    }
+
+    /// Waits for a place in the queue for a message of `bytes`.
+    pub(crate) async fn reserve(&self, bytes: usize) -> Result<Slot<'_>, StorageFailed> {
+        self.check()?;
+        match &self.0.lane {
+            Lane::Inline(writer) => Ok(Slot::Inline(writer)),
+            Lane::Thread { sender, units, .. } => {
+                let wanted = u32::try_from(bytes / QUEUE_UNIT_BYTES + 1).unwrap_or(u32::MAX).min(QUEUE_UNITS_MAX);
+                let permit = Arc::clone(units).acquire_many_owned(wanted).await.map_err(|_| StorageFailed::closed())?;
+                let place = sender.reserve().await.map_err(|_| StorageFailed::closed())?;
+                Ok(Slot::Thread(place, permit))
+            }
+        }
+    }
+
+    /// Sends a change and waits until it is durable.
+    pub(crate) async fn send_and_wait(&self, op: Op) -> Result<(), StorageFailed> {
+        self.send_and_wait_after(op, || {}).await
+    }
+
+    /// As [`Storage::send_and_wait`]; `then` runs as soon as it is durable, before anything later is.
+    pub(crate) async fn send_and_wait_after(
+        &self,
+        op: Op,
+        then: impl FnOnce() + Send + 'static,
+    ) -> Result<(), StorageFailed> {
+        let slot = self.reserve(op.bytes()).await?;
+        let (answer, answered) = oneshot::channel();
+        slot.send(
+            op,
+            Box::new(move |outcome| {
+                if outcome.is_ok() {
+                    then();
+                }
+                // Whoever asked may be gone.
+                let _ = answer.send(outcome);
+            }),
+        );
+        answered.await.unwrap_or_else(|_| Err(StorageFailed::closed()))
+    }
+
+    /// Reads what is durable. An error stops the store: what cannot be read is not to be relied on.
+    pub(crate) async fn read<T, F>(&self, work: F) -> io::Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Database) -> io::Result<T> + Send + 'static,
+    {
+        self.check()?;
+        let database = lock(&self.0.database).clone().ok_or_else(StorageFailed::closed)?;
+        let found = match self.0.mode {
+            WriterMode::Inline => no_panic(|| work(&database)),
+            WriterMode::Thread => {
+                tokio::task::spawn_blocking(move || no_panic(|| work(&database))).await.map_err(io::Error::other)?
+            }
+        };
+        found.map_err(|error| self.fail(error))
+    }
+
+    /// As [`Storage::read`], on the calling thread: for the start.
+    pub(crate) fn read_now<T>(&self, work: impl FnOnce(&Database) -> io::Result<T>) -> io::Result<T> {
+        self.check()?;
+        let database = lock(&self.0.database).clone().ok_or_else(StorageFailed::closed)?;
+        no_panic(|| work(&database)).map_err(|error| self.fail(error))
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Opens the file with redb and makes sure that all of it verifies.
+fn open_database(device: Device, cache_bytes: usize) -> Result<Database, OpenError> {
+    let repaired = Arc::new(AtomicBool::new(false));
+    let opened = no_panic(|| {
+        let walked = Arc::clone(&repaired);
+        let mut database = match Builder::new()
+            .set_cache_size(cache_bytes)
+            .set_repair_callback(move |_| walked.store(true, Ordering::Relaxed))
+            .create_with_backend(device)
+        {
+            Ok(database) => database,
+            Err(error) => return Ok(Err(open_error(error))),
+        };
+        // After a crash redb has walked through the file already, and has verified every page.
+        if !repaired.load(Ordering::Relaxed) {
+            match database.check_integrity() {
+                Ok(true) => {}
+                Ok(false) => tracing::warn!("the store's bookkeeping of free pages was rebuilt; its data is whole"),
+                Err(error) => return Ok(Err(open_error(error))),
+            }
+        }
+        Ok(Ok(database))
+    });
+    // redb asserts on some kinds of damage.
+    opened.unwrap_or_else(|panic| Err(OpenError::Damaged(panic.to_string())))
+}
+
+fn open_error(error: DatabaseError) -> OpenError {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => OpenError::InUse,
+        DatabaseError::Storage(redb::StorageError::Io(error)) if error.kind() != io::ErrorKind::InvalidData => {
+            OpenError::Io(error)
+        }
+        other => OpenError::Damaged(other.to_string()),
+    }
+}
+
+fn damaged_or_io(error: io::Error) -> OpenError {
+    if error.kind() == io::ErrorKind::InvalidData {
+        OpenError::Damaged(error.to_string())
+    } else {
+        OpenError::Io(error)
+    }
+}
+
+/// Compares the header record with what this node is; writes it, and the tables, into a new file.
+fn check_header(database: &Database, options: &StorageOptions) -> Result<(), OpenError> {
+    let Some(header) = no_panic(|| read_header(database)).map_err(damaged_or_io)? else {
+        return Ok(no_panic(|| write_header(database, options))?);
+    };
+    if header.format != FORMAT {
+        return Err(OpenError::WrongFormat { found: header.format, expected: FORMAT });
+    }
+    if header.cluster_id != options.cluster_id {
+        return Err(OpenError::WrongCluster { found: header.cluster_id, expected: options.cluster_id.clone() });
+    }
+    if header.node_id != options.node_id {
+        return Err(OpenError::WrongNode { found: header.node_id, expected: options.node_id });
+    }
+    Ok(())
+}
+
+fn read_header(database: &Database) -> io::Result<Option<Header>> {
+    let transaction = database.begin_read().map_err(redb_io)?;
+    let meta = match transaction.open_table(META) {
+        Ok(meta) => meta,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+        Err(error) => return Err(redb_io(error)),
+    };
+    // Tables and header come in one transaction, so tables without a header are damage.
+    let stored = meta.get(key::HEADER).map_err(redb_io)?;
+    let stored = stored.ok_or_else(|| DamagedRecord::io("meta", key::HEADER, "missing"))?;
+    let bytes = open_meta(key::HEADER, stored.value())?;
+    postcard::from_bytes(bytes).map(Some).map_err(|_| DamagedRecord::io("meta", key::HEADER, "unreadable"))
+}
+
+fn write_header(database: &Database, options: &StorageOptions) -> io::Result<()> {
+    let header = Header { format: FORMAT, cluster_id: options.cluster_id.clone(), node_id: options.node_id };
+    let header = postcard::to_stdvec(&header).map_err(io::Error::other)?;
+    let transaction = writer::begin(database)?;
+    {
+        let mut meta = transaction.open_table(META).map_err(redb_io)?;
+        meta.insert(key::HEADER, seal_meta(key::HEADER, &header).as_slice()).map_err(redb_io)?;
+        for kind in [LOG, FRAMES, CHUNKS] {
+            transaction.open_table(kind.table).map_err(redb_io)?;
+        }
+    }
+    transaction.commit().map_err(redb_io)
+}
