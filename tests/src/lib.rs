@@ -1,1 +1,7 @@
-//! Stub, replaced in the next commits.
+//! The proof: what starts real processes, hurts them, and judges what they left behind.
+//!
+//! Invariant: the judge shares the ledger's *types*, and none of its code. It replays the exported
+//! events naively, and believes neither the nodes' own audits nor their positions.
+
+pub mod evidence;
+pub mod replay;

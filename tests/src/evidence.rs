@@ -1,0 +1,134 @@
+//! What is judged: exports of the nodes' events, and the publishers' journals, as JSON lines.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader},
+    path::Path,
+};
+
+use anyhow::{Context, Result, bail};
+use quorate_ledger::{Frame, Symbol};
+use serde::Deserialize;
+
+/// One node's export: opening balances, then every frame that it still keeps.
+#[derive(Debug)]
+pub struct Export {
+    /// Positions from fills before the first frame.
+    pub opening: Vec<Opening>,
+    /// The frames, in order.
+    pub frames: Vec<Frame>,
+}
+
+/// A position carried forward from fills that are no longer kept.
+#[derive(Debug, Deserialize)]
+pub struct Opening {
+    /// The symbol.
+    pub symbol: Symbol,
+    /// Lots.
+    pub position: i64,
+    /// How many quote fills it is the sum of.
+    pub position_seq: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    Opening(Vec<Opening>),
+    Frame(Frame),
+}
+
+/// What became of the orders of one or more publishers, by client order id.
+#[derive(Debug, Default)]
+pub struct Journal {
+    /// One entry for each order that a publisher meant to send.
+    pub orders: BTreeMap<String, Sent>,
+    /// Orders whose outcome was unknown for a while, and was found out.
+    pub unknown_settled: u64,
+    /// Orders whose outcome is unknown to the last.
+    pub unknown_left: u64,
+}
+
+/// One order, as its publisher knows it.
+#[derive(Debug, Default)]
+pub struct Sent {
+    /// How often an intent to send it was written: more than once is a publisher's own fault.
+    pub intents: u32,
+    /// The order's id, once acknowledged.
+    pub order_id: Option<u64>,
+    /// Trade ids acknowledged, each with its quantity as a decimal.
+    pub trades: BTreeMap<u64, String>,
+    /// The last status acknowledged.
+    pub status: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct JournalLine {
+    t: String,
+    #[serde(default)]
+    client_order_id: String,
+    order_id: Option<u64>,
+    status: Option<String>,
+    #[serde(default)]
+    fills: Vec<JournalFill>,
+    code: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct JournalFill {
+    trade_id: u64,
+    qty: String,
+}
+
+/// Reads an export as `ledgerctl export` writes it.
+///
+/// # Errors
+/// Where the file cannot be read, or a line is not of the format.
+pub fn read_export(path: &Path) -> Result<Export> {
+    let mut export = Export { opening: Vec::new(), frames: Vec::new() };
+    for (at, line) in lines(path)?.enumerate() {
+        let line = line.with_context(|| path.display().to_string())?;
+        let parsed = serde_json::from_str(&line).with_context(|| format!("{}:{}", path.display(), at + 1))?;
+        match parsed {
+            Line::Opening(opening) if at == 0 => export.opening = opening,
+            Line::Opening(_) => bail!("{}:{}: opening balances after the first line", path.display(), at + 1),
+            Line::Frame(frame) => export.frames.push(frame),
+        }
+    }
+    Ok(export)
+}
+
+/// Adds a publisher's journal to `journal`. A last line without its end (the publisher was killed while it wrote) is
+/// left out: it was never acknowledged to be on disk.
+///
+/// # Errors
+/// Where the file cannot be read, or a whole line is not of the format.
+pub fn read_journal(path: &Path, journal: &mut Journal) -> Result<()> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    for (at, line) in whole.lines().enumerate() {
+        let place = || format!("{}:{}", path.display(), at + 1);
+        let line: JournalLine = serde_json::from_str(line).with_context(place)?;
+        if !matches!(line.t.as_str(), "intent" | "ack" | "settled" | "unknown") {
+            continue;
+        }
+        let sent = journal.orders.entry(line.client_order_id).or_default();
+        match line.t.as_str() {
+            "intent" => sent.intents += 1,
+            "unknown" => journal.unknown_left += 1,
+            settled_or_ack => {
+                if settled_or_ack == "settled" {
+                    journal.unknown_settled += 1;
+                }
+                sent.order_id = line.order_id.or(sent.order_id);
+                sent.status = line.status.or_else(|| line.code.map(|code| format!("refused {code}")));
+                sent.trades.extend(line.fills.into_iter().map(|fill| (fill.trade_id, fill.qty)));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn lines(path: &Path) -> Result<impl Iterator<Item = std::io::Result<String>>> {
+    let file = std::fs::File::open(path).with_context(|| path.display().to_string())?;
+    Ok(BufReader::new(file).lines())
+}

@@ -1,0 +1,442 @@
+//! A naive replay of exported events: every sum is recomputed from the events alone, and whatever does
+//! not add up is a violation.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quorate_ledger::{
+    Event, FillCommitted, FilledMaker, Frame, MakerName, OrderStatus, QuoteEndReason, QuotePlaced, Refusal, Side,
+    Symbol,
+};
+
+use crate::evidence::{Export, Journal};
+
+/// What a replay saw.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// What does not hold, in words.
+    pub violations: Vec<String>,
+    /// Fills committed.
+    pub fills: u64,
+    /// Of those, fills against quotes.
+    pub quote_fills: u64,
+    /// The limit at the end.
+    pub limit: i64,
+    /// The highest exposure reserved at the end of any frame, of both sides.
+    pub exposure_max: i64,
+    /// Quotes granted less than asked for.
+    pub grants_reduced: u64,
+    /// Quotes refused for want of exposure.
+    pub grants_refused: u64,
+    /// Quotes refused because the position had moved.
+    pub stale_positions: u64,
+    /// Times that a symbol had two holders, or was quoted by another than its holder.
+    pub authority_overlaps: u64,
+    /// Terms begun.
+    pub terms: u64,
+    /// The longest time between two frames, in milliseconds of log time.
+    pub commit_gap_ms: u64,
+    /// The longest time that no quote was placed, likewise.
+    pub quote_gap_ms: u64,
+    /// Positions at the end, by symbol.
+    pub positions: BTreeMap<Symbol, i64>,
+    /// Fills by client order id: trade id -> lots.
+    pub trades: BTreeMap<String, BTreeMap<u64, i64>>,
+    /// Orders executed, by client order id: how often.
+    pub executed: BTreeMap<String, u32>,
+}
+
+#[derive(Default)]
+struct Book {
+    per_lot: i64,
+    position: i64,
+    position_seq: u64,
+    epoch: u64,
+    holder: Option<(MakerName, u64)>,
+    quote: Option<Quote>,
+    last_quote_seq: (u64, u64),
+}
+
+struct Quote {
+    id: u64,
+    epoch: u64,
+    deadline: u64,
+    bid: (i64, i64),
+    ask: (i64, i64),
+}
+
+struct Order {
+    name: String,
+    account: String,
+    symbol: Symbol,
+    side: Side,
+    price: Option<i64>,
+    leaves: i64,
+    cum: i64,
+}
+
+/// The replay itself: feed it frames, then take its findings.
+#[derive(Default)]
+pub struct Replay {
+    found: Findings,
+    books: BTreeMap<Symbol, Book>,
+    orders: BTreeMap<u64, Order>,
+    not_resting: Vec<u64>,
+    names: BTreeSet<(String, String)>,
+    exchange_epoch: u64,
+    last_exec: u64,
+    last_trade: Option<u64>,
+    last_index: u64,
+    last_time: Option<u64>,
+    last_quote_time: Option<u64>,
+}
+
+/// Replays a whole export.
+#[must_use]
+pub fn replay(export: &Export) -> Findings {
+    let mut replay = Replay::new(export);
+    for frame in &export.frames {
+        replay.frame(frame);
+    }
+    replay.finish()
+}
+
+impl Replay {
+    /// Starts from the opening balances, at the genesis limit.
+    #[must_use]
+    pub fn new(export: &Export) -> Self {
+        let mut replay = Self::default();
+        replay.found.limit = quorate_ledger::bounds::HARD_EXPOSURE_LIMIT;
+        for opening in &export.opening {
+            let book = replay.books.entry(opening.symbol.clone()).or_default();
+            book.position = opening.position;
+            book.position_seq = opening.position_seq;
+        }
+        replay
+    }
+
+    fn wrong(&mut self, frame: &Frame, what: &str) {
+        if self.found.violations.len() < 100 {
+            self.found.violations.push(format!("index {}: {what}", frame.index));
+        }
+    }
+
+    /// Takes the next frame.
+    pub fn frame(&mut self, frame: &Frame) {
+        if frame.index <= self.last_index {
+            self.wrong(frame, "indexes do not grow");
+        }
+        let time = frame.log_time.0;
+        if let Some(last) = self.last_time {
+            if time < last {
+                self.wrong(frame, "log time goes back");
+            }
+            self.found.commit_gap_ms = self.found.commit_gap_ms.max(time.saturating_sub(last));
+        }
+        self.last_index = frame.index;
+        self.last_time = Some(time);
+        for event in &frame.events {
+            self.event(frame, event);
+        }
+        // What neither rests nor is filled further in this frame is out of the book.
+        for order_id in std::mem::take(&mut self.not_resting) {
+            self.orders.remove(&order_id);
+        }
+        self.exposure(frame);
+    }
+
+    fn event(&mut self, frame: &Frame, event: &Event) {
+        match event {
+            Event::TermBegan { .. } => self.found.terms += 1,
+            Event::SymbolDefined { symbol, spec } => {
+                self.books.entry(symbol.clone()).or_default().per_lot = spec.exposure_per_lot;
+            }
+            Event::ExposureLimitChanged { limit, .. } => self.found.limit = limit.0,
+            Event::AuthorityGranted { symbol, maker, incarnation, epoch } => {
+                self.granted(frame, symbol, maker, *incarnation, *epoch);
+            }
+            Event::AuthorityEnded { symbol, maker, incarnation, epoch, .. } => {
+                let book = self.books.entry(symbol.clone()).or_default();
+                let held = book.holder.take() == Some((maker.clone(), *incarnation)) && book.epoch == *epoch;
+                let quoted = book.quote.is_some();
+                if !held {
+                    self.wrong(frame, &format!("{symbol}: authority of {maker} ended, which did not hold it"));
+                }
+                if quoted {
+                    self.wrong(frame, &format!("{symbol}: authority ended and the quote stands"));
+                }
+            }
+            Event::QuotePlaced(placed) => self.placed(frame, placed),
+            Event::QuoteRefused { refusal, .. } => match refusal {
+                Refusal::ExposureShort { .. } => self.found.grants_refused += 1,
+                Refusal::StalePosition { .. } => self.found.stale_positions += 1,
+                _ => {}
+            },
+            Event::QuoteEnded { symbol, quote_id, reason, .. } => self.quote_ended(frame, symbol, *quote_id, *reason),
+            Event::ExchangeRegistered { exchange_epoch, .. } => {
+                if *exchange_epoch <= self.exchange_epoch {
+                    self.wrong(frame, "an exchange epoch that does not grow");
+                }
+                self.exchange_epoch = *exchange_epoch;
+                self.last_exec = 0;
+            }
+            Event::OrderExecuted { .. } => self.executed(frame, event),
+            Event::FillCommitted(fill) => self.filled(frame, fill),
+            Event::OrderClosed { order_id, status, cum_qty, .. } => match self.orders.remove(order_id) {
+                None => self.wrong(frame, &format!("order {order_id} closed, which was not open")),
+                Some(order) if order.cum != cum_qty.0 || (*status == OrderStatus::Filled) != (order.leaves == 0) => {
+                    self.wrong(frame, &format!("order {order_id} closed as {status:?} with {} filled", order.cum));
+                }
+                Some(_) => {}
+            },
+            Event::QuotingChanged { .. }
+            | Event::KillSwitchChanged { .. }
+            | Event::LedgerUpgraded { .. }
+            | Event::MakerRegistered { .. }
+            | Event::MakerRenewed { .. }
+            | Event::MakerDeparted { .. }
+            | Event::AuthorityMoving { .. } => {}
+        }
+    }
+
+    fn granted(&mut self, frame: &Frame, symbol: &Symbol, maker: &MakerName, incarnation: u64, epoch: u64) {
+        let book = self.books.entry(symbol.clone()).or_default();
+        let doubled = book.holder.replace((maker.clone(), incarnation)).is_some();
+        let grew = epoch > book.epoch;
+        book.epoch = epoch;
+        if doubled {
+            self.found.authority_overlaps += 1;
+            self.wrong(frame, &format!("{symbol}: granted to {maker} while another held it"));
+        }
+        if !grew {
+            self.wrong(frame, &format!("{symbol}: epoch {epoch} does not grow"));
+        }
+    }
+
+    fn placed(&mut self, frame: &Frame, placed: &QuotePlaced) {
+        let time = frame.log_time.0;
+        if let Some(last) = self.last_quote_time.replace(time) {
+            self.found.quote_gap_ms = self.found.quote_gap_ms.max(time.saturating_sub(last));
+        }
+        let side = |side: Option<quorate_ledger::QuoteSide>| side.map_or((0, 0), |s| (s.price.0, s.qty.0));
+        let (bid, ask) = (side(placed.bid), side(placed.ask));
+        if bid.1 < placed.bid_asked.0 || ask.1 < placed.ask_asked.0 {
+            self.found.grants_reduced += 1;
+        }
+        let book = self.books.entry(placed.symbol.clone()).or_default();
+        let holds = book.holder == Some((placed.maker.clone(), placed.incarnation)) && book.epoch == placed.epoch;
+        let from_committed = book.position_seq == placed.position_seq;
+        let newer = (placed.epoch, placed.quote_seq) > book.last_quote_seq;
+        let supersedes = book.quote.as_ref().map(|quote| quote.id) == placed.superseded;
+        book.last_quote_seq = (placed.epoch, placed.quote_seq);
+        book.quote = Some(Quote { id: placed.quote_id, epoch: placed.epoch, deadline: placed.deadline.0, bid, ask });
+        if !holds {
+            self.found.authority_overlaps += 1;
+            self.wrong(frame, &format!("{}: quoted by {}, which does not hold it", placed.symbol, placed.maker));
+        }
+        if !from_committed {
+            self.wrong(frame, &format!("{}: quoted from a position that is not the committed one", placed.symbol));
+        }
+        if !newer {
+            self.wrong(frame, &format!("{}: a newer quote was replaced by an older one", placed.symbol));
+        }
+        if !supersedes {
+            self.wrong(frame, &format!("{}: a quote supersedes another than the active one", placed.symbol));
+        }
+    }
+
+    fn quote_ended(&mut self, frame: &Frame, symbol: &Symbol, quote_id: u64, reason: QuoteEndReason) {
+        let book = self.books.entry(symbol.clone()).or_default();
+        match book.quote.take() {
+            Some(quote) if quote.id == quote_id => {
+                let empty = quote.bid.1 == 0 && quote.ask.1 == 0;
+                if empty != (reason == QuoteEndReason::Filled) {
+                    self.wrong(
+                        frame,
+                        &format!("{symbol}: quote {quote_id} ended as {reason:?}, leaves empty: {empty}"),
+                    );
+                }
+            }
+            other => {
+                book.quote = other;
+                self.wrong(frame, &format!("{symbol}: quote {quote_id} ended, which was not active"));
+            }
+        }
+    }
+
+    fn executed(&mut self, frame: &Frame, event: &Event) {
+        let Event::OrderExecuted { order_id, exchange_epoch, exec_id, order, leaves_qty, .. } = event else { return };
+        let name = order.client_order_id.to_string();
+        *self.found.executed.entry(name.clone()).or_default() += 1;
+        if !self.names.insert((order.account.to_string(), name.clone())) {
+            self.wrong(frame, &format!("client order id {name} executed twice"));
+        }
+        if *exchange_epoch != self.exchange_epoch || *exec_id != self.last_exec + 1 {
+            self.wrong(frame, &format!("exec_id {exec_id} of epoch {exchange_epoch} is out of turn"));
+        }
+        self.last_exec = *exec_id;
+        if leaves_qty.0 == 0 {
+            self.not_resting.push(*order_id);
+        }
+        self.orders.insert(
+            *order_id,
+            Order {
+                name,
+                account: order.account.to_string(),
+                symbol: order.symbol.clone(),
+                side: order.side,
+                price: order.price.map(|price| price.0),
+                leaves: order.qty.0,
+                cum: 0,
+            },
+        );
+        // The fills of this frame come next and must leave exactly this.
+        let filled: i64 = frame
+            .events
+            .iter()
+            .filter_map(|event| match event {
+                Event::FillCommitted(fill) if fill.taker_order_id == *order_id => Some(fill.qty.0),
+                _ => None,
+            })
+            .sum();
+        if leaves_qty.0 != 0 && leaves_qty.0 != order.qty.0 - filled {
+            self.wrong(frame, &format!("order {order_id} rests {leaves_qty} of {} after {filled}", order.qty));
+        }
+    }
+
+    fn filled(&mut self, frame: &Frame, fill: &FillCommitted) {
+        self.found.fills += 1;
+        if self.last_trade.is_some_and(|last| fill.trade_id != last + 1) {
+            self.wrong(frame, &format!("trade id {} is out of turn", fill.trade_id));
+        }
+        self.last_trade = Some(fill.trade_id);
+        self.take(frame, fill.taker_order_id, fill, fill.taker_side);
+        match &fill.maker {
+            FilledMaker::Order { order_id, leaves, .. } => {
+                self.take(frame, *order_id, fill, fill.taker_side.opposite());
+                if self.orders.get(order_id).is_some_and(|order| order.leaves != leaves.0) {
+                    self.wrong(frame, &format!("order {order_id}: leaves do not add up"));
+                }
+            }
+            FilledMaker::Quote { quote_id, epoch, leaves, position, position_seq, .. } => {
+                self.found.quote_fills += 1;
+                self.quote_filled(frame, fill, (*quote_id, *epoch, leaves.0, position.0, *position_seq));
+            }
+        }
+    }
+
+    fn take(&mut self, frame: &Frame, order_id: u64, fill: &FillCommitted, side: Side) {
+        let Some(order) = self.orders.get_mut(&order_id) else {
+            return self.wrong(frame, &format!("a fill of order {order_id}, which is not open"));
+        };
+        order.leaves -= fill.qty.0;
+        order.cum += fill.qty.0;
+        let within = order.price.is_none_or(|limit| match side {
+            Side::Buy => fill.price.0 <= limit,
+            Side::Sell => fill.price.0 >= limit,
+        });
+        let sound = order.leaves >= 0 && order.side == side && order.symbol == fill.symbol && within;
+        let name = order.name.clone();
+        let account = order.account.clone();
+        let first = self.found.trades.entry(name).or_default().insert(fill.trade_id, fill.qty.0).is_none();
+        // One order on both sides of one trade would be two entries of one account: never planned.
+        if !sound || !first {
+            self.wrong(frame, &format!("trade {} does not fit order {order_id} of {account}", fill.trade_id));
+        }
+    }
+
+    fn quote_filled(&mut self, frame: &Frame, fill: &FillCommitted, seen: (u64, u64, i64, i64, u64)) {
+        let (quote_id, epoch, leaves, position, position_seq) = seen;
+        let time = frame.log_time.0;
+        let book = self.books.entry(fill.symbol.clone()).or_default();
+        let signed = if fill.taker_side == Side::Buy { -fill.qty.0 } else { fill.qty.0 };
+        book.position += signed;
+        book.position_seq += 1;
+        let adds_up = book.position == position && book.position_seq == position_seq;
+        let held = book.epoch == epoch && book.holder.is_some();
+        let sound = match &mut book.quote {
+            Some(quote) if quote.id == quote_id && quote.epoch == epoch && time < quote.deadline => {
+                let side = if fill.taker_side == Side::Buy { &mut quote.ask } else { &mut quote.bid };
+                side.1 -= fill.qty.0;
+                side.0 == fill.price.0 && side.1 == leaves && leaves >= 0
+            }
+            _ => false,
+        };
+        if !adds_up {
+            self.wrong(frame, &format!("{}: the position is not the sum of its fills", fill.symbol));
+        }
+        if !sound || !held {
+            self.wrong(frame, &format!("trade {}: filled from a quote that could not be filled", fill.trade_id));
+        }
+    }
+
+    fn exposure(&mut self, frame: &Frame) {
+        let (mut long, mut short) = (0, 0);
+        for book in self.books.values() {
+            if let Some(quote) = &book.quote {
+                long += quote.bid.1 * book.per_lot;
+                short += quote.ask.1 * book.per_lot;
+            }
+        }
+        self.found.exposure_max = self.found.exposure_max.max(long).max(short);
+        if long.max(short) > self.found.limit {
+            let limit = self.found.limit;
+            self.wrong(frame, &format!("exposure {long} long, {short} short, over the limit {limit}"));
+        }
+    }
+
+    /// The findings, with the positions at the end.
+    #[must_use]
+    pub fn finish(mut self) -> Findings {
+        self.found.positions = self.books.into_iter().map(|(symbol, book)| (symbol, book.position)).collect();
+        self.found
+    }
+}
+
+/// What holding a publisher's journal against a replay gives.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// Fills that a publisher was told of.
+    pub acked_fills: u64,
+    /// Of those, not committed.
+    pub lost: u64,
+    /// Fills or orders that count twice.
+    pub doubled: u64,
+    /// Orders committed that no publisher meant to send.
+    pub unasked: u64,
+    /// In words.
+    pub violations: Vec<String>,
+}
+
+/// Holds the journal against the replay: all that was acknowledged is committed once, and nothing else is.
+#[must_use]
+pub fn hold(found: &Findings, journal: &Journal) -> Held {
+    let mut held = Held::default();
+    let nothing = BTreeMap::new();
+    for (name, sent) in &journal.orders {
+        let committed = found.trades.get(name).unwrap_or(&nothing);
+        for trade_id in sent.trades.keys() {
+            held.acked_fills += 1;
+            if !committed.contains_key(trade_id) {
+                held.lost += 1;
+                held.violations.push(format!("{name}: trade {trade_id} was acknowledged and is not committed"));
+            }
+        }
+        let executed = found.executed.get(name).copied().unwrap_or(0);
+        if sent.order_id.is_some() && executed == 0 {
+            held.lost += 1;
+            held.violations.push(format!("{name}: acknowledged and not committed"));
+        }
+        if executed > 1 || sent.intents > 1 {
+            held.doubled += 1;
+            held.violations.push(format!("{name}: executed {executed} times, meant {} times", sent.intents));
+        }
+    }
+    for name in found.executed.keys() {
+        if !journal.orders.contains_key(name) {
+            held.unasked += 1;
+            held.violations.push(format!("{name}: committed, and nobody asked for it"));
+        }
+    }
+    held.violations.truncate(100);
+    held
+}
