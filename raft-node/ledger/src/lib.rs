@@ -8,15 +8,27 @@
 pub mod bounds;
 
 mod answer;
+mod apply;
+mod audit;
 mod command;
 mod decimal;
 mod event;
+mod indexes;
+mod ledger;
 mod names;
 mod numbers;
+mod session;
+mod snapshot;
+mod state;
+mod symbol;
 
 pub use answer::*;
+pub use audit::Violation;
 pub use command::*;
 pub use decimal::InvalidDecimal;
 pub use event::*;
+pub use ledger::{LEDGER_VERSION, Ledger, UnsupportedVersion};
 pub use names::*;
 pub use numbers::*;
+pub use snapshot::DecodeError;
+pub use state::{Control, Exchange, Holder, Maker, Move, Order, Quote, QuoteLeg, Sides, SymbolState};

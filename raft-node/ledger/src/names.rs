@@ -114,3 +114,10 @@ name!(
     ClientOrderId, "client order id", 36, "a-z A-Z 0-9 . : / _ -",
     |c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b':' | b'/' | b'_' | b'-')
 );
+
+impl Symbol {
+    /// A symbol that none sorts before: where a range over symbols begins.
+    pub(crate) fn lowest() -> Self {
+        Self(Arc::from("-"))
+    }
+}

@@ -1,0 +1,171 @@
+//! One apply, step by step, as `docs/ledger.md` gives it: log time, grace, sweep, session, command,
+//! rebalance, chain. The rules of each command stand in the module of its subject.
+//!
+//! Invariant: total and deterministic. Every input has an answer; nothing here can fail, wait, or look
+//! at anything but the state and its arguments.
+
+use std::mem;
+
+use crate::{
+    answer::{Answer, Outcome, Refusal, Response},
+    command::{Command, Envelope, Input, LeaderCommand},
+    event::Event,
+    indexes::{Indexes, SymbolFacts},
+    ledger::Ledger,
+    names::Symbol,
+    numbers::{Digest, Millis},
+    session::Admission,
+    state::{SymbolState, Tables},
+};
+
+/// What a command came to.
+pub(crate) type Handled = Result<Answer, Refusal>;
+
+/// An apply under way.
+pub(crate) struct Applying<'a> {
+    pub(crate) tables: &'a mut Tables,
+    pub(crate) indexes: &'a mut Indexes,
+    /// The log index of the input.
+    pub(crate) index: u64,
+    pub(crate) events: Vec<Event>,
+    /// The set of makers or symbols changed, or a symbol was given up.
+    pub(crate) rebalance_due: bool,
+    pub(crate) scratch: &'a mut Vec<u8>,
+}
+
+impl Ledger {
+    /// Applies the input at log index `index`, which must be above every one applied before, with the
+    /// leader's stamp `now`. Total: whatever comes is answered. Ask [`Ledger::supports`] first.
+    pub fn apply(&mut self, index: u64, now: Millis, input: &Input) -> (Response, Vec<Event>) {
+        self.tables.log_time = self.tables.log_time.max(now);
+        self.tables.last_index = index;
+        let mut applying = Applying {
+            tables: &mut self.tables,
+            indexes: &mut self.indexes,
+            index,
+            events: Vec::new(),
+            rebalance_due: false,
+            scratch: &mut self.scratch,
+        };
+        let response = applying.run(input);
+        let events = applying.events;
+        self.extend_chain(&response, &events);
+        (response, events)
+    }
+
+    fn extend_chain(&mut self, response: &Response, events: &[Event]) {
+        let tables = &mut self.tables;
+        let link = (tables.last_index, tables.log_time, response, events);
+        let mut bytes = mem::take(&mut self.scratch);
+        bytes.extend_from_slice(&tables.chain.0);
+        bytes = postcard::to_extend(&link, bytes).expect("plain data always fits into memory");
+        tables.chain = Digest::of(&bytes);
+        bytes.clear();
+        self.scratch = bytes;
+    }
+}
+
+impl Applying<'_> {
+    fn run(&mut self, input: &Input) -> Response {
+        let response = match input {
+            Input::Client(envelope) => {
+                self.sweep();
+                self.client(envelope)
+            }
+            Input::Leader(command) => {
+                self.leader(command);
+                self.answer(Ok(Answer::Done))
+            }
+        };
+        self.rebalance_if_due();
+        response
+    }
+
+    fn leader(&mut self, command: &LeaderCommand) {
+        match command {
+            LeaderCommand::Tick => self.sweep(),
+            LeaderCommand::BeginTerm { term, quote_age_proven, clock_jump_ms } if *term > self.tables.term => {
+                self.begin_term(*term, *quote_age_proven, *clock_jump_ms);
+            }
+            LeaderCommand::BeginTerm { .. } => self.sweep(),
+        }
+    }
+
+    fn client(&mut self, envelope: &Envelope) -> Response {
+        if envelope.session == 0 && !envelope.command.needs_session() {
+            let handled = self.sessionless(&envelope.command);
+            return self.answer(handled);
+        }
+        let digest = match self.admit(envelope) {
+            Ok(Admission::First(digest)) => digest,
+            Ok(Admission::Repeat(response)) => return response,
+            Err(refusal) => return self.answer(Err(refusal)),
+        };
+        let response = self.command(envelope, digest);
+        self.keep(envelope, digest, &response);
+        response
+    }
+
+    /// A command in a session that has not seen it before.
+    fn command(&mut self, envelope: &Envelope, digest: Digest) -> Response {
+        let handled = match &envelope.command {
+            Command::OpenSession => Err(invalid("open_session comes without a session")),
+            Command::CloseSession => Ok(self.close_session(envelope.session)),
+            Command::DefineSymbol(command) => self.define_symbol(command),
+            _ => {
+                let _ = digest;
+                Err(invalid("not yet"))
+            }
+        };
+        self.answer(handled)
+    }
+
+    /// A command that needs no session, without one.
+    fn sessionless(&mut self, command: &Command) -> Handled {
+        if let Command::OpenSession = command { self.open_session() } else { Err(invalid("not yet")) }
+    }
+
+    pub(crate) fn answer(&self, handled: Handled) -> Response {
+        let outcome = match handled {
+            Ok(answer) => Outcome::Accepted(answer),
+            Err(refusal) => Outcome::Refused(refusal),
+        };
+        Response { index: self.index, log_time: self.tables.log_time, outcome }
+    }
+
+    /// The digest of a command: what makes a repeat the same.
+    pub(crate) fn digest_of(&mut self, command: &Command) -> Digest {
+        let bytes = postcard::to_extend(command, mem::take(self.scratch)).expect("plain data always fits into memory");
+        let digest = Digest::of(&bytes);
+        *self.scratch = bytes;
+        self.scratch.clear();
+        digest
+    }
+
+    pub(crate) fn log_time(&self) -> Millis {
+        self.tables.log_time
+    }
+
+    pub(crate) fn symbol(&self, symbol: &Symbol) -> Result<&SymbolState, Refusal> {
+        self.tables.symbols.get(symbol).ok_or_else(|| Refusal::UnknownSymbol { symbol: symbol.clone() })
+    }
+
+    /// Changes a symbol and what follows from it; a symbol that is not defined stays so.
+    pub(crate) fn change_symbol(&mut self, symbol: &Symbol, change: impl FnOnce(&mut SymbolState)) {
+        let Some(state) = self.tables.symbols.get_mut(symbol) else { return };
+        let old = SymbolFacts::of(state);
+        change(state);
+        let new = SymbolFacts::of(state);
+        if old != new {
+            self.indexes.symbol_changed(symbol, &old, &new);
+        }
+    }
+
+    pub(crate) fn sweep(&mut self) {}
+    pub(crate) fn rebalance_if_due(&mut self) {}
+    fn begin_term(&mut self, _: u64, _: bool, _: u64) {}
+}
+
+pub(crate) fn invalid(what: impl Into<String>) -> Refusal {
+    Refusal::Invalid { what: what.into() }
+}

@@ -1,0 +1,252 @@
+//! What follows from the tables, kept up to date so that no apply scans them: reserved exposure,
+//! deadlines, books, who holds what.
+//!
+//! Invariant: `Indexes::of(tables)` equals what `apply` kept, after every apply; `audit` compares them,
+//! and a decoded snapshot is indexed by the same function. Every change goes through one of the
+//! `*_changed` functions, which take out what the old value implied and put in what the new one does.
+
+use std::{cmp::Reverse, sync::Arc};
+
+use imbl::{OrdMap, OrdSet};
+
+use crate::{
+    command::{OrderId, SessionId, Side},
+    names::{Account, MakerName, Symbol},
+    numbers::{Exposure, Millis, Price},
+    state::{Maker, Order, OrderName, Session, Sides, SymbolState, Tables},
+};
+
+/// The resting orders of one symbol, best first on each side.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Book {
+    pub(crate) buys: OrdSet<(Reverse<Price>, OrderId)>,
+    pub(crate) sells: OrdSet<(Price, OrderId)>,
+}
+
+impl Book {
+    /// The best price of a side, and the oldest order there.
+    pub(crate) fn best(&self, side: Side) -> Option<(Price, OrderId)> {
+        match side {
+            Side::Buy => self.buys.get_min().map(|(Reverse(price), id)| (*price, *id)),
+            Side::Sell => self.sells.get_min().copied(),
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Indexes {
+    /// Exposure reserved by all quotes that stand.
+    pub(crate) reserved: Sides<Exposure>,
+    /// Symbols whose quote has leaves on a side, or that have a demand remembered for it.
+    pub(crate) demanding: Sides<usize>,
+    /// Symbols that have a demand remembered.
+    pub(crate) waiting: Sides<usize>,
+    pub(crate) demands_due: OrdSet<(Millis, Symbol, Side)>,
+    pub(crate) makers_due: OrdSet<(Millis, MakerName)>,
+    pub(crate) moves_due: OrdSet<(Millis, Symbol)>,
+    pub(crate) quotes_due: OrdSet<(Millis, Symbol)>,
+    /// By last use.
+    pub(crate) sessions_idle: OrdSet<(Millis, SessionId)>,
+    /// By timestamp.
+    pub(crate) closed: OrdSet<(Millis, OrderId)>,
+    pub(crate) held: OrdSet<(MakerName, Symbol)>,
+    pub(crate) open: OrdSet<OrderId>,
+    pub(crate) open_by_account: OrdSet<(Account, OrderId)>,
+    pub(crate) names: OrdMap<OrderName, OrderId>,
+    /// Only of symbols that have resting orders.
+    pub(crate) books: OrdMap<Symbol, Book>,
+}
+
+/// What a symbol's state implies for the indexes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct SymbolFacts {
+    reserved: Sides<Exposure>,
+    demand_until: Sides<Option<Millis>>,
+    quote_deadline: Option<Millis>,
+    move_until: Option<Millis>,
+    holder: Option<MakerName>,
+}
+
+impl SymbolFacts {
+    pub(crate) fn of(state: &SymbolState) -> Self {
+        Self {
+            reserved: state.reserved(),
+            demand_until: state.demand_until,
+            quote_deadline: state.quote.as_ref().map(|quote| quote.deadline),
+            move_until: state.moving().map(|moving| moving.until),
+            holder: state.holder.as_ref().map(|holder| holder.maker.clone()),
+        }
+    }
+
+    fn demands(&self, side: Side) -> bool {
+        self.reserved.of(side).0 > 0 || self.demand_until.of(side).is_some()
+    }
+}
+
+impl Indexes {
+    /// The indexes of these tables, from nothing.
+    pub(crate) fn of(tables: &Tables) -> Self {
+        let mut indexes = Self::default();
+        for (symbol, state) in &tables.symbols {
+            indexes.symbol_changed(symbol, &SymbolFacts::default(), &SymbolFacts::of(state));
+        }
+        for (name, maker) in &tables.makers {
+            indexes.maker_changed(name, None, Some(maker));
+        }
+        for (id, session) in &tables.sessions {
+            indexes.session_changed(*id, None, Some(session));
+        }
+        for order in tables.orders.values() {
+            indexes.order_changed(None, Some(order));
+        }
+        indexes
+    }
+
+    pub(crate) fn symbol_changed(&mut self, symbol: &Symbol, old: &SymbolFacts, new: &SymbolFacts) {
+        for side in [Side::Buy, Side::Sell] {
+            self.side_changed(symbol, side, old, new);
+        }
+        move_key(&mut self.quotes_due, symbol, old.quote_deadline, new.quote_deadline);
+        move_key(&mut self.moves_due, symbol, old.move_until, new.move_until);
+        if old.holder != new.holder {
+            if let Some(maker) = &old.holder {
+                self.held.remove(&(maker.clone(), symbol.clone()));
+            }
+            if let Some(maker) = &new.holder {
+                self.held.insert((maker.clone(), symbol.clone()));
+            }
+        }
+    }
+
+    fn side_changed(&mut self, symbol: &Symbol, side: Side, old: &SymbolFacts, new: &SymbolFacts) {
+        let reserved = self.reserved.of_mut(side);
+        reserved.0 = reserved.0.saturating_sub(old.reserved.of(side).0).saturating_add(new.reserved.of(side).0);
+        count_changed(self.demanding.of_mut(side), old.demands(side), new.demands(side));
+        let (old_until, new_until) = (*old.demand_until.of(side), *new.demand_until.of(side));
+        count_changed(self.waiting.of_mut(side), old_until.is_some(), new_until.is_some());
+        if old_until != new_until {
+            if let Some(until) = old_until {
+                self.demands_due.remove(&(until, symbol.clone(), side));
+            }
+            if let Some(until) = new_until {
+                self.demands_due.insert((until, symbol.clone(), side));
+            }
+        }
+    }
+
+    pub(crate) fn maker_changed(&mut self, name: &MakerName, old: Option<&Maker>, new: Option<&Maker>) {
+        move_key(&mut self.makers_due, name, old.map(|maker| maker.deadline), new.map(|maker| maker.deadline));
+    }
+
+    pub(crate) fn session_changed(&mut self, id: SessionId, old: Option<&Session>, new: Option<&Session>) {
+        move_key(&mut self.sessions_idle, &id, old.map(|session| session.last_use), new.map(|s| s.last_use));
+    }
+
+    pub(crate) fn order_changed(&mut self, old: Option<&Arc<Order>>, new: Option<&Arc<Order>>) {
+        if let (Some(old), Some(new)) = (old, new)
+            && old.status.is_open()
+            && new.status.is_open()
+        {
+            return;
+        }
+        if let Some(order) = old {
+            self.take_out(order, new.is_none());
+        }
+        if let Some(order) = new {
+            self.put_in(order, old.is_none());
+        }
+    }
+
+    fn take_out(&mut self, order: &Order, forget_name: bool) {
+        let (id, new_order) = (order.id, &order.order);
+        if forget_name {
+            self.names.remove(&(new_order.account.clone(), new_order.client_order_id.clone()));
+        }
+        if !order.status.is_open() {
+            self.closed.remove(&(new_order.timestamp, id));
+            return;
+        }
+        self.open.remove(&id);
+        self.open_by_account.remove(&(new_order.account.clone(), id));
+        let Some(price) = new_order.price else { return };
+        let Some(book) = self.books.get_mut(&new_order.symbol) else { return };
+        match new_order.side {
+            Side::Buy => drop(book.buys.remove(&(Reverse(price), id))),
+            Side::Sell => drop(book.sells.remove(&(price, id))),
+        }
+        if book.buys.is_empty() && book.sells.is_empty() {
+            self.books.remove(&new_order.symbol);
+        }
+    }
+
+    fn put_in(&mut self, order: &Order, learn_name: bool) {
+        let (id, new_order) = (order.id, &order.order);
+        if learn_name {
+            self.names.insert((new_order.account.clone(), new_order.client_order_id.clone()), id);
+        }
+        if !order.status.is_open() {
+            self.closed.insert((new_order.timestamp, id));
+            return;
+        }
+        self.open.insert(id);
+        self.open_by_account.insert((new_order.account.clone(), id));
+        let Some(price) = new_order.price else { return };
+        if !self.books.contains_key(&new_order.symbol) {
+            self.books.insert(new_order.symbol.clone(), Book::default());
+        }
+        let Some(book) = self.books.get_mut(&new_order.symbol) else { return };
+        match new_order.side {
+            Side::Buy => drop(book.buys.insert((Reverse(price), id))),
+            Side::Sell => drop(book.sells.insert((price, id))),
+        }
+    }
+
+    /// A maker's symbols, by name.
+    pub(crate) fn held_by<'a>(&'a self, maker: &'a MakerName) -> impl Iterator<Item = &'a Symbol> {
+        // No symbol sorts before the shortest and lowest one, so this is where the maker's begin.
+        let from = (maker.clone(), Symbol::lowest());
+        self.held.range(from..).take_while(move |(holder, _)| holder == maker).map(|(_, symbol)| symbol)
+    }
+
+    /// An account's open orders, by id.
+    pub(crate) fn open_of<'a>(&'a self, account: &'a Account) -> impl Iterator<Item = OrderId> {
+        self.open_by_account
+            .range((account.clone(), 0)..)
+            .take_while(move |(owner, _)| owner == account)
+            .map(|(_, id)| *id)
+    }
+
+    /// A symbol's open orders on one side, best first.
+    pub(crate) fn resting(&self, symbol: &Symbol, side: Side) -> impl Iterator<Item = OrderId> {
+        let book = self.books.get(symbol);
+        let buys = book.filter(|_| side == Side::Buy).into_iter().flat_map(|book| book.buys.iter());
+        let sells = book.filter(|_| side == Side::Sell).into_iter().flat_map(|book| book.sells.iter());
+        buys.map(|(_, id)| *id).chain(sells.map(|(_, id)| *id))
+    }
+
+    /// The best resting order of a side: the best price, and there the oldest.
+    pub(crate) fn best(&self, symbol: &Symbol, side: Side) -> Option<(Price, OrderId)> {
+        self.books.get(symbol).and_then(|book| book.best(side))
+    }
+}
+
+fn move_key<K: Ord + Clone>(due: &mut OrdSet<(Millis, K)>, key: &K, old: Option<Millis>, new: Option<Millis>) {
+    if old == new {
+        return;
+    }
+    if let Some(at) = old {
+        due.remove(&(at, key.clone()));
+    }
+    if let Some(at) = new {
+        due.insert((at, key.clone()));
+    }
+}
+
+fn count_changed(count: &mut usize, old: bool, new: bool) {
+    match (old, new) {
+        (false, true) => *count += 1,
+        (true, false) => *count -= 1,
+        (true, true) | (false, false) => {}
+    }
+}
