@@ -1,1 +1,114 @@
-//! Stub, replaced in the next commits.
+//! What to quote: from a reference price and a committed position to a two-sided quote. One code for
+//! live trading, paper trading and backtests.
+//!
+//! With reference price `r` (ticks), position `p` (lots), half spread `h`, skew `k` (ticks per lot),
+//! order quantity `q` and largest position `m` (lots):
+//!
+//! ```text
+//! centre    = r - k * p                     a long position is offered away: both prices go down
+//! bid price = clamp(centre - h, 1, MAX_PRICE - 1)
+//! ask price = clamp(centre + h, 2, MAX_PRICE)
+//! bid qty   = min(q, m - p)                 no bid where that is below 1
+//! ask qty   = min(q, m + p)                 no ask where that is below 1
+//! ```
+//!
+//! Invariants: bid < ask; every price and quantity is one that the ledger accepts; a side that is
+//! filled whole leaves the position within `-m..=m`, or nearer to it than before. Total and
+//! deterministic: integers only (products in `i128`, so nothing wraps), no clock, no randomness, no
+//! I/O. What may be quoted at all (authority, exposure, control) is not decided here.
+
+use quorate_ledger::{MAX_PRICE, MAX_QTY, Position, Price, Qty, QuoteSide};
+
+/// Largest skew accepted, in ticks per lot.
+pub const SKEW_MAX: i64 = 1_000_000_000;
+
+/// A fixed spread around the reference price, skewed by inventory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FixedSpread {
+    half_spread_ticks: i64,
+    order_qty: i64,
+    skew_ticks_per_lot: i64,
+    max_position: i64,
+}
+
+/// What a strategy wants to stand in the market; a side that is `None` is not quoted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DesiredQuote {
+    /// To buy.
+    pub bid: Option<QuoteSide>,
+    /// To sell.
+    pub ask: Option<QuoteSide>,
+}
+
+impl DesiredQuote {
+    /// Whether nothing is to be quoted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bid.is_none() && self.ask.is_none()
+    }
+}
+
+/// A parameter that is out of its range, by its name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field} is {value}: it must lie in {min}..={max}")]
+pub struct InvalidParameter {
+    /// Which.
+    pub field: &'static str,
+    /// The value given.
+    pub value: i64,
+    /// The smallest accepted.
+    pub min: i64,
+    /// The largest accepted.
+    pub max: i64,
+}
+
+impl FixedSpread {
+    /// Checks the parameters: `half_spread_ticks` in `1..=MAX_PRICE`, `order_qty` (lots) in
+    /// `1..=MAX_QTY`, `skew_ticks_per_lot` in `0..=SKEW_MAX`, `max_position` (lots, either way) in
+    /// `0..=MAX_QTY`.
+    ///
+    /// # Errors
+    /// [`InvalidParameter`] names the first that is out of its range.
+    pub fn new(
+        half_spread_ticks: i64,
+        order_qty: i64,
+        skew_ticks_per_lot: i64,
+        max_position: i64,
+    ) -> Result<Self, InvalidParameter> {
+        let ranges = [
+            ("half_spread_ticks", half_spread_ticks, 1, MAX_PRICE),
+            ("order_qty", order_qty, 1, MAX_QTY),
+            ("skew_ticks_per_lot", skew_ticks_per_lot, 0, SKEW_MAX),
+            ("max_position", max_position, 0, MAX_QTY),
+        ];
+        match ranges.into_iter().find(|(_, value, min, max)| !(min..=max).contains(&value)) {
+            Some((field, value, min, max)) => Err(InvalidParameter { field, value, min, max }),
+            None => Ok(Self { half_spread_ticks, order_qty, skew_ticks_per_lot, max_position }),
+        }
+    }
+
+    /// The quote for this reference price and this committed position, by the formulas above.
+    #[must_use]
+    pub fn quote(&self, reference: Price, position: Position) -> DesiredQuote {
+        let (reference, position) = (i128::from(reference.0), i128::from(position.0));
+        let centre = reference - i128::from(self.skew_ticks_per_lot) * position;
+        let half_spread = i128::from(self.half_spread_ticks);
+        let side = |price: i128, lowest: i64, highest: i64, room: i128| {
+            let qty = clamp(room, 0, self.order_qty);
+            (qty > 0).then(|| QuoteSide { price: Price(clamp(price, lowest, highest)), qty: Qty(qty) })
+        };
+        let max = i128::from(self.max_position);
+        DesiredQuote {
+            bid: side(centre - half_spread, 1, MAX_PRICE - 1, max - position),
+            ask: side(centre + half_spread, 2, MAX_PRICE, max + position),
+        }
+    }
+}
+
+/// `value` within `low..=high`.
+fn clamp(value: i128, low: i64, high: i64) -> i64 {
+    i64::try_from(value).unwrap_or(if value < 0 { i64::MIN } else { i64::MAX }).clamp(low, high)
+}
+
+#[cfg(test)]
+mod tests;
