@@ -1,0 +1,444 @@
+//! One command on its way: from its submission to the one answer that its caller gets.
+//!
+//! Invariants: a command is reported as not applied only if every attempt at it was certainly not
+//! processed; a command that its caller was told about is never sent again, but by settling its ticket.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use quorate_api::{Problem, ProblemKind};
+use quorate_ledger::{Command, Outcome, Refusal, Response, SessionId};
+use tokio::{
+    sync::{OwnedSemaphorePermit, oneshot},
+    time::{Instant, Sleep},
+};
+
+use crate::{
+    observer::{CallId, Returned},
+    session::SessionCore,
+    shared::Calls,
+};
+
+/// What an answerless command left behind.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// It was certainly not applied, and will not be.
+    #[error("not applied: {0}")]
+    NotApplied(Problem),
+    /// It may have been applied, or may be yet.
+    #[error("outcome unknown: {problem}")]
+    Unknown {
+        /// What happened last.
+        problem: Problem,
+        /// With it the command can be settled ([`Session::settle`](crate::Session::settle)). `None` where
+        /// its session can no longer tell (expired, or the command came without one): resolve by the
+        /// business key then.
+        ticket: Option<Ticket>,
+    },
+}
+
+impl SubmitError {
+    /// What happened last.
+    #[must_use]
+    pub fn problem(&self) -> &Problem {
+        match self {
+            Self::NotApplied(problem) | Self::Unknown { problem, .. } => problem,
+        }
+    }
+}
+
+/// The right to settle one command whose outcome is unknown. While it lives it keeps its place in the
+/// session's window (128 commands past it, further ones wait): settle it, or drop it.
+pub struct Ticket {
+    pub(crate) slot: Arc<Slot>,
+    pub(crate) command: Bytes,
+    pub(crate) call: CallId,
+}
+
+impl Ticket {
+    /// The session that the command was sent in.
+    #[must_use]
+    pub fn session(&self) -> SessionId {
+        self.slot.session
+    }
+
+    /// Its number in the session.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.slot.seq
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket").field("session", &self.slot.session).field("seq", &self.slot.seq).finish()
+    }
+}
+
+/// A number of a session, taken until this is dropped.
+pub(crate) struct Slot {
+    pub(crate) core: Arc<SessionCore>,
+    pub(crate) session: SessionId,
+    pub(crate) seq: u64,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.core.release(self.session, self.seq);
+    }
+}
+
+/// What the sender tells the caller.
+#[derive(Debug)]
+pub(crate) enum Delivery {
+    Answer(Response),
+    NotApplied(Problem),
+    Unknown { problem: Problem, settleable: bool },
+}
+
+/// How one attempt at one command ended.
+#[derive(Debug)]
+pub(crate) enum Attempt {
+    Answer(Response),
+    /// It was in a batch that was refused as a whole, and may not be what was wrong with it.
+    Split(Problem),
+    /// No answer; whether it may have been processed, and whether to try again, is in the problem.
+    Problem(Problem),
+}
+
+/// What the sender does next with a command.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Its caller was told.
+    Over,
+    /// Send it again, before those behind it.
+    Again,
+    /// Its session expired before any attempt was in doubt: it goes into the next session.
+    Rebind,
+}
+
+/// Where a command's session comes in.
+pub(crate) enum Home {
+    /// Needs none.
+    None,
+    /// Gets its number from this session, and moves on to the next one if it expires first.
+    Session(Arc<SessionCore>),
+    /// Has its number for good.
+    Fixed(Arc<SessionCore>),
+}
+
+impl Home {
+    /// The session, where there is one.
+    pub(crate) fn core(&self) -> Option<&Arc<SessionCore>> {
+        match self {
+            Self::None => None,
+            Self::Session(core) | Self::Fixed(core) => Some(core),
+        }
+    }
+}
+
+/// A command that waits or is on its way.
+pub(crate) struct Item {
+    /// Position among the submissions of its session.
+    pub(crate) order: u64,
+    /// The command as JSON, the same bytes in every attempt.
+    pub(crate) command: Bytes,
+    pub(crate) home: Home,
+    /// It is sent in a batch of its own, for a batch with it was refused as a whole.
+    alone: AtomicBool,
+    state: Mutex<ItemState>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+struct ItemState {
+    stage: Stage,
+    /// An attempt ended without telling whether it was processed.
+    doubtful: bool,
+    slot: Option<Arc<Slot>>,
+    last: Option<Problem>,
+    answer: Option<oneshot::Sender<Delivery>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Waiting,
+    InFlight,
+    Over,
+}
+
+impl Item {
+    pub(crate) fn new(
+        order: u64,
+        command: Bytes,
+        home: Home,
+        slot: Option<Arc<Slot>>,
+        doubtful: bool,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> (Arc<Self>, oneshot::Receiver<Delivery>) {
+        let (answer, receiver) = oneshot::channel();
+        let state = ItemState { stage: Stage::Waiting, doubtful, slot, last: None, answer: Some(answer) };
+        let alone = AtomicBool::new(false);
+        (Arc::new(Self { order, command, home, alone, state: Mutex::new(state), _permit: permit }), receiver)
+    }
+
+    fn state(&self) -> MutexGuard<'_, ItemState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it goes alone.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone.load(Ordering::Relaxed)
+    }
+
+    /// Whether nobody waits for it any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.state().stage == Stage::Over
+    }
+
+    pub(crate) fn bind(&self, slot: Arc<Slot>) {
+        let before = self.state().slot.replace(slot);
+        drop(before);
+    }
+
+    pub(crate) fn slot(&self) -> Option<Arc<Slot>> {
+        self.state().slot.clone()
+    }
+
+    /// Takes it into a batch: its envelope as JSON, or `None` where nobody waits for it any more.
+    pub(crate) fn depart(&self) -> Option<Envelope> {
+        let mut state = self.state();
+        if state.stage != Stage::Waiting {
+            return None;
+        }
+        state.stage = Stage::InFlight;
+        let (session, seq) = state.slot.as_ref().map_or((0, 0), |slot| (slot.session, slot.seq));
+        Some(Envelope { session, seq })
+    }
+
+    /// Takes in how an attempt ended, and tells the caller where that settles it.
+    pub(crate) fn arrive(&self, attempt: Attempt) -> Next {
+        let mut state = self.state();
+        if state.stage == Stage::Over {
+            return Next::Over;
+        }
+        let delivery = match attempt {
+            Attempt::Answer(response) => match self.judge(&state, response) {
+                Some(delivery) => delivery,
+                None => {
+                    state.stage = Stage::Waiting;
+                    let slot = state.slot.take();
+                    drop(state);
+                    drop(slot);
+                    return Next::Rebind;
+                }
+            },
+            Attempt::Split(problem) => {
+                self.alone.store(true, Ordering::Relaxed);
+                state.stage = Stage::Waiting;
+                state.last = Some(problem);
+                return Next::Again;
+            }
+            Attempt::Problem(problem) => {
+                let again = problem.outcome_unknown || crate::wire::is_passing(problem.kind);
+                state.doubtful |= problem.outcome_unknown;
+                if again {
+                    state.stage = Stage::Waiting;
+                    state.last = Some(problem);
+                    return Next::Again;
+                }
+                if state.doubtful {
+                    Delivery::Unknown { problem, settleable: true }
+                } else {
+                    Delivery::NotApplied(problem)
+                }
+            }
+        };
+        self.deliver(state, delivery);
+        Next::Over
+    }
+
+    /// What an answer says. A lost session's answer says nothing of the attempts before it.
+    fn judge(&self, state: &ItemState, response: Response) -> Option<Delivery> {
+        let Outcome::Refused(refusal) = &response.outcome else { return Some(Delivery::Answer(response)) };
+        let lost = matches!(refusal, Refusal::SessionExpired { .. } | Refusal::SeqTooOld { .. });
+        let expired = matches!(refusal, Refusal::SessionExpired { .. });
+        let problem = || Problem::refused(response.clone(), refusal);
+        match &self.home {
+            // A repeat of a control command that did take effect is refused for the version it made.
+            Home::None if state.doubtful && matches!(refusal, Refusal::ControlVersion { .. }) => {
+                Some(Delivery::Unknown { problem: in_doubt(problem()), settleable: false })
+            }
+            Home::Session(_) | Home::Fixed(_) if lost && state.doubtful => {
+                Some(Delivery::Unknown { problem: in_doubt(problem()), settleable: false })
+            }
+            Home::Session(_) if expired => None,
+            Home::Session(_) if lost => Some(Delivery::NotApplied(problem())),
+            Home::None | Home::Session(_) | Home::Fixed(_) => Some(Delivery::Answer(response)),
+        }
+    }
+
+    /// Tells the caller that this was never sent.
+    pub(crate) fn refuse(&self, problem: Problem) {
+        let state = self.state();
+        if state.stage != Stage::Over {
+            self.deliver(state, Delivery::NotApplied(problem));
+        }
+    }
+
+    fn deliver(&self, mut state: MutexGuard<'_, ItemState>, delivery: Delivery) {
+        state.stage = Stage::Over;
+        let keeps = matches!(delivery, Delivery::Unknown { settleable: true, .. });
+        let slot = if keeps { None } else { state.slot.take() };
+        // Sent under the lock, so that whoever finds this over also finds the answer. A caller that is
+        // gone needs none.
+        if let Some(answer) = state.answer.take() {
+            let _ = answer.send(delivery);
+        }
+        // The slot's drop locks the session: never under this lock.
+        drop(state);
+        drop(slot);
+    }
+
+    /// The caller waits no longer: what it is told, or `None` where an answer is there after all.
+    fn give_up(&self, why: &str) -> Option<Delivery> {
+        let mut state = self.state();
+        if state.stage == Stage::Over {
+            return None;
+        }
+        let in_doubt = state.doubtful || state.stage == Stage::InFlight;
+        state.stage = Stage::Over;
+        state.answer = None;
+        let slot = if in_doubt { None } else { state.slot.take() };
+        let last = state.last.take();
+        drop(state);
+        drop(slot);
+        let detail = match &last {
+            Some(last) => format!("{why}; before that: {}", last.detail),
+            None => why.to_owned(),
+        };
+        Some(if in_doubt {
+            Delivery::Unknown { problem: Problem::unknown(detail), settleable: true }
+        } else {
+            let kind = last.map_or(ProblemKind::Timeout, |last| last.kind);
+            Delivery::NotApplied(Problem::new(kind, detail))
+        })
+    }
+}
+
+/// The numbers under which a command departs.
+pub(crate) struct Envelope {
+    pub(crate) session: SessionId,
+    pub(crate) seq: u64,
+}
+
+impl Envelope {
+    /// Appends `{"session":..,"seq":..,"command":..}`.
+    pub(crate) fn write(&self, command: &[u8], body: &mut Vec<u8>) {
+        body.extend_from_slice(format!(r#"{{"session":{},"seq":{},"command":"#, self.session, self.seq).as_bytes());
+        body.extend_from_slice(command);
+        body.push(b'}');
+    }
+}
+
+/// A command as JSON.
+pub(crate) fn to_json(command: &Command) -> Bytes {
+    serde_json::to_vec(command).expect("a command has only named fields and variants, which JSON holds").into()
+}
+
+fn in_doubt(problem: Problem) -> Problem {
+    Problem { outcome_unknown: true, ..problem }
+}
+
+/// A command that was submitted: resolves with its answer, at its deadline at the latest. It was queued
+/// when this was made, and needs no polling to go out. Dropping it takes the command back if it was not
+/// sent yet; if it was, its outcome stays unknown.
+#[must_use = "dropping it takes the command back"]
+pub struct Submission {
+    item: Arc<Item>,
+    receiver: oneshot::Receiver<Delivery>,
+    deadline: Pin<Box<Sleep>>,
+    calls: Arc<Calls>,
+    call: CallId,
+    over: bool,
+}
+
+impl Submission {
+    pub(crate) fn new(
+        item: Arc<Item>,
+        receiver: oneshot::Receiver<Delivery>,
+        deadline: Instant,
+        calls: Arc<Calls>,
+        call: CallId,
+    ) -> Self {
+        let deadline = Box::pin(tokio::time::sleep_until(deadline));
+        Self { item, receiver, deadline, calls, call, over: false }
+    }
+
+    /// The sender lives in the item until it has sent, so this is for completeness: nothing is claimed.
+    fn closed() -> Delivery {
+        Delivery::Unknown { problem: Problem::unknown("the command's answer was lost"), settleable: false }
+    }
+
+    fn conclude(&self, delivery: Delivery) -> Result<Response, SubmitError> {
+        match delivery {
+            Delivery::Answer(response) => {
+                self.calls.returned(self.call, &Returned::Response(&response));
+                Ok(response)
+            }
+            Delivery::NotApplied(problem) => {
+                self.calls.returned(self.call, &Returned::NotApplied(&problem));
+                Err(SubmitError::NotApplied(problem))
+            }
+            Delivery::Unknown { problem, settleable } => {
+                self.calls.returned(self.call, &Returned::Unknown(&problem));
+                let slot = self.item.slot().filter(|_| settleable);
+                let ticket = slot.map(|slot| Ticket { slot, command: self.item.command.clone(), call: self.call });
+                Err(SubmitError::Unknown { problem, ticket })
+            }
+        }
+    }
+}
+
+impl Future for Submission {
+    type Output = Result<Response, SubmitError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let delivery = match Pin::new(&mut self.receiver).poll(cx) {
+            Poll::Ready(Ok(delivery)) => delivery,
+            Poll::Ready(Err(_)) => Self::closed(),
+            Poll::Pending => {
+                ready!(self.deadline.as_mut().poll(cx));
+                match self.item.give_up("no answer before the deadline") {
+                    Some(delivery) => delivery,
+                    // Answered between the two looks.
+                    None => ready!(Pin::new(&mut self.receiver).poll(cx)).unwrap_or_else(|_| Self::closed()),
+                }
+            }
+        };
+        self.over = true;
+        Poll::Ready(self.conclude(delivery))
+    }
+}
+
+impl Drop for Submission {
+    fn drop(&mut self) {
+        if !self.over {
+            let _ = self.item.give_up("dropped by its caller");
+        }
+    }
+}
+
+impl fmt::Debug for Submission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Submission").field("call", &self.call).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,222 @@
+//! The stream of events: frames in index order, over changes of the node that sends them.
+//!
+//! Invariant: no frame is left out unless [`StreamItem::Resync`] says so, and none comes twice.
+
+use futures_util::StreamExt;
+use http_body_util::BodyDataStream;
+use quorate_api::{Problem, ProblemKind, paths};
+use quorate_ledger::{Frame, Millis};
+use serde::Deserialize;
+use tokio::{sync::mpsc, task::AbortHandle, time::Instant};
+
+use crate::{
+    backoff::Backoff,
+    client::Client,
+    config::{EVENT_MAX_BYTES, STREAM_BEHIND_MAX, STREAM_BUFFER},
+    nodes::Target,
+    sse::{SseEvent, SseReader},
+};
+
+/// One item of an [`EventStream`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamItem {
+    /// What one log index did. Indexes grow; those in between did nothing.
+    Frame(Frame),
+    /// Every frame up to this index has come: the node that sends has applied so far.
+    Applied {
+        /// The index.
+        index: u64,
+        /// Log time there.
+        log_time: Millis,
+    },
+    /// Frames before `first_index` are no longer kept, and some of them are missing here. It is the last
+    /// item: read the state (a linearizable read), and open a new stream from its `applied_index + 1`.
+    Resync {
+        /// The first index that is kept.
+        first_index: u64,
+    },
+}
+
+/// Frames as they are committed. Goes on until it is dropped, or until a [`StreamItem::Resync`].
+#[derive(Debug)]
+pub struct EventStream {
+    items: mpsc::Receiver<StreamItem>,
+    feed: AbortHandle,
+}
+
+impl EventStream {
+    /// The next item; `None` after a [`StreamItem::Resync`]. Cancel-safe: dropping the future loses
+    /// nothing. Where nothing happens an [`StreamItem::Applied`] comes every second; where none comes,
+    /// no node can be followed, and the stream goes on trying.
+    pub async fn next(&mut self) -> Option<StreamItem> {
+        self.items.recv().await
+    }
+}
+
+impl Drop for EventStream {
+    fn drop(&mut self) {
+        self.feed.abort();
+    }
+}
+
+impl Client {
+    /// The events from index `from` on, `from` included, of whichever node serves.
+    #[must_use]
+    pub fn events(&self, from: u64) -> EventStream {
+        self.stream(from, None)
+    }
+
+    /// The same, only of the configured endpoint `node`.
+    #[must_use]
+    pub fn events_of(&self, node: usize, from: u64) -> EventStream {
+        self.stream(from, Some(node))
+    }
+
+    fn stream(&self, from: u64, node: Option<usize>) -> EventStream {
+        let (sender, items) = mpsc::channel(STREAM_BUFFER);
+        let next = from.max(1);
+        let backoff = self.shared.backoff();
+        let feed = Feed { client: self.clone(), node, next, seen: next - 1, behind: None, backoff, sender };
+        let feed = self.shared.world.tasks.spawn(feed.run()).abort_handle();
+        EventStream { items, feed }
+    }
+}
+
+/// The task behind a stream.
+struct Feed {
+    client: Client,
+    node: Option<usize>,
+    /// The first index that has not been passed on.
+    next: u64,
+    /// Everything up to here has been passed on, or did nothing.
+    seen: u64,
+    /// Since when the node lags behind `seen`.
+    behind: Option<Instant>,
+    backoff: Backoff,
+    sender: mpsc::Sender<StreamItem>,
+}
+
+/// Why following one node ended.
+enum Ended {
+    /// Nobody reads any more.
+    Unread,
+    /// The node cannot be followed further.
+    Lost(Problem),
+    /// What comes next is no longer kept.
+    Gone { first_index: u64 },
+}
+
+#[derive(Deserialize)]
+struct AppliedEvent {
+    applied_index: u64,
+    log_time: Millis,
+}
+
+impl Feed {
+    async fn run(mut self) {
+        loop {
+            let target = self.client.target(self.node);
+            self.behind = None;
+            match self.follow(&target).await {
+                Ended::Unread => return,
+                Ended::Gone { first_index } if first_index > self.seen + 1 => {
+                    // Whoever reads no more needs no word of it.
+                    let _ = self.sender.send(StreamItem::Resync { first_index }).await;
+                    return;
+                }
+                // What is gone did nothing: it lies before an index that is known to be passed.
+                Ended::Gone { first_index } => self.next = self.next.max(first_index),
+                Ended::Lost(problem) => {
+                    tracing::debug!(node = target.base, %problem, next = self.next, "event stream lost");
+                    self.client.shared.nodes.failed(&target, problem.leader, Instant::now());
+                    tokio::time::sleep(self.backoff.next()).await;
+                }
+            }
+        }
+    }
+
+    async fn follow(&mut self, target: &Target) -> Ended {
+        let shared = &self.client.shared;
+        let path = format!("{}?from={}", paths::EVENTS, self.next);
+        let mut body = match shared.wire.stream(&target.base, &path, shared.config.call_timeout).await {
+            Ok(body) => BodyDataStream::new(body),
+            Err(failure) => return ended(failure.problem),
+        };
+        let silence = shared.config.stream_silence;
+        let mut reader = SseReader::new(EVENT_MAX_BYTES);
+        loop {
+            match tokio::time::timeout(silence, body.next()).await {
+                Ok(Some(Ok(piece))) => reader.push(&piece),
+                Ok(Some(Err(error))) => return lost(format!("broken: {error}")),
+                Ok(None) => return lost("closed"),
+                Err(_) => return lost(format!("silent for {} ms", silence.as_millis())),
+            }
+            loop {
+                match reader.next() {
+                    Ok(None) => break,
+                    Ok(Some(event)) => {
+                        if let Err(ended) = self.pass_on(event).await {
+                            return ended;
+                        }
+                    }
+                    Err(error) => return lost(error.to_string()),
+                }
+            }
+        }
+    }
+
+    async fn pass_on(&mut self, event: SseEvent) -> Result<(), Ended> {
+        let unreadable = |error: serde_json::Error| lost(format!("unreadable {} event: {error}", event.name));
+        match event.name.as_str() {
+            "frame" => {
+                let frame: Frame = serde_json::from_str(&event.data).map_err(unreadable)?;
+                self.backoff.reset();
+                if frame.index < self.next {
+                    return Ok(());
+                }
+                self.next = frame.index + 1;
+                self.seen = self.seen.max(frame.index);
+                self.send(StreamItem::Frame(frame)).await
+            }
+            "applied" => {
+                let applied: AppliedEvent = serde_json::from_str(&event.data).map_err(unreadable)?;
+                if applied.applied_index < self.seen {
+                    return self.lags();
+                }
+                self.backoff.reset();
+                self.behind = None;
+                self.seen = applied.applied_index;
+                self.send(StreamItem::Applied { index: applied.applied_index, log_time: applied.log_time }).await
+            }
+            "end" => Err(ended(serde_json::from_str(&event.data).map_err(unreadable)?)),
+            // A newer node may send more kinds; they change nothing about the frames.
+            _ => Ok(()),
+        }
+    }
+
+    /// The node is behind what was seen already: for a while it may catch up.
+    fn lags(&mut self) -> Result<(), Ended> {
+        let now = Instant::now();
+        let since = *self.behind.get_or_insert(now);
+        if now.saturating_duration_since(since) > STREAM_BEHIND_MAX {
+            Err(lost("the node lags behind"))
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn send(&self, item: StreamItem) -> Result<(), Ended> {
+        self.sender.send(item).await.map_err(|_| Ended::Unread)
+    }
+}
+
+fn lost(detail: impl Into<String>) -> Ended {
+    Ended::Lost(Problem::new(ProblemKind::NotReady, detail))
+}
+
+fn ended(problem: Problem) -> Ended {
+    match (problem.kind, problem.first_index) {
+        (ProblemKind::Gone, Some(first_index)) => Ended::Gone { first_index },
+        _ => Ended::Lost(problem),
+    }
+}
