@@ -93,8 +93,8 @@ impl Applying<'_> {
 
     fn client(&mut self, envelope: &Envelope) -> Response {
         if envelope.session == 0 && !envelope.command.needs_session() {
-            let handled = self.sessionless(&envelope.command);
-            return self.answer(handled);
+            // None of these commands compares digests.
+            return self.command(envelope, Digest::default());
         }
         let digest = match self.admit(envelope) {
             Ok(Admission::First(digest)) => digest,
@@ -106,23 +106,27 @@ impl Applying<'_> {
         response
     }
 
-    /// A command in a session that has not seen it before.
     fn command(&mut self, envelope: &Envelope, digest: Digest) -> Response {
         let handled = match &envelope.command {
+            Command::OpenSession if envelope.session == 0 => self.open_session(),
             Command::OpenSession => Err(invalid("open_session comes without a session")),
             Command::CloseSession => Ok(self.close_session(envelope.session)),
             Command::DefineSymbol(command) => self.define_symbol(command),
-            _ => {
-                let _ = digest;
-                Err(invalid("not yet"))
-            }
+            Command::SetExposureLimit(command) => self.set_exposure_limit(command),
+            Command::SetQuoting(command) => self.set_quoting(command),
+            Command::SetKillSwitch(command) => self.set_kill_switch(command),
+            Command::UpgradeLedger(command) => self.upgrade_ledger(command),
+            Command::RegisterMaker(command) => self.register_maker(command),
+            Command::RenewMaker(command) => self.renew_maker(command),
+            Command::DeregisterMaker(command) => self.deregister_maker(command),
+            Command::ReleaseSymbol(command) => self.release_symbol(command),
+            Command::PlaceQuote(command) => self.place_quote(command),
+            Command::PullQuote(command) => self.pull_quote(command),
+            Command::RegisterExchange(command) => Ok(self.register_exchange(command)),
+            Command::ExecuteOrder(command) => return self.execute_order(command, digest),
+            Command::CancelOrder(command) => self.cancel_order(command),
         };
         self.answer(handled)
-    }
-
-    /// A command that needs no session, without one.
-    fn sessionless(&mut self, command: &Command) -> Handled {
-        if let Command::OpenSession = command { self.open_session() } else { Err(invalid("not yet")) }
     }
 
     pub(crate) fn answer(&self, handled: Handled) -> Response {
@@ -160,10 +164,6 @@ impl Applying<'_> {
             self.indexes.symbol_changed(symbol, &old, &new);
         }
     }
-
-    pub(crate) fn sweep(&mut self) {}
-    pub(crate) fn rebalance_if_due(&mut self) {}
-    fn begin_term(&mut self, _: u64, _: bool, _: u64) {}
 }
 
 pub(crate) fn invalid(what: impl Into<String>) -> Refusal {

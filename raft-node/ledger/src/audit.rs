@@ -3,7 +3,19 @@
 
 use std::fmt;
 
-use crate::{indexes::Indexes, ledger::Ledger};
+use crate::{
+    bounds::{
+        CLOSED_ORDERS_MAX, EXEC_WINDOW, HARD_EXPOSURE_LIMIT, MAKERS_MAX, OPEN_ORDERS_MAX, QUOTING_OFF_MAKERS_MAX,
+        SESSIONS_MAX, SYMBOLS_MAX,
+    },
+    command::Side,
+    indexes::Indexes,
+    ledger::Ledger,
+    names::{MakerName, Symbol},
+    numbers::{Exposure, Money, Qty},
+    session::window_from,
+    state::{Holder, Order, Quote, SymbolState},
+};
 
 /// Something that must hold and does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,14 +27,245 @@ impl fmt::Display for Violation {
     }
 }
 
+/// What was found so far.
+#[derive(Default)]
+struct Findings(Vec<Violation>);
+
+impl Findings {
+    /// Notes what `must` hold, in words, where it does not.
+    fn check(&mut self, holds: bool, must: impl FnOnce() -> String) {
+        if !holds {
+            self.0.push(Violation(must()));
+        }
+    }
+}
+
 impl Ledger {
     /// What does not hold, in words; empty where all does. Costs a walk over the whole state.
     #[must_use]
     pub fn audit(&self) -> Vec<Violation> {
-        let mut found = Vec::new();
-        if self.indexes != Indexes::of(&self.tables) {
-            found.push(Violation("an index differs from its tables".to_owned()));
+        let mut found = Findings::default();
+        self.audit_bounds(&mut found);
+        self.audit_exposure(&mut found);
+        for (symbol, state) in &self.tables.symbols {
+            audit_position(&mut found, symbol, state);
+            self.audit_holder(&mut found, symbol, state);
+            self.audit_book(&mut found, symbol, state);
+            if let Some(quote) = &state.quote {
+                self.audit_quote(&mut found, symbol, state, quote);
+            }
         }
-        found
+        self.audit_loads(&mut found);
+        self.audit_makers(&mut found);
+        self.audit_orders(&mut found);
+        self.audit_answers(&mut found);
+        self.audit_indexes(&mut found);
+        found.0
     }
+
+    fn audit_bounds(&self, found: &mut Findings) {
+        let tables = &self.tables;
+        for (what, count, max) in [
+            ("sessions", tables.sessions.len(), SESSIONS_MAX),
+            ("symbols", tables.symbols.len(), SYMBOLS_MAX),
+            ("makers", tables.makers.len(), MAKERS_MAX),
+            ("makers turned off", tables.control.makers_off.len(), QUOTING_OFF_MAKERS_MAX),
+            ("symbols turned off", tables.control.symbols_off.len(), tables.symbols.len()),
+            ("open orders", self.indexes.open.len(), OPEN_ORDERS_MAX),
+            ("closed orders", self.indexes.closed.len(), CLOSED_ORDERS_MAX),
+        ] {
+            found.check(count <= max, || format!("{count} {what}, at most {max}"));
+        }
+    }
+
+    fn audit_exposure(&self, found: &mut Findings) {
+        let limit = self.tables.control.limit;
+        let hard = 0..=HARD_EXPOSURE_LIMIT;
+        found.check(hard.contains(&limit.0), || format!("the limit {limit} lies outside {hard:?}"));
+        for (name, side) in [("long", Side::Buy), ("short", Side::Sell)] {
+            let sum: i128 = self.tables.symbols.values().map(|state| i128::from(state.reserved().of(side).0)).sum();
+            let kept = *self.indexes.reserved.of(side);
+            found.check(i128::from(kept.0) == sum, || format!("{name} exposure is kept as {kept}, and sums to {sum}"));
+            found.check(sum <= i128::from(limit.0), || format!("{name} exposure {sum} is above the limit {limit}"));
+        }
+    }
+
+    fn audit_holder(&self, found: &mut Findings, symbol: &Symbol, state: &SymbolState) {
+        found.check(state.holder.is_some() || state.quote.is_none(), || {
+            format!("{symbol} has a quote, and nobody holds it")
+        });
+        let no_demand = state.demand_until.bid.is_none() && state.demand_until.ask.is_none();
+        found.check(state.holder.is_some() || no_demand, || format!("{symbol} remembers a demand of nobody"));
+        let Some(Holder { maker, incarnation, moving }) = &state.holder else {
+            return found.check(self.tables.makers.is_empty(), || format!("{symbol} is held by nobody"));
+        };
+        found.check(self.incarnation(maker) == Some(*incarnation), || {
+            format!("{symbol} is held by {maker}, incarnation {incarnation}, which is not registered")
+        });
+        found.check(state.epoch > 0, || format!("{symbol} is held at epoch 0"));
+        if let Some(moving) = moving {
+            let to = &moving.to;
+            found.check(to != maker, || format!("{symbol} moves from {maker} to itself"));
+            found.check(self.maker(to).is_some(), || format!("{symbol} moves to {to}, which is not registered"));
+        }
+    }
+
+    fn audit_quote(&self, found: &mut Findings, symbol: &Symbol, state: &SymbolState, quote: &Quote) {
+        let id = quote.id;
+        let holder = state.holder.as_ref();
+        let same = holder.is_some_and(|holder| holder.maker == quote.maker && holder.incarnation == quote.incarnation);
+        found.check(same && quote.epoch == state.epoch, || {
+            format!("quote {id} of {symbol} is not its holder's, under the present epoch")
+        });
+        found.check(quote.quote_seq == state.quote_seq, || format!("quote {id} of {symbol} is not the newest"));
+        found.check(quote.position_seq <= state.position_seq, || {
+            format!("quote {id} of {symbol} was computed from a position that never was")
+        });
+        let fits = |side| {
+            quote.sides.of(side).is_none_or(|leg| {
+                leg.price.is_valid() && leg.qty.is_valid() && (Qty::ZERO..=leg.qty).contains(&leg.leaves)
+            })
+        };
+        found.check(fits(Side::Buy) && fits(Side::Sell), || format!("quote {id} of {symbol} has a side out of range"));
+        let leaves = quote.leaves(Side::Buy) > Qty::ZERO || quote.leaves(Side::Sell) > Qty::ZERO;
+        found.check(leaves, || format!("quote {id} of {symbol} stands, with nothing left"));
+        if let (Some(bid), Some(ask)) = (quote.sides.bid, quote.sides.ask) {
+            found.check(bid.price < ask.price, || format!("quote {id} of {symbol} crosses itself"));
+        }
+        let control = &self.tables.control;
+        let off = control.kill_switch || control.quoting_off(symbol, &quote.maker).is_some();
+        found.check(!off, || format!("quote {id} of {symbol} stands, and quoting is off for it"));
+    }
+
+    /// Neither resting orders nor a live quote cross what rests on the other side.
+    fn audit_book(&self, found: &mut Findings, symbol: &Symbol, state: &SymbolState) {
+        let best = |side| self.best_resting_price(symbol, side);
+        let (buy, sell) = (best(Side::Buy), best(Side::Sell));
+        if let (Some(buy), Some(sell)) = (buy, sell) {
+            found.check(buy < sell, || format!("{symbol}: a buy rests at {buy}, a sell at {sell}"));
+        }
+        let now = self.log_time();
+        let live = self.tables.authority_deadline(state).is_some_and(|deadline| deadline > now);
+        let Some(quote) = state.quote.as_ref().filter(|quote| live && quote.is_active(now)) else { return };
+        let price = |side| quote.sides.of(side).filter(|leg| leg.leaves > Qty::ZERO).map(|leg| leg.price);
+        if let (Some(bid), Some(sell)) = (price(Side::Buy), sell) {
+            found.check(bid < sell, || format!("{symbol}: the quote bids {bid}, a sell rests at {sell}"));
+        }
+        if let (Some(ask), Some(buy)) = (price(Side::Sell), buy) {
+            found.check(ask > buy, || format!("{symbol}: the quote asks {ask}, a buy rests at {buy}"));
+        }
+    }
+
+    /// Loads, counted by where each symbol is or is going, differ by at most one.
+    fn audit_loads(&self, found: &mut Findings) {
+        let load = |name: &MakerName| {
+            let target = |state: &&SymbolState| {
+                state.holder.as_ref().map(|holder| holder.moving.as_ref().map_or(&holder.maker, |moving| &moving.to))
+                    == Some(name)
+            };
+            self.tables.symbols.values().filter(target).count()
+        };
+        let loads: Vec<usize> = self.tables.makers.keys().map(load).collect();
+        if let (Some(most), Some(least)) = (loads.iter().max(), loads.iter().min()) {
+            found.check(most - least <= 1, || format!("a maker is due {most} symbols and another {least}"));
+        }
+    }
+
+    fn audit_makers(&self, found: &mut Findings) {
+        for (name, maker) in &self.tables.makers {
+            let known = maker.incarnation <= self.last_index();
+            found.check(known, || format!("maker {name} is of incarnation {}, ahead of the log", maker.incarnation));
+            let latest = self.log_time().plus(maker.ttl_ms);
+            found.check(maker.deadline <= latest, || format!("maker {name} has a lease longer than its ttl"));
+        }
+    }
+
+    fn audit_orders(&self, found: &mut Findings) {
+        let orders = self.tables.orders.len();
+        let named = self.indexes.names.len();
+        found.check(named == orders, || format!("{orders} orders have {named} names"));
+        for (id, order) in &self.tables.orders {
+            found.check(*id == order.id, || format!("order {} is kept as {id}", order.id));
+            let known = self.tables.symbols.contains_key(&order.order.symbol);
+            found.check(known, || format!("order {id} is of a symbol that is not defined"));
+            found.check(order_adds_up(order), || format!("order {id} does not add up"));
+        }
+        let kill_switch = self.tables.control.kill_switch;
+        found.check(!kill_switch || self.indexes.open.is_empty(), || {
+            "the kill switch is engaged, and orders are open".to_owned()
+        });
+        let quote_fills: u128 = self.tables.symbols.values().map(|state| u128::from(state.position_seq)).sum();
+        found.check(quote_fills <= u128::from(self.fills()), || {
+            format!("{quote_fills} quote fills, and {} fills in all", self.fills())
+        });
+    }
+
+    fn audit_answers(&self, found: &mut Findings) {
+        for (id, session) in &self.tables.sessions {
+            let seqs = window_from(session.highest_seq)..=session.highest_seq;
+            let within = session.answers.keys().all(|seq| seqs.contains(seq));
+            found.check(within, || format!("session {id} keeps answers outside {seqs:?}"));
+            found.check(session.last_use <= self.log_time(), || format!("session {id} was used in the future"));
+        }
+        let Some(exchange) = &self.tables.exchange else { return };
+        let last = exchange.last_exec_id;
+        let kept = last.saturating_sub(EXEC_WINDOW) + 1..=last;
+        let within = exchange.answers.keys().all(|exec_id| kept.contains(exec_id));
+        let whole = exchange.answers.len() as u64 == last.min(EXEC_WINDOW);
+        found.check(within && whole, || format!("the exchange's answers are not those of exec ids {kept:?}"));
+    }
+
+    fn audit_indexes(&self, found: &mut Findings) {
+        let (kept, rebuilt) = (&self.indexes, Indexes::of(&self.tables));
+        for (name, equal) in [
+            ("exposure reserved", kept.reserved == rebuilt.reserved),
+            ("demanding symbols", kept.demanding == rebuilt.demanding),
+            ("waiting symbols", kept.waiting == rebuilt.waiting),
+            ("demands due", kept.demands_due == rebuilt.demands_due),
+            ("makers due", kept.makers_due == rebuilt.makers_due),
+            ("moves due", kept.moves_due == rebuilt.moves_due),
+            ("quotes due", kept.quotes_due == rebuilt.quotes_due),
+            ("idle sessions", kept.sessions_idle == rebuilt.sessions_idle),
+            ("closed orders", kept.closed == rebuilt.closed),
+            ("holders", kept.held == rebuilt.held),
+            ("open orders", kept.open == rebuilt.open),
+            ("open orders by account", kept.open_by_account == rebuilt.open_by_account),
+            ("client order ids", kept.names == rebuilt.names),
+            ("books", kept.books == rebuilt.books),
+        ] {
+            found.check(equal, || format!("the index of {name} differs from its tables"));
+        }
+    }
+}
+
+fn audit_position(found: &mut Findings, symbol: &Symbol, state: &SymbolState) {
+    let (bought, sold) = (state.bought.0, state.sold.0);
+    let difference = i128::from(bought) - i128::from(sold);
+    let position = state.position;
+    found.check(bought >= 0 && sold >= 0, || format!("{symbol}: bought {bought} and sold {sold} are sums of fills"));
+    found.check(i128::from(position.0) == difference, || {
+        format!("{symbol}: the position is {position}; bought less sold is {difference}")
+    });
+    let moved = bought != 0 || sold != 0 || state.cash != Money::default();
+    found.check((state.position_seq > 0) == moved, || {
+        format!("{symbol}: {} quote fills bought {bought} and sold {sold}", state.position_seq)
+    });
+    let reserved = state.reserved();
+    found.check(reserved.bid >= Exposure::ZERO && reserved.ask >= Exposure::ZERO, || {
+        format!("{symbol}: its quote reserves less than nothing")
+    });
+}
+
+fn order_adds_up(order: &Order) -> bool {
+    use crate::answer::OrderStatus;
+    let (qty, filled) = (order.order.qty, order.cum_qty);
+    let fills = match order.status {
+        OrderStatus::New | OrderStatus::Rejected => filled == Qty::ZERO,
+        OrderStatus::PartiallyFilled => Qty::ZERO < filled && filled < qty,
+        OrderStatus::Filled => filled == qty,
+        OrderStatus::Cancelled | OrderStatus::Expired => Qty::ZERO <= filled && filled < qty,
+    };
+    fills
+        && (order.cum_quote == Money::default()) == (filled == Qty::ZERO)
+        && order.status.is_open() <= order.order.price.is_some()
 }
