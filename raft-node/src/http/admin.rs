@@ -1,0 +1,145 @@
+//! The node and the group: status, membership, leadership, snapshots, audit, health, the fault switch.
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use quorate_api::{
+    AuditView, ChangeMembers, CheckpointView, ClusterView, Faults, Problem, ProblemKind, StatusView, TransferLeader,
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    deadline,
+    extract::{Failure, JsonBytes, json},
+};
+use crate::node::Node;
+
+/// The node and its ledger in figures, as applied here.
+#[utoipa::path(get, path = "/v1/status", tag = "group", responses((status = 200, body = StatusView)))]
+pub(crate) async fn status(State(node): State<Node>) -> Response {
+    json(StatusCode::OK, &node.status())
+}
+
+/// The group, as this node knows it.
+#[utoipa::path(get, path = "/v1/cluster", tag = "group", responses((status = 200, body = ClusterView)))]
+pub(crate) async fn cluster(State(node): State<Node>) -> Response {
+    json(StatusCode::OK, &node.cluster())
+}
+
+/// Recomputes every derived figure of the ledger as applied here.
+#[utoipa::path(get, path = "/v1/audit", tag = "group", responses((status = 200, body = AuditView)))]
+pub(crate) async fn audit(State(node): State<Node>) -> Response {
+    json(StatusCode::OK, &node.audit().await)
+}
+
+/// Digests at recent checkpoints, oldest first.
+#[utoipa::path(get, path = "/v1/digests", tag = "group", responses((status = 200, body = Vec<CheckpointView>)))]
+pub(crate) async fn digests(State(node): State<Node>) -> Response {
+    json(StatusCode::OK, &node.checkpoints())
+}
+
+/// Makes the members listed the group's members.
+#[utoipa::path(
+    post, path = "/v1/cluster/members", tag = "group", request_body = ChangeMembers,
+    responses((status = 200, body = ClusterView), (status = "default", body = Problem))
+)]
+pub(crate) async fn change_members(
+    State(node): State<Node>,
+    headers: HeaderMap,
+    body: JsonBytes,
+) -> Result<Response, Failure> {
+    let change: ChangeMembers = body.parse()?;
+    Ok(json(StatusCode::OK, &node.change_members(change, deadline(&headers)?).await?))
+}
+
+/// Hands leadership to another voter.
+#[utoipa::path(
+    post, path = "/v1/cluster/transfer-leader", tag = "group", request_body = TransferLeader,
+    responses((status = 200, body = ClusterView), (status = "default", body = Problem))
+)]
+pub(crate) async fn transfer_leader(
+    State(node): State<Node>,
+    headers: HeaderMap,
+    body: JsonBytes,
+) -> Result<Response, Failure> {
+    let transfer: TransferLeader = body.parse()?;
+    Ok(json(StatusCode::OK, &node.transfer_leader(transfer.to, deadline(&headers)?).await?))
+}
+
+/// The index that a snapshot covers.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SnapshotBuilt {
+    /// The last log index in it.
+    snapshot_index: u64,
+}
+
+/// Builds a snapshot at this node now.
+#[utoipa::path(
+    post, path = "/v1/cluster/snapshot", tag = "group",
+    responses((status = 200, body = SnapshotBuilt), (status = "default", body = Problem))
+)]
+pub(crate) async fn snapshot(State(node): State<Node>, headers: HeaderMap) -> Result<Response, Failure> {
+    let snapshot_index = node.trigger_snapshot(deadline(&headers)?).await?;
+    Ok(json(StatusCode::OK, &SnapshotBuilt { snapshot_index }))
+}
+
+/// The fault switch as it stands; only under `--fault-injection`.
+pub(crate) async fn faults(State(node): State<Node>) -> Response {
+    json(StatusCode::OK, &node.faults())
+}
+
+/// Sets the fault switch; only under `--fault-injection`.
+pub(crate) async fn set_faults(State(node): State<Node>, body: JsonBytes) -> Result<Response, Failure> {
+    let faults: Faults = body.parse()?;
+    node.set_faults(faults)?;
+    Ok(json(StatusCode::OK, &node.faults()))
+}
+
+/// Whether the process runs; says nothing of the group.
+#[utoipa::path(get, path = "/livez", tag = "health", responses((status = 200, body = String)))]
+pub(crate) async fn livez() -> &'static str {
+    "ok\n"
+}
+
+/// Whether it makes sense to send work here.
+#[utoipa::path(
+    get, path = "/readyz", tag = "health",
+    responses((status = 200, body = String), (status = 503, body = Problem))
+)]
+pub(crate) async fn readyz(State(node): State<Node>) -> Response {
+    match node.readiness() {
+        Ok(()) => "ok\n".into_response(),
+        Err(why) => Failure::new(ProblemKind::NotReady, why).into_response(),
+    }
+}
+
+/// The answer of `/health`.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// `ok`, or what is missing.
+    status: String,
+    /// This node.
+    node_id: u64,
+    /// The leader, where one is known and heard of.
+    leader: Option<u64>,
+    /// The last index applied.
+    applied_index: u64,
+}
+
+/// The same as `/readyz`, with figures.
+#[utoipa::path(
+    get, path = "/health", tag = "health",
+    responses((status = 200, body = Health), (status = 503, body = Health))
+)]
+pub(crate) async fn health(State(node): State<Node>) -> Response {
+    let metrics = node.metrics();
+    let (code, status) = match node.readiness() {
+        Ok(()) => (StatusCode::OK, "ok".to_owned()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
+    };
+    let health = Health { status, node_id: node.id(), leader: metrics.leader, applied_index: metrics.applied_index };
+    json(code, &health)
+}

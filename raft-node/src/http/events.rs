@@ -1,0 +1,101 @@
+//! `GET /v1/events`: server-sent events, one frame a log index, resumed by index.
+//!
+//! The item that ends a stream says why; a stream that breaks off without one is resumed by the client.
+
+use std::convert::Infallible;
+
+use axum::{
+    extract::State,
+    http::HeaderMap,
+    response::{
+        IntoResponse, Response,
+        sse::{Event as SseEvent, Sse},
+    },
+};
+use futures_util::StreamExt;
+use quorate_api::{Problem, ProblemKind};
+use quorate_ledger::Millis;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::extract::{Failure, Query};
+use crate::node::{Node, StreamEnd, StreamItem};
+
+/// From where on.
+#[derive(Debug, Deserialize, IntoParams, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct EventsQuery {
+    /// The first log index wanted [default: the one after `Last-Event-ID`, or the next one to come]
+    from: Option<u64>,
+}
+
+/// Keeps a stream alive, and says how far the node is.
+#[derive(Serialize)]
+struct AppliedNote {
+    applied_index: u64,
+    log_time: Millis,
+}
+
+/// Frames of events, from a log index on, and those still to come.
+///
+/// `event: frame` carries a frame, `event: applied` keeps the stream alive, `event: end` carries a problem and is the last.
+#[utoipa::path(
+    get, path = "/v1/events", tag = "events", params(EventsQuery),
+    responses(
+        (status = 200, description = "text/event-stream", content_type = "text/event-stream", body = quorate_ledger::Frame),
+        (status = 410, description = "No longer kept: read the state, go on from there", body = Problem),
+        (status = "default", body = Problem),
+    )
+)]
+pub(crate) async fn events(
+    State(node): State<Node>,
+    headers: HeaderMap,
+    Query(query): Query<EventsQuery>,
+) -> Result<Response, Failure> {
+    let last_seen = match headers.get("last-event-id") {
+        None => None,
+        Some(value) => {
+            let id: Option<u64> = value.to_str().ok().and_then(|text| text.parse().ok());
+            Some(id.ok_or_else(|| Failure::invalid("Last-Event-ID is a log index"))?)
+        }
+    };
+    let metrics = node.metrics();
+    let next = metrics.applied_index.saturating_add(1);
+    let from = query.from.or(last_seen.map(|id| id.saturating_add(1))).unwrap_or(next);
+    if from < metrics.first_event_index {
+        return Err(problem(&StreamEnd::Gone { first_index: metrics.first_event_index }).into());
+    }
+    if metrics.leader.is_none() {
+        return Err(problem(&StreamEnd::NoLeader).into());
+    }
+    let stream = node.frames(from).map(move |item| Ok::<_, Infallible>(sse(&node, item)));
+    Ok(Sse::new(stream).into_response())
+}
+
+fn sse(node: &Node, item: Result<StreamItem, StreamEnd>) -> SseEvent {
+    match item {
+        Ok(StreamItem::Frame(frame)) => data(SseEvent::default().id(frame.index.to_string()).event("frame"), &*frame),
+        Ok(StreamItem::Applied(applied_index)) => {
+            let note = AppliedNote { applied_index, log_time: node.status().log_time };
+            data(SseEvent::default().event("applied"), &note)
+        }
+        Err(end) => data(SseEvent::default().event("end"), &problem(&end)),
+    }
+}
+
+fn data<T: Serialize>(event: SseEvent, value: &T) -> SseEvent {
+    // Every value sent here is plain data with text keys, which JSON always holds.
+    event.json_data(value).unwrap_or_else(|error| SseEvent::default().event("end").data(error.to_string()))
+}
+
+fn problem(end: &StreamEnd) -> Problem {
+    match end {
+        StreamEnd::Gone { first_index } => {
+            Problem { first_index: Some(*first_index), ..Problem::new(ProblemKind::Gone, end.to_string()) }
+        }
+        StreamEnd::NoLeader => Problem::new(ProblemKind::NoLeader, end.to_string()),
+        StreamEnd::Cut | StreamEnd::Stopped => Problem::new(ProblemKind::NotReady, end.to_string()),
+        StreamEnd::Broken(_) => Problem::new(ProblemKind::Internal, end.to_string()),
+    }
+}

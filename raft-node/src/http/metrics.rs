@@ -1,0 +1,61 @@
+//! `GET /metrics`: figures in the Prometheus text format.
+
+use std::fmt::Write;
+
+use axum::{extract::State, http::header, response::IntoResponse};
+
+use crate::node::Node;
+
+/// Figures in the Prometheus text format (version 0.0.4).
+#[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, body = String)))]
+pub(crate) async fn metrics(State(node): State<Node>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], render(&node))
+}
+
+fn render(node: &Node) -> String {
+    let m = node.metrics();
+    let gauges = [
+        ("is_leader", "whether this node leads", u64::from(m.is_leader)),
+        ("has_leader", "whether a leader is known and heard of", u64::from(m.leader.is_some())),
+        ("term", "the Raft term", m.term),
+        ("last_log_index", "the last index in the log", m.last_log_index),
+        ("committed_index", "the last index known to be committed", m.committed_index),
+        ("applied_index", "the last index applied", m.applied_index),
+        ("snapshot_index", "the last index of the last snapshot", m.snapshot_index),
+        ("purged_index", "the last index purged from the log", m.purged_index),
+        ("first_event_index", "the first index whose events are kept", m.first_event_index),
+        ("commands_in_flight", "commands proposed and not yet answered", m.in_flight),
+        ("event_streams", "open event streams", m.streams),
+    ];
+    let counters = [
+        ("commands_total", "commands taken from callers", m.commands),
+        ("commands_forwarded_total", "commands passed on to the leader", m.forwarded),
+        ("commands_overloaded_total", "commands refused for overload", m.overloaded),
+        ("commands_unknown_total", "commands whose outcome could not be told", m.unknown),
+        ("commands_not_proposed_total", "commands that were certainly not proposed", m.not_proposed),
+        ("reads_linearizable_total", "linearizable reads answered", m.reads_linearizable),
+        ("reads_local_total", "local reads answered", m.reads_local),
+        ("reads_failed_total", "reads that failed within their deadline", m.reads_failed),
+        ("terms_begun_total", "terms that this node began as the leader", m.terms_begun),
+        ("ticks_total", "ticks proposed", m.ticks),
+        ("clock_jumps_total", "clock jumps seen at the start of a term: raise an alarm", m.clock_jumps),
+        ("clock_jumps_refused_total", "forward jumps that were not followed: raise an alarm", m.clock_jumps_refused),
+        ("snapshots_built_total", "snapshots built", m.snapshots_built),
+        ("snapshots_installed_total", "snapshots installed from a leader", m.snapshots_installed),
+        ("checkpoints_confirmed_total", "checkpoints whose digest a majority confirmed", m.checkpoints_confirmed),
+    ];
+    let mut text = String::new();
+    for (kind, rows) in [("gauge", gauges.as_slice()), ("counter", counters.as_slice())] {
+        for (name, help, value) in rows {
+            // Writing to a String cannot fail.
+            let _ =
+                writeln!(text, "# HELP quorate_{name} {help}\n# TYPE quorate_{name} {kind}\nquorate_{name} {value}");
+        }
+    }
+    let _ = writeln!(text, "# HELP quorate_peer_lag entries that a member is behind, as the leader sees it");
+    let _ = writeln!(text, "# TYPE quorate_peer_lag gauge");
+    for (peer, lag) in &m.lag {
+        let _ = writeln!(text, "quorate_peer_lag{{peer=\"{peer}\"}} {lag}");
+    }
+    text
+}

@@ -1,0 +1,226 @@
+//! Reads of the ledger. Linearizable unless `consistency=local` is asked for.
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::Response,
+};
+use quorate_api::{
+    AuthorityView, Consistency, ExposureView, FillView, FillsView, MakerView, OrderView, PositionView, Problem,
+    ProblemKind, QuoteView, ROWS_MAX, Read, SymbolView,
+};
+use quorate_ledger::{Account, ClientOrderId, Event, Symbol};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    deadline,
+    extract::{Failure, Query, json},
+    rows,
+};
+use crate::node::{Node, Snapshot};
+
+/// How fresh, and of which symbol.
+#[derive(Debug, Deserialize, IntoParams, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Freshness {
+    /// `linearizable` or `local`
+    #[serde(default)]
+    consistency: Consistency,
+    /// Wait until this log index is applied here
+    min_index: Option<u64>,
+    /// Only this symbol
+    symbol: Option<Symbol>,
+}
+
+/// Which orders.
+#[derive(Debug, Deserialize, IntoParams, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct OrdersQuery {
+    /// `linearizable` or `local`
+    #[serde(default)]
+    consistency: Consistency,
+    /// Wait until this log index is applied here
+    min_index: Option<u64>,
+    /// Only this symbol
+    symbol: Option<Symbol>,
+    /// Only this account
+    account: Option<Account>,
+    /// Only the order of this name (needs `account`)
+    client_order_id: Option<ClientOrderId>,
+    /// Only the order of this id
+    order_id: Option<u64>,
+    /// Only open orders, or only closed ones
+    open: Option<bool>,
+    /// Only orders with an id above this
+    after: Option<u64>,
+    /// Rows at most, 1 to 1000 [default: 1000]
+    limit: Option<usize>,
+}
+
+/// Which fills.
+#[derive(Debug, Deserialize, IntoParams, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct FillsQuery {
+    /// `linearizable` or `local`
+    #[serde(default)]
+    consistency: Consistency,
+    /// Wait until this log index is applied here
+    min_index: Option<u64>,
+    /// Only this symbol
+    symbol: Option<Symbol>,
+    /// From this log index on [default: the first that is kept]
+    from: Option<u64>,
+    /// Log indexes to look through at most, 1 to 1000 [default: 1000]
+    limit: Option<usize>,
+}
+
+/// A read that is as fresh as asked, at `min_index` or later.
+pub(crate) async fn fresh(
+    node: &Node,
+    headers: &HeaderMap,
+    consistency: Consistency,
+    min_index: Option<u64>,
+) -> Result<Snapshot, Failure> {
+    let deadline = deadline(headers)?;
+    if let Some(index) = min_index
+        && !node.wait_applied(index, deadline).await
+    {
+        return Err(Failure::new(ProblemKind::Timeout, format!("index {index} is not applied here yet")));
+    }
+    Ok(node.read(consistency, deadline).await?)
+}
+
+fn answer<T: serde::Serialize>(node: &Node, consistency: Consistency, snapshot: &Snapshot, data: T) -> Response {
+    let read = Read {
+        applied_index: snapshot.applied_index,
+        log_time: snapshot.ledger.log_time(),
+        node_id: node.id(),
+        consistency,
+        data,
+    };
+    json(StatusCode::OK, &read)
+}
+
+macro_rules! rows_of {
+    ($(#[$doc:meta])* $name:ident, $path:literal, $view:ty, $rows:path) => {
+        $(#[$doc])*
+        #[utoipa::path(
+            get, path = $path, tag = "reads", params(Freshness),
+            responses((status = 200, body = Read<$view>), (status = "default", body = Problem))
+        )]
+        pub(crate) async fn $name(
+            State(node): State<Node>,
+            headers: HeaderMap,
+            Query(query): Query<Freshness>,
+        ) -> Result<Response, Failure> {
+            let snapshot = fresh(&node, &headers, query.consistency, query.min_index).await?;
+            if let Some(symbol) = &query.symbol
+                && snapshot.ledger.symbol(symbol).is_none()
+            {
+                return Err(Failure::new(ProblemKind::NotFound, format!("symbol {symbol} is not defined")));
+            }
+            let data = $rows(&snapshot.ledger, query.symbol.as_ref());
+            Ok(answer(&node, query.consistency, &snapshot, data))
+        }
+    };
+}
+
+rows_of!(
+    /// Positions: the sum of the fills of quotes, symbol by symbol.
+    positions, "/v1/positions", Vec<PositionView>, rows::positions
+);
+rows_of!(
+    /// The global exposure ledger: what is reserved, by whom, and who waits.
+    exposure, "/v1/exposure", ExposureView, rows::exposure
+);
+rows_of!(
+    /// Active quotes.
+    quotes, "/v1/quotes", Vec<QuoteView>, rows::quotes
+);
+rows_of!(
+    /// Who holds which symbol, under which epoch, until when.
+    authority, "/v1/authority", Vec<AuthorityView>, rows::authority
+);
+rows_of!(
+    /// Registered makers; with `symbol`, the one that holds it.
+    makers, "/v1/makers", Vec<MakerView>, rows::makers
+);
+rows_of!(
+    /// Defined symbols.
+    symbols, "/v1/symbols", Vec<SymbolView>, rows::symbols
+);
+
+fn rows_limit(limit: Option<usize>) -> Result<usize, Failure> {
+    match limit.unwrap_or(ROWS_MAX) {
+        limit if (1..=ROWS_MAX).contains(&limit) => Ok(limit),
+        _ => Err(Failure::invalid(format!("limit is 1 to {ROWS_MAX}"))),
+    }
+}
+
+/// Orders, open and remembered, by id.
+#[utoipa::path(
+    get, path = "/v1/orders", tag = "reads", params(OrdersQuery),
+    responses((status = 200, body = Read<Vec<OrderView>>), (status = "default", body = Problem))
+)]
+pub(crate) async fn orders(
+    State(node): State<Node>,
+    headers: HeaderMap,
+    Query(query): Query<OrdersQuery>,
+) -> Result<Response, Failure> {
+    let limit = rows_limit(query.limit)?;
+    if query.client_order_id.is_some() && query.account.is_none() {
+        return Err(Failure::invalid("client_order_id needs account"));
+    }
+    let snapshot = fresh(&node, &headers, query.consistency, query.min_index).await?;
+    let ledger = &snapshot.ledger;
+    let wanted = |order: &&quorate_ledger::Order| {
+        query.symbol.as_ref().is_none_or(|symbol| *symbol == order.order.symbol)
+            && query.account.as_ref().is_none_or(|account| *account == order.order.account)
+            && query.client_order_id.as_ref().is_none_or(|name| *name == order.order.client_order_id)
+            && query.open.is_none_or(|open| open == order.status.is_open())
+            && query.after.is_none_or(|after| order.id > after)
+    };
+    let data: Vec<OrderView> = match (query.order_id, &query.account, &query.client_order_id) {
+        (Some(id), _, _) => ledger.order(id).filter(wanted).map(rows::order).into_iter().collect(),
+        (None, Some(account), Some(name)) => {
+            ledger.order_named(account, name).filter(wanted).map(rows::order).into_iter().collect()
+        }
+        _ => {
+            let mut found: Vec<_> = ledger.open_orders().chain(ledger.closed_orders()).filter(wanted).collect();
+            found.sort_unstable_by_key(|order| order.id);
+            found.into_iter().take(limit).map(rows::order).collect()
+        }
+    };
+    Ok(answer(&node, query.consistency, &snapshot, data))
+}
+
+/// Fills that are still kept, with the positions that came before them.
+#[utoipa::path(
+    get, path = "/v1/fills", tag = "reads", params(FillsQuery),
+    responses((status = 200, body = Read<FillsView>), (status = "default", body = Problem))
+)]
+pub(crate) async fn fills(
+    State(node): State<Node>,
+    headers: HeaderMap,
+    Query(query): Query<FillsQuery>,
+) -> Result<Response, Failure> {
+    let limit = rows_limit(query.limit)?;
+    let snapshot = fresh(&node, &headers, query.consistency, query.min_index).await?;
+    let page = node.history(query.from.unwrap_or(0), limit).await?;
+    let mut fills = Vec::new();
+    for frame in &page.frames {
+        for event in &frame.events {
+            if let Event::FillCommitted(fill) = event
+                && query.symbol.as_ref().is_none_or(|symbol| *symbol == fill.symbol)
+            {
+                fills.push(FillView { index: frame.index, log_time: frame.log_time, fill: fill.clone() });
+            }
+        }
+    }
+    let data = FillsView { first_index: page.first_index, opening: page.opening, fills, next_from: page.next_from };
+    Ok(answer(&node, query.consistency, &snapshot, data))
+}

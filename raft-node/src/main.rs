@@ -1,0 +1,31 @@
+//! A node of the Raft group that holds positions, symbol authority and the exposure ledger.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use quorate_node::{config::Settings, process};
+use tracing_subscriber::EnvFilter;
+
+/// A node of the Raft group that holds positions, symbol authority and the exposure ledger
+///
+/// Settings come from flags, then the environment, then the file named by --config, then defaults.
+/// Logs go to standard error; RUST_LOG sets their level [default: info].
+#[derive(Parser)]
+#[command(name = "raft-node", version)]
+struct Cli {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,openraft=warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match process::run_until_signal(cli.settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
