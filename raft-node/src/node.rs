@@ -5,28 +5,61 @@
 //! proposed and was not answered is *unknown*, never *failed*; a linearizable read is at or after every
 //! write acknowledged before it began, or an error. There are no globals: several nodes live in one process.
 
+mod admin;
+mod compare;
+mod counters;
+mod frames;
+mod group;
+mod propose;
+mod read;
+mod start;
+mod status;
+mod stop;
+mod term;
 mod views;
 
-use std::{future::Future, time::Duration};
-
-use quorate_api::{
-    Applied, AuditView, ChangeMembers, CheckpointView, ClusterView, Consistency, Faults, Problem, StatusView,
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
-use quorate_ledger::Envelope;
+
+use openraft::{ServerState, async_runtime::WatchReceiver};
+use quorate_api::{Faults, Problem, ProblemKind};
+use quorate_ledger::Millis;
 use quorate_log_store::Storage;
 use quorate_seams::World;
-use tokio::time::Instant;
-
-pub use views::{
-    FrameStream, HistoryPage, NodeMetrics, Snapshot, StartError, StopReason, StreamEnd, StreamItem,
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
 };
 
-use crate::config::NodeConfig;
+pub(crate) use counters::Counter;
+use counters::Counters;
+use propose::Places;
+pub(crate) use stop::StopCell;
+pub use views::{FrameStream, HistoryPage, NodeMetrics, Snapshot, StartError, StopReason, StreamEnd, StreamItem};
+
+use crate::{
+    config::NodeConfig,
+    raft::{
+        applied::Applied,
+        clock::SharedClock,
+        links::Links,
+        peer_server,
+        runtime::NodeScope,
+        state_machine::SnapshotCounts,
+        types::{Peer, Raft, Vote},
+    },
+};
 
 /// At least so often a [`FrameStream`] says how far the node is.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// Frames in one [`HistoryPage`] at most.
 pub const HISTORY_PAGE_MAX: usize = 1_000;
+/// How long a shutdown tries to hand leadership over.
+const HANDOVER_MAX: Duration = Duration::from_secs(2);
 
 /// A handle on a running node. Clones are the same node; it runs until [`Node::shutdown`], or until it
 /// stops by itself ([`Node::stopped`]).
@@ -35,96 +68,195 @@ pub struct Node {
     inner: Arc<Inner>,
 }
 
+/// What the handles, the duties and the peer port share.
+pub(crate) struct Inner {
+    pub(crate) config: NodeConfig,
+    pub(crate) world: World,
+    pub(crate) scope: NodeScope,
+    pub(crate) links: Links,
+    pub(crate) clock: SharedClock,
+    pub(crate) raft: Raft,
+    pub(crate) applied: Arc<Applied>,
+    storage: Storage,
+    snapshots: Arc<SnapshotCounts>,
+    counters: Counters,
+    places: Places,
+    /// The term that this node leads and whose `BeginTerm` is applied.
+    begun: watch::Sender<Option<u64>>,
+    recovered: watch::Sender<bool>,
+    /// When a leader was last heard.
+    heard: Mutex<Option<Instant>>,
+    /// Why this node does not serve, while it runs.
+    suspended: Mutex<Option<String>>,
+    draining: watch::Sender<bool>,
+    stop: StopCell,
+}
+
 impl Node {
-    /// Recovers what `storage` holds and joins the group; on the very first start, forms it with
-    /// `config.initial_members`. Serves peers only once somebody serves [`Node::peer_router`].
-    ///
-    /// # Errors
-    /// [`StartError`] where the configuration does not fit together or the storage cannot be read.
-    pub async fn start(config: NodeConfig, world: World, storage: Storage) -> Result<Self, StartError>;
-
     /// This node's id.
-    pub fn id(&self) -> u64;
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.inner.links.me()
+    }
+
     /// What it was started with.
-    pub fn config(&self) -> &NodeConfig;
+    #[must_use]
+    pub fn config(&self) -> &NodeConfig {
+        &self.inner.config
+    }
+
     /// The world it lives in.
-    pub fn world(&self) -> &World;
-
-    /// Proposes `batch` in its order, as the leader or through it, and answers each command, in the same order, by
-    /// `deadline` at the latest. The caller has checked sizes (`BATCH_MAX`, `BODY_MAX_BYTES`).
-    ///
-    /// A [`Problem`] with `outcome_unknown` unset means that the command was certainly not proposed.
-    /// Dropping the future does not take back what was proposed.
-    pub async fn propose(&self, batch: Vec<Envelope>, deadline: Instant) -> Vec<Applied>;
-
-    /// The ledger, as fresh as `consistency` asks.
-    ///
-    /// # Errors
-    /// `NoLeader` or `Timeout` where freshness cannot be shown by `deadline`; `NotReady` while the node
-    /// recovers or has suspended service.
-    pub async fn read(&self, consistency: Consistency, deadline: Instant) -> Result<Snapshot, Problem>;
-
-    /// Frames from `from_index` on (inclusive), those still to come included.
-    pub fn frames(&self, from_index: u64) -> FrameStream;
-
-    /// Frames that are kept, from `from_index` on, at most `limit` (and [`HISTORY_PAGE_MAX`]). `from_index`
-    /// below the first kept index starts at that one.
-    ///
-    /// # Errors
-    /// `Internal` where the history cannot be read.
-    pub async fn history(&self, from_index: u64, limit: usize) -> Result<HistoryPage, Problem>;
-
-    /// The node and its ledger in figures, as applied here.
-    pub fn status(&self) -> StatusView;
-    /// The group as this node knows it.
-    pub fn cluster(&self) -> ClusterView;
-
-    /// Makes `change.members` the members, through the leader; answers when it is committed.
-    ///
-    /// # Errors
-    /// `InvalidRequest` for a list that cannot be (empty, double ids, no voter); otherwise as for commands.
-    pub async fn change_members(&self, change: ChangeMembers, deadline: Instant) -> Result<ClusterView, Problem>;
-
-    /// Hands leadership to the voter `to`, through the leader; answers when it leads.
-    ///
-    /// # Errors
-    /// `InvalidRequest` where `to` is no voter; `Timeout` where it does not lead by `deadline`.
-    pub async fn transfer_leader(&self, to: u64, deadline: Instant) -> Result<ClusterView, Problem>;
-
-    /// Builds a snapshot at this node that covers all it has applied; answers its index when it is kept.
-    ///
-    /// # Errors
-    /// `Timeout` where it is not kept by `deadline`.
-    pub async fn trigger_snapshot(&self, deadline: Instant) -> Result<u64, Problem>;
-
-    /// Recomputes every derived figure of the ledger as applied here.
-    pub async fn audit(&self) -> AuditView;
-    /// Digests at recent checkpoints, oldest first.
-    pub fn checkpoints(&self) -> Vec<CheckpointView>;
+    #[must_use]
+    pub fn world(&self) -> &World {
+        &self.inner.world
+    }
 
     /// Sets the fault switch of the peer traffic.
     ///
     /// # Errors
     /// `NotFound` unless the node runs with `fault_injection`.
-    pub fn set_faults(&self, faults: Faults) -> Result<(), Problem>;
-    /// The fault switch as it stands.
-    pub fn faults(&self) -> Faults;
+    pub fn set_faults(&self, faults: Faults) -> Result<(), Problem> {
+        if self.inner.links.faults.set(faults) {
+            return Ok(());
+        }
+        Err(Problem::new(ProblemKind::NotFound, "the fault switch is there only under fault-injection"))
+    }
 
-    /// Counters and gauges.
-    pub fn metrics(&self) -> NodeMetrics;
-    /// Whether it makes sense to send work here: recovered, a leader is known and heard of, the lag is small.
-    ///
-    /// # Errors
-    /// What is missing, in words.
-    pub fn readiness(&self) -> Result<(), String>;
+    /// The fault switch as it stands.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        self.inner.links.faults.get()
+    }
 
     /// What peers call, over HTTP/2. Independent of sockets: a simulation calls it directly.
-    pub fn peer_router(&self) -> axum::Router;
+    pub fn peer_router(&self) -> axum::Router {
+        peer_server::router(Arc::clone(&self.inner))
+    }
 
     /// Resolves when the node has stopped, with the reason.
-    pub fn stopped(&self) -> impl Future<Output = StopReason> + Send + 'static;
+    pub fn stopped(&self) -> impl Future<Output = StopReason> + Send + 'static {
+        let stop = self.inner.stop.clone();
+        async move { stop.wait().await }
+    }
 
     /// Hands leadership over where this node leads, then stops it and closes its storage. Calls in flight
     /// are answered with an error. Idempotent.
-    pub async fn shutdown(&self);
+    pub async fn shutdown(&self) {
+        let inner = &self.inner;
+        let first = !inner.draining.send_replace(true);
+        if first && inner.stop.get().is_none() {
+            inner.hand_over().await;
+        }
+        inner.stop.set(StopReason::Shutdown);
+        if inner.raft.shutdown().await.is_err() {
+            tracing::warn!("the consensus task ended in a panic");
+        }
+        if let Err(error) = inner.storage.close().await {
+            tracing::debug!(%error, "the storage was closed already");
+        }
+    }
+}
+
+impl Inner {
+    /// The leader, where one is known and was heard of lately. A leader that no majority answers does not
+    /// know itself as one.
+    pub(crate) fn leader(&self) -> Option<u64> {
+        let metrics = self.raft.metrics();
+        let now = metrics.borrow_watched();
+        let leader = now.current_leader?;
+        let silence = Duration::from_millis(2 * self.config.election_max_ms);
+        if leader != self.links.me() {
+            let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            return heard.filter(|heard| heard.elapsed() < silence).map(|_| leader);
+        }
+        let alone = now.membership_config.membership().voter_ids().all(|id| id == leader);
+        let acked = now.last_quorum_acked.is_some_and(|acked| openraft::Instant::elapsed(&*acked) < silence);
+        (now.state == ServerState::Leader && (alone || acked)).then_some(leader)
+    }
+
+    /// A leader was heard, with what its clock said.
+    pub(crate) fn heard_leader(&self, clock: Option<Millis>) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        if let Some(stamp) = clock {
+            self.clock.observe(stamp);
+        }
+    }
+
+    /// Likewise, unless `vote` is that of a leader that was replaced.
+    pub(crate) fn heard_leader_of(&self, vote: &Vote, clock: Option<Millis>) {
+        let term = self.raft.server_metrics().borrow_watched().vote.leader_id.term;
+        if vote.leader_id.term >= term {
+            self.heard_leader(clock);
+        }
+    }
+
+    /// Resolves when another leader or another role is known, or after `pause`.
+    pub(crate) async fn leader_changed(&self, pause: Duration) {
+        let mut metrics = self.raft.server_metrics();
+        drop(metrics.borrow_and_update());
+        if let Ok(Err(_)) = timeout(pause, metrics.changed()).await {
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Where a member is reached.
+    pub(crate) fn peer(&self, id: u64) -> Option<Peer> {
+        let metrics = self.raft.server_metrics();
+        let now = metrics.borrow_watched();
+        now.membership_config.membership().get_node(&id).cloned()
+    }
+
+    pub(crate) fn members(&self) -> BTreeMap<u64, Peer> {
+        let metrics = self.raft.server_metrics();
+        let now = metrics.borrow_watched();
+        now.membership_config.membership().nodes().map(|(id, peer)| (*id, peer.clone())).collect()
+    }
+
+    pub(crate) fn voters(&self) -> Vec<u64> {
+        let metrics = self.raft.server_metrics();
+        let now = metrics.borrow_watched();
+        now.membership_config.membership().voter_ids().collect()
+    }
+
+    /// Whether commands and reads are taken.
+    pub(crate) fn serving(&self) -> Result<(), String> {
+        if let Some(reason) = self.stop.get() {
+            return Err(reason.to_string());
+        }
+        if *self.draining.borrow() {
+            return Err("this node is shutting down".to_owned());
+        }
+        self.suspended.lock().unwrap_or_else(PoisonError::into_inner).clone().map_or(Ok(()), Err)
+    }
+
+    pub(crate) fn suspend(&self, why: Option<String>) {
+        *self.suspended.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    pub(crate) fn stop_reason(&self) -> Option<StopReason> {
+        self.stop.get()
+    }
+
+    pub(crate) fn stop(&self, reason: StopReason) {
+        self.stop.set(reason);
+    }
+
+    /// Lets the voter that holds most of the log lead, where this node does.
+    async fn hand_over(&self) {
+        let me = self.links.me();
+        let target = {
+            let metrics = self.raft.metrics();
+            let now = metrics.borrow_watched();
+            if now.state != ServerState::Leader {
+                return;
+            }
+            let voters: Vec<u64> = now.membership_config.membership().voter_ids().collect();
+            let others = now.replication.iter().flatten().filter(|(id, _)| **id != me && voters.contains(id));
+            others.max_by_key(|(_, matched)| matched.map(|log_id| log_id.index)).map(|(id, _)| *id)
+        };
+        let Some(target) = target else { return };
+        if timeout(HANDOVER_MAX, self.transfer_leader_here(target)).await.is_err() {
+            tracing::warn!(target, "leadership was not taken over in time: the others will elect");
+        }
+    }
 }

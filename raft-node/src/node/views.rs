@@ -85,7 +85,9 @@ pub enum StopReason {
         what: String,
     },
     /// A majority holds another state than this node at the same index.
-    #[error("this node's state at index {index} differs from the majority's: remove its data and add it under a new id")]
+    #[error(
+        "this node's state at index {index} differs from the majority's: remove its data and add it under a new id"
+    )]
     Diverged {
         /// The checkpoint's index.
         index: u64,

@@ -1,0 +1,246 @@
+//! Proposals: stamped and written by the leader, forwarded as they are by everybody else.
+//!
+//! Invariant: a command is *not proposed*, *applied*, or *unknown*. Not proposed is said only where nothing
+//! can have been written to any log; an attempt is repeated only after that.
+
+use std::{sync::Arc, time::Duration};
+
+use openraft::{errors::ClientWriteError, vote::leader_id_std::CommittedLeaderId};
+use quorate_api::{Applied, Problem, ProblemKind};
+use quorate_ledger::{Command, Envelope, Input, LEDGER_VERSION, LeaderCommand};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time::{Instant, error::Elapsed, timeout_at},
+};
+
+use super::{Inner, Node};
+use crate::raft::{
+    links::LinkError,
+    types::{EntryResponse, Proposal, Reply, WriteResult},
+    wire::{Forward, Outcome, paths},
+};
+
+/// Urgent commands (renewals, control, what frees exposure) in flight at most, beside the others.
+const URGENT_IN_FLIGHT_MAX: usize = 4_096;
+/// Pause between two attempts where nothing tells that the leader changed.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
+/// A forwarded call's deadline is so much before the caller's own, so that its answer still arrives.
+const FORWARD_MARGIN: Duration = Duration::from_millis(20);
+
+/// Places for commands in flight.
+pub(crate) struct Places {
+    common: Arc<Semaphore>,
+    urgent: Arc<Semaphore>,
+    max: usize,
+}
+
+impl Places {
+    pub(crate) fn new(max: usize) -> Self {
+        Self { common: Arc::new(Semaphore::new(max)), urgent: Arc::new(Semaphore::new(URGENT_IN_FLIGHT_MAX)), max }
+    }
+
+    /// A place for `command`, if there is one. Urgent commands have places of their own.
+    fn take(&self, command: &Command) -> Option<OwnedSemaphorePermit> {
+        let places = if command.is_urgent() { &self.urgent } else { &self.common };
+        Arc::clone(places).try_acquire_owned().ok()
+    }
+
+    pub(crate) fn taken(&self) -> usize {
+        (self.max + URGENT_IN_FLIGHT_MAX)
+            .saturating_sub(self.common.available_permits() + self.urgent.available_permits())
+    }
+}
+
+impl Node {
+    /// Proposes `batch` in its order, as the leader or through it, and answers each command, in the same order, by
+    /// `deadline` at the latest. The caller has checked sizes (`BATCH_MAX`, `BODY_MAX_BYTES`).
+    ///
+    /// A [`Problem`] with `outcome_unknown` unset means that the command was certainly not proposed.
+    /// Dropping the future does not take back what was proposed.
+    pub async fn propose(&self, batch: Vec<Envelope>, deadline: Instant) -> Vec<Applied> {
+        let inner = &self.inner;
+        inner.counters.commands.add(batch.len());
+        let mut answers: Vec<Option<Applied>> = batch.iter().map(refuse_before_proposing).collect();
+        let mut left: Vec<(usize, Envelope)> =
+            batch.into_iter().enumerate().filter(|(at, _)| answers[*at].is_none()).collect();
+        while !left.is_empty() {
+            let outcomes = inner.attempt(left.iter().map(|(_, envelope)| envelope.clone()).collect(), deadline).await;
+            let mut again = Vec::new();
+            for ((at, envelope), outcome) in left.into_iter().zip(outcomes) {
+                match outcome {
+                    Outcome::NotProposed if Instant::now() + RETRY_PAUSE < deadline => again.push((at, envelope)),
+                    outcome => answers[at] = Some(inner.answer(outcome)),
+                }
+            }
+            left = again;
+            if !left.is_empty() {
+                inner.leader_changed(RETRY_PAUSE).await;
+            }
+        }
+        answers.into_iter().flatten().collect()
+    }
+}
+
+/// What this program would not understand must not enter the log.
+fn refuse_before_proposing(envelope: &Envelope) -> Option<Applied> {
+    match &envelope.command {
+        Command::UpgradeLedger(upgrade) if upgrade.ledger_version > LEDGER_VERSION => {
+            let detail = format!(
+                "ledger_version {}: this node's program knows up to {LEDGER_VERSION}; upgrade every node first",
+                upgrade.ledger_version
+            );
+            Some(Applied::Problem(Problem::new(ProblemKind::InvalidRequest, detail)))
+        }
+        _ => None,
+    }
+}
+
+impl Inner {
+    /// One attempt at `batch`, here or at the leader.
+    async fn attempt(&self, batch: Vec<Envelope>, deadline: Instant) -> Vec<Outcome> {
+        if let Err(why) = self.serving() {
+            return vec![Outcome::NotServing(why); batch.len()];
+        }
+        match self.leader() {
+            Some(leader) if leader == self.links.me() => self.propose_here(batch, deadline).await,
+            Some(leader) => self.forward(leader, batch, deadline).await,
+            None => vec![Outcome::NotProposed; batch.len()],
+        }
+    }
+
+    async fn forward(&self, leader: u64, batch: Vec<Envelope>, deadline: Instant) -> Vec<Outcome> {
+        let count = batch.len();
+        let Some(peer) = self.peer(leader) else { return vec![Outcome::NotProposed; count] };
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        let deadline_ms = u64::try_from(remaining.saturating_sub(FORWARD_MARGIN).as_millis()).unwrap_or(u64::MAX);
+
+        let mut outcomes = vec![Outcome::Overloaded; count];
+        let mut places = Vec::with_capacity(count);
+        let mut taken = Vec::with_capacity(count);
+        let mut sent = Vec::with_capacity(count);
+        for (at, envelope) in batch.into_iter().enumerate() {
+            if let Some(place) = self.places.take(&envelope.command) {
+                places.push(place);
+                taken.push(at);
+                sent.push(envelope);
+            }
+        }
+        if sent.is_empty() {
+            return outcomes;
+        }
+        self.counters.forwarded.add(sent.len());
+        let message = Forward { deadline_ms, batch: sent };
+        let answer: Result<Vec<Outcome>, _> =
+            self.links.call(leader, &peer.peer_addr, paths::FORWARD, &message, remaining).await;
+        let answered = match answer {
+            Ok(answered) if answered.len() == taken.len() => answered,
+            Ok(_) => vec![Outcome::Unknown("the leader's answer is malformed".to_owned()); taken.len()],
+            Err(LinkError::NotReached(_) | LinkError::Refused(..)) => vec![Outcome::NotProposed; taken.len()],
+            Err(error @ (LinkError::Broken(_) | LinkError::Timeout(_))) => {
+                vec![Outcome::Unknown(format!("forwarded to node {leader}: {error}")); taken.len()]
+            }
+        };
+        for (at, outcome) in taken.into_iter().zip(answered) {
+            outcomes[at] = outcome;
+        }
+        outcomes
+    }
+
+    /// Proposes as the leader; where this node does not lead, nothing is proposed.
+    pub(crate) async fn propose_here(&self, batch: Vec<Envelope>, deadline: Instant) -> Vec<Outcome> {
+        let count = batch.len();
+        if let Err(why) = self.serving() {
+            return vec![Outcome::NotServing(why); count];
+        }
+        let Some(term) = self.begun_term(deadline).await else { return vec![Outcome::NotProposed; count] };
+        let mut waiting = Vec::with_capacity(count);
+        for envelope in batch {
+            waiting.push(match self.places.take(&envelope.command) {
+                Some(place) => self.write(term, Input::Client(envelope), Some(place)).await,
+                None => Err(Outcome::Overloaded),
+            });
+        }
+        let mut outcomes = Vec::with_capacity(count);
+        for written in waiting {
+            outcomes.push(match written {
+                Ok(reply) => outcome(timeout_at(deadline, reply).await),
+                Err(outcome) => outcome,
+            });
+        }
+        if let Err(error) = self.world.failpoints.hit("answer.before") {
+            return vec![Outcome::Unknown(error.to_string()); count];
+        }
+        outcomes
+    }
+
+    /// Proposes a command of the leader's own in `term`, and waits until it is applied.
+    pub(crate) async fn propose_as_leader(&self, term: u64, command: LeaderCommand) -> Outcome {
+        match self.write(term, Input::Leader(command), None).await {
+            Ok(reply) => outcome::<Elapsed>(Ok(reply.await)),
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// Stamps `input` and hands it to openraft, to be written in `term` or not at all.
+    async fn write(
+        &self,
+        term: u64,
+        input: Input,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Result<oneshot::Receiver<WriteResult>, Outcome> {
+        if let Err(error) = self.world.failpoints.hit("propose.before") {
+            return Err(Outcome::NotServing(error.to_string()));
+        }
+        let stamp = self.clock.stamp(term).ok_or(Outcome::NotProposed)?;
+        let (reply, answer) = Reply::new(place);
+        let write = self.raft.write(Proposal { stamp, input });
+        match write.with_leader(CommittedLeaderId::new(term)).responder(reply).await {
+            Ok(()) => Ok(answer),
+            Err(fatal) => Err(Outcome::NotServing(fatal.to_string())),
+        }
+    }
+
+    fn answer(&self, outcome: Outcome) -> Applied {
+        let problem = match outcome {
+            Outcome::Applied(response) => return Applied::Response(response),
+            Outcome::NotProposed => {
+                self.counters.not_proposed.add(1);
+                let detail = "no leader took the command within its deadline: send it again";
+                Problem { leader: self.leader(), ..Problem::new(ProblemKind::NoLeader, detail) }
+            }
+            Outcome::Overloaded => {
+                self.counters.overloaded.add(1);
+                let detail = "too many commands are in flight: wait, then send it again";
+                Problem::new(ProblemKind::Overloaded, detail)
+            }
+            Outcome::NotServing(why) => {
+                self.counters.not_proposed.add(1);
+                Problem::new(ProblemKind::NotReady, format!("{why}: try another node"))
+            }
+            Outcome::Unknown(why) => {
+                self.counters.unknown.add(1);
+                Problem::unknown(format!("{why}: it may have been applied; send the same command again"))
+            }
+        };
+        Applied::Problem(problem)
+    }
+}
+
+/// What became of a write: refused by openraft before it was appended, applied, or unknown.
+fn outcome<E>(answer: Result<Result<WriteResult, oneshot::error::RecvError>, E>) -> Outcome {
+    match answer {
+        Ok(Ok(Ok(written))) => match written.data {
+            EntryResponse::Ledger(response) => Outcome::Applied(response),
+            EntryResponse::None => Outcome::Unknown("the entry was answered without the ledger".to_owned()),
+        },
+        Ok(Ok(Err(ClientWriteError::ForwardToLeader(_)))) => Outcome::NotProposed,
+        Ok(Ok(Err(ClientWriteError::LogEntryDiscarded(_)))) => {
+            Outcome::Unknown("the leader changed after the command was accepted".to_owned())
+        }
+        Ok(Ok(Err(error @ (ClientWriteError::ChangeMembershipError(_) | ClientWriteError::PreconditionFailed(_))))) => {
+            Outcome::Unknown(error.to_string())
+        }
+        Ok(Err(_)) => Outcome::Unknown("this node is stopping".to_owned()),
+        Err(_) => Outcome::Unknown("no answer within the deadline".to_owned()),
+    }
+}

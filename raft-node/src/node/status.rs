@@ -1,0 +1,179 @@
+//! The node and its ledger in figures.
+
+use openraft::{ServerState, async_runtime::WatchReceiver};
+use quorate_api::{AuditView, CheckpointView, ClusterView, ControlView, MemberView, StatusView};
+
+use super::{Inner, Node, NodeMetrics};
+use crate::raft::types::LogId;
+
+/// A node this far behind what it knows to be committed is not ready.
+const READY_LAG_MAX: u64 = 1_000;
+
+fn index(log_id: Option<&LogId>) -> u64 {
+    log_id.map_or(0, |log_id| log_id.index)
+}
+
+impl Node {
+    /// The node and its ledger in figures, as applied here.
+    #[must_use]
+    pub fn status(&self) -> StatusView {
+        let inner = &self.inner;
+        let metrics = inner.raft.metrics().borrow_watched().clone();
+        let snapshot = inner.applied.snapshot();
+        let ledger = &snapshot.ledger;
+        let control = ledger.control();
+        StatusView {
+            cluster_id: inner.config.cluster_id.clone(),
+            node_id: inner.links.me(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            role: role(metrics.state).to_owned(),
+            term: metrics.current_term,
+            leader: inner.leader(),
+            last_log_index: metrics.last_log_index.unwrap_or(0),
+            committed_index: index(metrics.local_committed.as_ref()),
+            applied_index: snapshot.applied_index,
+            snapshot_index: index(metrics.snapshot.as_ref()),
+            first_event_index: snapshot.first_event_index,
+            log_time: ledger.log_time(),
+            chain: ledger.chain(),
+            ledger_version: ledger.ledger_version(),
+            control: ControlView {
+                control_version: control.version,
+                kill_switch: control.kill_switch,
+                quoting: !control.all_off,
+                symbols_off: control.symbols_off.iter().cloned().collect(),
+                makers_off: control.makers_off.iter().cloned().collect(),
+            },
+            fills: ledger.fills(),
+            open_orders: ledger.open_order_count() as u64,
+            sessions: ledger.session_count() as u64,
+            exchange_epoch: ledger.exchange().map_or(0, |exchange| exchange.epoch),
+            clock_jumps: inner.clock.jumps().0,
+        }
+    }
+
+    /// The group as this node knows it.
+    #[must_use]
+    pub fn cluster(&self) -> ClusterView {
+        let inner = &self.inner;
+        let metrics = inner.raft.metrics().borrow_watched().clone();
+        let voters = inner.voters();
+        let last_log_index = metrics.last_log_index;
+        let matched = |id: u64| {
+            let replication = metrics.replication.as_ref()?;
+            if id == inner.links.me() { last_log_index } else { replication.get(&id)?.as_ref().map(|log| log.index) }
+        };
+        let members = inner.members().into_iter().map(|(node_id, peer)| MemberView {
+            node_id,
+            peer_addr: peer.peer_addr,
+            api_addr: peer.api_addr,
+            voter: voters.contains(&node_id),
+            matched_index: matched(node_id),
+        });
+        ClusterView {
+            cluster_id: inner.config.cluster_id.clone(),
+            leader: inner.leader(),
+            term: metrics.current_term,
+            members: members.collect(),
+        }
+    }
+
+    /// Recomputes every derived figure of the ledger as applied here.
+    pub async fn audit(&self) -> AuditView {
+        let ledger = self.inner.applied.snapshot().ledger;
+        let work = move || AuditView {
+            violations: ledger.audit().iter().map(ToString::to_string).collect(),
+            state: ledger.state_digest(),
+            chain: ledger.chain(),
+        };
+        self.inner.scope.blocking(work).await.unwrap_or_else(|error| AuditView {
+            violations: vec![format!("the audit itself failed: {error}")],
+            state: quorate_ledger::Digest::default(),
+            chain: quorate_ledger::Digest::default(),
+        })
+    }
+
+    /// Digests at recent checkpoints, oldest first.
+    #[must_use]
+    pub fn checkpoints(&self) -> Vec<CheckpointView> {
+        self.inner.applied.checkpoints()
+    }
+
+    /// Counters and gauges.
+    #[must_use]
+    pub fn metrics(&self) -> NodeMetrics {
+        let inner = &self.inner;
+        let metrics = inner.raft.metrics().borrow_watched().clone();
+        let counters = &inner.counters;
+        let last_log_index = metrics.last_log_index.unwrap_or(0);
+        let (clock_jumps, clock_jumps_refused) = inner.clock.jumps();
+        let lag = metrics.replication.iter().flatten().filter(|(id, _)| **id != inner.links.me());
+        NodeMetrics {
+            is_leader: metrics.state == ServerState::Leader,
+            term: metrics.current_term,
+            leader: inner.leader(),
+            last_log_index,
+            committed_index: index(metrics.local_committed.as_ref()),
+            applied_index: inner.applied.index(),
+            snapshot_index: index(metrics.snapshot.as_ref()),
+            purged_index: index(metrics.purged.as_ref()),
+            first_event_index: inner.applied.first_index(),
+            in_flight: inner.places.taken() as u64,
+            commands: counters.commands.get(),
+            forwarded: counters.forwarded.get(),
+            overloaded: counters.overloaded.get(),
+            unknown: counters.unknown.get(),
+            not_proposed: counters.not_proposed.get(),
+            reads_linearizable: counters.reads_linearizable.get(),
+            reads_local: counters.reads_local.get(),
+            reads_failed: counters.reads_failed.get(),
+            terms_begun: counters.terms_begun.get(),
+            ticks: counters.ticks.get(),
+            clock_jumps,
+            clock_jumps_refused,
+            snapshots_built: inner.snapshots.built.get(),
+            snapshots_installed: inner.snapshots.installed.get(),
+            checkpoints_confirmed: counters.checkpoints_confirmed.get(),
+            streams: counters.streams.get(),
+            lag: lag.map(|(id, log)| (*id, last_log_index.saturating_sub(index(log.as_ref())))).collect(),
+        }
+    }
+
+    /// Whether it makes sense to send work here: recovered, a leader is known and heard of, the lag is small.
+    ///
+    /// # Errors
+    /// What is missing, in words.
+    pub fn readiness(&self) -> Result<(), String> {
+        let inner = &self.inner;
+        inner.serving()?;
+        if !inner.is_recovered() {
+            return Err("recovering what was applied before the restart".to_owned());
+        }
+        if inner.leader().is_none() {
+            return Err("no leader is heard of".to_owned());
+        }
+        let committed = inner.raft.metrics().borrow_watched().cluster_committed.map_or(0, |log| log.index);
+        let lag = committed.saturating_sub(inner.applied.index());
+        if lag > READY_LAG_MAX {
+            return Err(format!("{lag} entries behind the group"));
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// Whether what was applied before the restart is applied again.
+    pub(crate) fn is_recovered(&self) -> bool {
+        *self.recovered.borrow()
+    }
+}
+
+fn role(state: ServerState) -> &'static str {
+    match state {
+        ServerState::Learner => "learner",
+        ServerState::Follower => "follower",
+        ServerState::Candidate => "candidate",
+        ServerState::Leader => "leader",
+        ServerState::Shutdown => "stopped",
+    }
+}

@@ -1,0 +1,271 @@
+//! openraft's network: each of its calls as a call to the peer port of the node that is meant.
+//!
+//! Appends stream, pipelined and in order, over one bidirectional HTTP/2 stream; heartbeats go as single
+//! calls beside it, so that a stream that is busy or stuck does not hold them up.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use openraft::{
+    OptionalSend, RaftNetworkFactory, RaftNetworkV2,
+    base::{BoxFuture, BoxStream},
+    errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable},
+    network::{RPCOption, stream_append_sequential},
+    raft::{
+        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
+        TransferLeaderResponse, VoteRequest, VoteResponse,
+    },
+};
+use quorate_seams::stream_body;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{sync::oneshot, time::timeout};
+
+use super::{
+    clock::SharedClock,
+    links::{LinkError, Links},
+    snapshot::{self, HistorySource, SnapshotImage},
+    types::{Peer, TypeConfig, Vote},
+    wire::{self, Append, FrameReader, paths},
+};
+
+/// Longest a snapshot may take to be sent and installed.
+const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(60);
+
+type Rpc<T> = Result<T, RPCError<TypeConfig>>;
+type Results<'s> = BoxStream<'s, Rpc<StreamAppendResult<TypeConfig>>>;
+
+/// Makes the clients.
+pub(crate) struct Network {
+    pub(crate) links: Links,
+    pub(crate) clock: SharedClock,
+    pub(crate) history: HistorySource,
+    /// Longest a pipelined append may stay unanswered.
+    pub(crate) stall: Duration,
+}
+
+impl Network {
+    fn client(&self, target: u64, node: &Peer, streaming: bool) -> PeerClient {
+        PeerClient {
+            links: self.links.clone(),
+            clock: self.clock.clone(),
+            history: self.history.clone(),
+            stall: self.stall,
+            target,
+            addr: node.peer_addr.clone(),
+            streaming,
+        }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = PeerClient;
+
+    async fn new_client(&mut self, target: u64, node: &Peer) -> PeerClient {
+        self.client(target, node, true)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, node: &Peer) -> PeerClient {
+        self.client(target, node, false)
+    }
+}
+
+/// A client of one peer.
+pub(crate) struct PeerClient {
+    links: Links,
+    clock: SharedClock,
+    history: HistorySource,
+    stall: Duration,
+    target: u64,
+    addr: String,
+    streaming: bool,
+}
+
+impl PeerClient {
+    async fn call<Q: Serialize, A: DeserializeOwned>(&self, path: &str, message: &Q, option: &RPCOption) -> Rpc<A> {
+        let answer = self.links.call(self.target, &self.addr, path, message, option.soft_ttl()).await;
+        answer.map_err(rpc_error)
+    }
+
+    async fn open_stream<S>(&self, input: S) -> Rpc<Results<'static>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
+    {
+        let (alive, gone) = oneshot::channel();
+        let sent = Arc::new(AtomicU64::new(0));
+        let body = stream_body(request_frames(input, self.clock.clone(), Arc::clone(&sent), gone));
+        let answer = self.links.stream(self.target, &self.addr, paths::STREAM_APPEND, body, self.stall).await;
+        let session = Session {
+            reader: FrameReader::new(answer.map_err(rpc_error)?),
+            links: self.links.clone(),
+            target: self.target,
+            stall: self.stall,
+            sent,
+            answered: 0,
+            _alive: alive,
+        };
+        Ok(Box::pin(stream::unfold(Some(session), |session| async move {
+            let mut session = session?;
+            match session.next().await {
+                Ok(None) => None,
+                Ok(Some(Ok(matched))) => Some((Ok(Ok(matched)), Some(session))),
+                Ok(Some(Err(refused))) => Some((Ok(Err(refused)), None)),
+                Err(error) => Some((Err(error), None)),
+            }
+        })))
+    }
+}
+
+/// The answering half of a stream of appends.
+struct Session {
+    reader: FrameReader,
+    links: Links,
+    target: u64,
+    stall: Duration,
+    sent: Arc<AtomicU64>,
+    answered: u64,
+    /// Dropped with the session: ends the request body, and frees what openraft lent to it.
+    _alive: oneshot::Sender<()>,
+}
+
+impl Session {
+    async fn next(&mut self) -> Rpc<Option<StreamAppendResult<TypeConfig>>> {
+        let faults = self.links.faults.clone();
+        let cut = faults.cut(self.target);
+        tokio::pin!(cut);
+        let read = self.reader.next::<StreamAppendResult<TypeConfig>>();
+        tokio::pin!(read);
+        loop {
+            let waiting = self.sent.load(Ordering::Acquire) > self.answered;
+            tokio::select! {
+                biased;
+                () = &mut cut => return Err(network_error("the link was cut")),
+                answer = timeout(self.stall, &mut read) => match answer {
+                    Ok(Ok(answer)) => {
+                        self.answered += 1;
+                        return Ok(answer);
+                    }
+                    Ok(Err(error)) => return Err(network_error(error)),
+                    Err(_) if waiting => {
+                        return Err(network_error(format!("an append was not answered for {:?}", self.stall)));
+                    }
+                    // Idle: there was nothing to answer.
+                    Err(_) => {}
+                },
+            }
+        }
+    }
+}
+
+/// The request body: what openraft has to send, as frames, until it has no more or `gone` says that
+/// nobody waits for answers.
+fn request_frames<S>(
+    input: S,
+    clock: SharedClock,
+    sent: Arc<AtomicU64>,
+    gone: oneshot::Receiver<()>,
+) -> impl Stream<Item = std::io::Result<Bytes>> + Send + 'static
+where
+    S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
+{
+    stream::unfold(Some((input, gone)), move |state| {
+        let clock = clock.clone();
+        let sent = Arc::clone(&sent);
+        async move {
+            let (mut input, mut gone) = state?;
+            let request = tokio::select! {
+                biased;
+                _ = &mut gone => None,
+                request = input.next() => request,
+            }?;
+            sent.fetch_add(1, Ordering::Release);
+            let frame = wire::encode(&Append { clock: clock.leading_stamp(), request });
+            let next = frame.is_ok().then_some((input, gone));
+            Some((frame, next))
+        }
+    })
+}
+
+impl RaftNetworkV2<TypeConfig> for PeerClient {
+    type SnapshotData = SnapshotImage;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Rpc<AppendEntriesResponse<TypeConfig>> {
+        self.call(paths::APPEND, &Append { clock: self.clock.leading_stamp(), request }, &option).await
+    }
+
+    fn stream_append<'s, S>(&'s mut self, input: S, option: RPCOption) -> BoxFuture<'s, Rpc<Results<'s>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
+    {
+        if self.streaming {
+            Box::pin(async move {
+                let results: Results<'s> = self.open_stream(input).await?;
+                Ok(results)
+            })
+        } else {
+            stream_append_sequential(self, input, option)
+        }
+    }
+
+    async fn vote(&mut self, request: VoteRequest<TypeConfig>, option: RPCOption) -> Rpc<VoteResponse<TypeConfig>> {
+        self.call(paths::VOTE, &request, &option).await
+    }
+
+    async fn pre_vote(&mut self, request: VoteRequest<TypeConfig>, option: RPCOption) -> Rpc<VoteResponse<TypeConfig>> {
+        self.call(paths::PRE_VOTE, &request, &option).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: openraft::alias::SnapshotOf<TypeConfig, SnapshotImage>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let parts = snapshot::parts(vote, snapshot, self.history.clone());
+        let body = stream_body(parts);
+        let send = async {
+            let answer = self.links.stream(self.target, &self.addr, paths::SNAPSHOT, body, SNAPSHOT_DEADLINE).await?;
+            let answer = FrameReader::new(answer).next().await.map_err(|error| LinkError::Broken(error.to_string()))?;
+            answer.ok_or_else(|| LinkError::Broken("no answer to the snapshot".to_owned()))
+        };
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            answer = timeout(SNAPSHOT_DEADLINE, send) => match answer {
+                Ok(answer) => answer.map_err(|error| rpc_error(error).into()),
+                Err(_) => Err(rpc_error(LinkError::Timeout(SNAPSHOT_DEADLINE)).into()),
+            },
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Rpc<TransferLeaderResponse<TypeConfig>> {
+        self.call(paths::TRANSFER_LEADER, &request, &option).await
+    }
+}
+
+fn network_error(what: impl ToString) -> RPCError<TypeConfig> {
+    RPCError::Network(NetworkError::from_string(what))
+}
+
+/// What was not reached or refuses is left alone for a while; what broke off is tried again at once.
+fn rpc_error(error: LinkError) -> RPCError<TypeConfig> {
+    match error {
+        LinkError::NotReached(_) | LinkError::Refused(..) => RPCError::Unreachable(Unreachable::from_string(error)),
+        LinkError::Broken(_) | LinkError::Timeout(_) => network_error(error),
+    }
+}

@@ -1,0 +1,252 @@
+//! What this node's peers call. The router is independent of sockets.
+//!
+//! Every call names the cluster, the sender and the node it means; a call that means another is refused
+//! with 421 before its body is read. Nothing here decides: it hands over to openraft and to the node.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{DefaultBodyLimit, Request, State},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use http::{HeaderMap, StatusCode};
+use http_body_util::BodyExt;
+use openraft::raft::{AppendEntriesRequest, StreamAppendResult, TransferLeaderRequest, VoteRequest};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::Instant;
+
+use super::{
+    snapshot,
+    types::TypeConfig,
+    wire::{
+        self, Admin, Append, CLUSTER_HEADER, Checkpoints, FRAME_MAX, FROM_HEADER, Forward, FrameReader, Hello,
+        TO_HEADER, paths,
+    },
+};
+use crate::node::Inner;
+
+/// The longest deadline that a peer may name for a forwarded call.
+const FORWARD_DEADLINE_MAX: Duration = Duration::from_secs(60);
+
+/// Who sent a request, as its checked headers say.
+#[derive(Clone, Copy)]
+struct Sender(u64);
+
+type Node = State<Arc<Inner>>;
+type Answer = Result<Response, Refusal>;
+
+/// The routes.
+pub(crate) fn router(node: Arc<Inner>) -> Router {
+    Router::new()
+        .route(paths::APPEND, post(append))
+        .route(paths::STREAM_APPEND, post(stream_append))
+        .route(paths::VOTE, post(vote))
+        .route(paths::PRE_VOTE, post(pre_vote))
+        .route(paths::SNAPSHOT, post(install_snapshot))
+        .route(paths::TRANSFER_LEADER, post(transfer_leader))
+        .route(paths::FORWARD, post(forward))
+        .route(paths::READ_INDEX, post(read_index))
+        .route(paths::CHECKPOINTS, post(checkpoints))
+        .route(paths::HELLO, post(hello))
+        .route(paths::ADMIN, post(admin))
+        .layer(DefaultBodyLimit::max(FRAME_MAX + 64))
+        .layer(from_fn_with_state(Arc::clone(&node), admit))
+        .with_state(node)
+}
+
+/// A call that was not taken.
+struct Refusal(StatusCode, String);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.0, self.1).into_response()
+    }
+}
+
+/// openraft has stopped: the caller should try another node.
+fn stopped(error: impl ToString) -> Refusal {
+    Refusal(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    wire::decode_whole(body).map_err(|error| Refusal(StatusCode::BAD_REQUEST, error.to_string()))
+}
+
+fn write<T: Serialize>(answer: &T) -> Answer {
+    let body = wire::encode(answer).map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    Ok(body.into_response())
+}
+
+/// Checks whom the call means, lets the fault switch lose it, and runs it in the node's scope.
+async fn admit(State(node): Node, mut request: Request, next: Next) -> Response {
+    let from = match check_headers(request.headers(), &node.config.cluster_id, node.links.me()) {
+        Ok(from) => from,
+        Err(what) => return Refusal(StatusCode::MISDIRECTED_REQUEST, what).into_response(),
+    };
+    let faults = &node.links.faults;
+    faults.pass_from(from).await;
+    request.extensions_mut().insert(Sender(from));
+    let response = node.scope.run(next.run(request)).await;
+    faults.pass_to(from).await;
+    response
+}
+
+fn check_headers(headers: &HeaderMap, cluster_id: &str, me: u64) -> Result<u64, String> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
+    if text(CLUSTER_HEADER) != cluster_id {
+        return Err(format!("this is cluster {cluster_id}, not '{}'", text(CLUSTER_HEADER)));
+    }
+    if text(TO_HEADER).parse() != Ok(me) {
+        return Err(format!("this is node {me}, not '{}'", text(TO_HEADER)));
+    }
+    match text(FROM_HEADER).parse() {
+        Ok(from) if from != me => Ok(from),
+        _ => Err(format!("'{}' cannot be the id of a peer", text(FROM_HEADER))),
+    }
+}
+
+async fn append(State(node): Node, body: Bytes) -> Answer {
+    let Append { clock, request } = read(&body)?;
+    let answer = node.raft.append_entries(request).await.map_err(stopped)?;
+    if answer.is_success() || answer.is_conflict() {
+        node.heard_leader(clock);
+    }
+    write(&answer)
+}
+
+async fn stream_append(State(node): Node, request: Request) -> Answer {
+    let Some(&Sender(from)) = request.extensions().get() else {
+        return Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, "the sender was not checked".to_owned()));
+    };
+    let body = request.into_body().map_err(std::io::Error::other).boxed_unsync();
+    let results = node.raft.stream_append(requests(Arc::clone(&node), from, FrameReader::new(body)));
+    Ok(Body::from_stream(answers(node, from, results)).into_response())
+}
+
+/// The appends that come in, until the stream ends, breaks or is cut.
+fn requests(
+    node: Arc<Inner>,
+    from: u64,
+    reader: FrameReader,
+) -> impl Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + 'static {
+    stream::unfold((node, reader), move |(node, mut reader)| async move {
+        let next = tokio::select! {
+            biased;
+            () = node.links.faults.cut(from) => return None,
+            next = reader.next::<Append>() => next,
+        };
+        match next {
+            Ok(Some(Append { clock, request })) => {
+                node.heard_leader_of(&request.vote, clock);
+                Some((request, (node, reader)))
+            }
+            Ok(None) => None,
+            Err(error) => {
+                tracing::debug!(from, %error, "a stream of appends broke off");
+                None
+            }
+        }
+    })
+}
+
+/// The answers that go out, in the order of the appends.
+fn answers<S, E>(node: Arc<Inner>, from: u64, results: S) -> impl Stream<Item = std::io::Result<Bytes>> + Send + 'static
+where
+    S: Stream<Item = Result<StreamAppendResult<TypeConfig>, E>> + Send + 'static,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    stream::unfold(Some(Box::pin(results)), move |results| {
+        let node = Arc::clone(&node);
+        async move {
+            let mut results = results?;
+            let next = tokio::select! {
+                biased;
+                () = node.links.faults.cut(from) => return None,
+                next = results.next() => next?,
+            };
+            match next {
+                Ok(result) => Some((wire::encode(&result), Some(results))),
+                Err(fatal) => Some((Err(std::io::Error::other(fatal)), None)),
+            }
+        }
+    })
+}
+
+async fn vote(State(node): Node, body: Bytes) -> Answer {
+    let request: VoteRequest<TypeConfig> = read(&body)?;
+    write(&node.raft.vote(request).await.map_err(stopped)?)
+}
+
+async fn pre_vote(State(node): Node, body: Bytes) -> Answer {
+    let request: VoteRequest<TypeConfig> = read(&body)?;
+    write(&node.raft.pre_vote(request).await.map_err(stopped)?)
+}
+
+async fn install_snapshot(State(node): Node, request: Request) -> Answer {
+    let body = request.into_body().map_err(std::io::Error::other).boxed_unsync();
+    let (vote, snapshot) =
+        snapshot::receive(body).await.map_err(|error| Refusal(StatusCode::BAD_REQUEST, error.to_string()))?;
+    node.heard_leader_of(&vote, None);
+    write(&node.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?)
+}
+
+async fn transfer_leader(State(node): Node, body: Bytes) -> Answer {
+    let request: TransferLeaderRequest<TypeConfig> = read(&body)?;
+    write(&node.raft.handle_transfer_leader(request).await.map_err(stopped)?)
+}
+
+async fn forward(State(node): Node, body: Bytes) -> Answer {
+    let Forward { deadline_ms, batch } = read(&body)?;
+    write(&node.propose_here(batch, deadline(deadline_ms)).await)
+}
+
+async fn read_index(State(node): Node, body: Bytes) -> Answer {
+    let deadline_ms: u64 = read(&body)?;
+    write(&node.read_index_here(deadline(deadline_ms)).await)
+}
+
+async fn checkpoints(State(node): Node) -> Answer {
+    write(&Checkpoints { checkpoints: node.applied.checkpoints() })
+}
+
+async fn hello(State(node): Node) -> Answer {
+    let initialized = node.raft.is_initialized().await.map_err(stopped)?;
+    write(&Hello { initialized })
+}
+
+async fn admin(State(node): Node, body: Bytes) -> Answer {
+    let Admin { deadline_ms, call } = read(&body)?;
+    write(&node.admin_here(call, deadline(deadline_ms)).await)
+}
+
+fn deadline(ms: u64) -> Instant {
+    Instant::now() + Duration::from_millis(ms).min(FORWARD_DEADLINE_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(cluster: &str, from: &str, to: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(CLUSTER_HEADER, cluster.parse().unwrap());
+        headers.insert(FROM_HEADER, from.parse().unwrap());
+        headers.insert(TO_HEADER, to.parse().unwrap());
+        headers
+    }
+
+    #[test]
+    fn a_call_that_means_another_is_refused() {
+        assert_eq!(check_headers(&headers("q", "2", "1"), "q", 1), Ok(2));
+        for wrong in [headers("r", "2", "1"), headers("q", "2", "3"), headers("q", "1", "1"), headers("q", "x", "1")] {
+            assert!(check_headers(&wrong, "q", 1).is_err());
+        }
+        assert!(check_headers(&HeaderMap::new(), "q", 1).is_err());
+    }
+}

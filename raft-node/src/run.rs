@@ -1,0 +1,203 @@
+//! A node with its sockets: peers on one listener, clients on another, until it is told to stop or stops
+//! by itself. A failure comes back; nothing here ends the process.
+
+use std::{future::Future, io, sync::Arc, time::Duration};
+
+use axum::{Router, serve::Listener};
+use quorate_log_store::Storage;
+use quorate_seams::World;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::timeout,
+};
+
+use crate::{
+    config::NodeConfig,
+    node::{Node, StartError, StopReason},
+};
+
+/// Peer connections at most: each peer keeps a few.
+const PEER_CONNECTIONS_MAX: usize = 256;
+/// How long connections may take to finish what they do, once the node has stopped.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
+/// Pause after an accept that failed, for want of file descriptors for example.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Where a node listens.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For peers.
+    pub peer: TcpListener,
+    /// For clients.
+    pub api: TcpListener,
+}
+
+impl Listeners {
+    /// Binds the addresses of `config`.
+    ///
+    /// # Errors
+    /// Where an address is taken or not this machine's; the text names the setting.
+    pub async fn bind(config: &NodeConfig) -> io::Result<Self> {
+        let bind = async |field: &str, addr| {
+            let named = |error: io::Error| io::Error::new(error.kind(), format!("{field} {addr}: {error}"));
+            TcpListener::bind(addr).await.map_err(named)
+        };
+        let peer = bind("listen-peer", config.listen_peer).await?;
+        let api = bind("listen-api", config.listen_api).await?;
+        Ok(Self { peer, api })
+    }
+}
+
+/// Runs a node until `shutdown` resolves, or until it stops by itself. `api` makes the router for clients.
+///
+/// # Errors
+/// [`RunError::Start`] where the node does not start; [`RunError::Stopped`] where it stopped for another
+/// reason than `shutdown`.
+pub async fn run<A, S>(
+    config: NodeConfig,
+    world: World,
+    storage: Storage,
+    listeners: Listeners,
+    api: A,
+    shutdown: S,
+) -> Result<(), RunError>
+where
+    A: FnOnce(Node) -> Router,
+    S: Future<Output = ()>,
+{
+    let max_connections = config.max_connections;
+    let tasks = world.tasks.clone();
+    let node = Node::start(config, world, storage).await?;
+    let closing = watch::Sender::new(false);
+    let serve = |listener, router, max| {
+        let mut close = closing.subscribe();
+        let closed = async move { drop(close.wait_for(|closing| *closing).await) };
+        let served = axum::serve(Bounded::new(listener, max), router).with_graceful_shutdown(closed);
+        tasks.spawn(async move { served.await })
+    };
+    let peers = serve(listeners.peer, node.peer_router(), PEER_CONNECTIONS_MAX);
+    let clients = serve(listeners.api, api(node.clone()), max_connections);
+
+    let reason = tokio::select! {
+        reason = node.stopped() => reason,
+        () = shutdown => StopReason::Shutdown,
+    };
+    // The listeners stay open meanwhile: leadership is handed over through them.
+    node.shutdown().await;
+    closing.send_replace(true);
+    if timeout(CLOSE_MAX, futures_util::future::join(peers, clients)).await.is_err() {
+        tracing::debug!("some connections did not end by themselves");
+    }
+    match reason {
+        StopReason::Shutdown => Ok(()),
+        reason @ (StopReason::Storage(_)
+        | StopReason::Unsupported { .. }
+        | StopReason::Diverged { .. }
+        | StopReason::Failed(_)) => Err(RunError::Stopped(reason)),
+    }
+}
+
+/// Why [`run`] ended, unless it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The node did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The node stopped by itself.
+    #[error(transparent)]
+    Stopped(StopReason),
+}
+
+/// A listener with at most so many connections at a time; the next ones wait to be accepted.
+struct Bounded {
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+}
+
+impl Bounded {
+    fn new(listener: TcpListener, max: usize) -> Self {
+        Self { listener, places: Arc::new(Semaphore::new(max)) }
+    }
+}
+
+/// A connection, in its place.
+struct Placed {
+    stream: TcpStream,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Listener for Bounded {
+    type Io = Placed;
+    type Addr = std::net::SocketAddr;
+
+    async fn accept(&mut self) -> (Placed, Self::Addr) {
+        // The semaphore is never closed.
+        let place = Arc::clone(&self.places).acquire_owned().await.ok();
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, addr)) => {
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(%error, "a connection keeps Nagle's algorithm");
+                    }
+                    return (Placed { stream, _place: place }, addr);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.listener.local_addr()
+    }
+}
+
+impl AsyncRead for Placed {
+    fn poll_read(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
+        std::pin::Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Placed {
+    fn poll_write(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        buf: &[u8],
+    ) -> std::task::Poll<io::Result<usize>> {
+        std::pin::Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> std::task::Poll<io::Result<usize>> {
+        std::pin::Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
+        std::pin::Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
+        std::pin::Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

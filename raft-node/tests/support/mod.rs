@@ -1,0 +1,312 @@
+//! Nodes in one process: peers over routers in memory, disks in memory, time as tokio has it (paused in
+//! tests, so that a minute costs nothing).
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    ops::Range,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::Router;
+use http_body_util::BodyExt;
+use quorate_api::{Applied, Consistency, Faults, Member};
+use quorate_ledger::{Answer, Command, Envelope, Outcome, Response};
+use quorate_log_store::{Storage, StorageOptions, WriterMode};
+use quorate_node::{
+    config::NodeConfig,
+    node::{Node, Snapshot},
+};
+use quorate_seams::{Body, Call, CallError, Clocks, FailAction, Failpoints, Http, Tasks, World};
+use redb::StorageBackend;
+use tokio::time::{Instant, sleep};
+use tower::ServiceExt;
+
+/// One way of a message.
+const LATENCY: Duration = Duration::from_millis(1);
+/// Wall clock at the start of a test.
+pub const EPOCH_MS: u64 = 1_700_000_000_000;
+
+/// A disk in memory that outlives the node on it.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryDisk(Arc<Mutex<Vec<u8>>>);
+
+impl MemoryDisk {
+    fn range(&self, offset: u64, len: usize) -> Range<usize> {
+        let start = usize::try_from(offset).unwrap();
+        start..start + len
+    }
+}
+
+impl StorageBackend for MemoryDisk {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.lock().unwrap().len() as u64)
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        out.copy_from_slice(&self.0.lock().unwrap()[self.range(offset, out.len())]);
+        Ok(())
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.lock().unwrap().resize(usize::try_from(len).unwrap(), 0);
+        Ok(())
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.lock().unwrap()[self.range(offset, data.len())].copy_from_slice(data);
+        Ok(())
+    }
+}
+
+/// Clocks that go with tokio's.
+#[derive(Debug)]
+pub struct TestClocks {
+    start: Instant,
+    wall_offset_ms: i64,
+}
+
+impl Clocks for TestClocks {
+    fn wall_ms(&self) -> u64 {
+        let elapsed = u64::try_from(self.monotonic().as_millis()).unwrap();
+        (EPOCH_MS + elapsed).saturating_add_signed(self.wall_offset_ms)
+    }
+    fn monotonic(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+/// Who serves an address: the router, and the process that it belongs to.
+type Routes = Arc<Mutex<BTreeMap<String, (Router, Tasks)>>>;
+
+/// Routes requests into the routers of the group.
+#[derive(Clone, Default)]
+pub struct MemoryHttp(Routes);
+
+impl fmt::Debug for MemoryHttp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MemoryHttp")
+    }
+}
+
+impl Http for MemoryHttp {
+    fn call(&self, request: http::Request<Body>) -> Call<'_> {
+        Box::pin(async move {
+            let addr = request.uri().authority().unwrap().to_string();
+            sleep(LATENCY).await;
+            let route = self.0.lock().unwrap().get(&addr).cloned();
+            let (router, tasks) = route.ok_or_else(|| CallError::Connect(format!("nobody listens at {addr}")))?;
+            let handled = tasks.spawn(router.oneshot(request.map(axum::body::Body::new)));
+            let response = handled.await.map_err(|error| CallError::Broken(error.to_string()))?.unwrap();
+            sleep(LATENCY).await;
+            Ok(response.map(|body| body.map_err(io::Error::other).boxed_unsync()))
+        })
+    }
+}
+
+/// How the nodes of a test are set.
+#[derive(Clone)]
+pub struct Settings {
+    pub snapshot_every: u64,
+    pub log_keep: u64,
+    pub event_retention: u64,
+    pub max_in_flight: usize,
+    pub wall_offsets_ms: BTreeMap<u64, i64>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            snapshot_every: 10_000,
+            log_keep: 1_000,
+            event_retention: 50_000,
+            max_in_flight: 1_024,
+            wall_offsets_ms: BTreeMap::new(),
+        }
+    }
+}
+
+/// A group in one process.
+pub struct Group {
+    http: MemoryHttp,
+    settings: Settings,
+    start: Instant,
+    initial: Vec<Member>,
+    disks: BTreeMap<u64, MemoryDisk>,
+    nodes: BTreeMap<u64, (Node, World)>,
+}
+
+pub fn member(node_id: u64) -> Member {
+    Member { node_id, peer_addr: format!("peer:{node_id}"), api_addr: format!("api:{node_id}"), voter: true }
+}
+
+impl Group {
+    /// `size` nodes, started.
+    pub async fn start(size: u64, settings: Settings) -> Self {
+        let mut group = Self {
+            http: MemoryHttp::default(),
+            settings,
+            start: Instant::now(),
+            initial: (1..=size).map(member).collect(),
+            disks: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+        };
+        for id in 1..=size {
+            group.launch(id).await;
+        }
+        group
+    }
+
+    fn config(&self, id: u64) -> NodeConfig {
+        NodeConfig {
+            cluster_id: "test".to_owned(),
+            node_id: id,
+            data_dir: PathBuf::new(),
+            listen_peer: ([127, 0, 0, 1], 0).into(),
+            listen_api: ([127, 0, 0, 1], 0).into(),
+            initial_members: self.initial.clone(),
+            heartbeat_ms: 100,
+            election_min_ms: 300,
+            election_max_ms: 600,
+            snapshot_every: self.settings.snapshot_every,
+            log_keep: self.settings.log_keep,
+            event_retention: self.settings.event_retention,
+            max_in_flight: self.settings.max_in_flight,
+            max_connections: 64,
+            fault_injection: true,
+            failpoints: String::new(),
+            wall_clock_offset_ms: 0,
+        }
+    }
+
+    /// Starts node `id` on its disk.
+    pub async fn launch(&mut self, id: u64) {
+        let wall_offset_ms = self.settings.wall_offsets_ms.get(&id).copied().unwrap_or(0);
+        let world = World {
+            clocks: Arc::new(TestClocks { start: self.start, wall_offset_ms }),
+            http: Arc::new(self.http.clone()),
+            tasks: Tasks::new(),
+            seed: 1_000 + id,
+            failpoints: Failpoints::armed(Arc::new(|_| {})),
+        };
+        let disk = self.disks.entry(id).or_default().clone();
+        let mut options = StorageOptions::new("test", id, WriterMode::Inline, Arc::clone(&world.clocks));
+        options.failpoints = world.failpoints.clone();
+        let storage = Storage::open(disk, options).unwrap();
+        let node = Node::start(self.config(id), world.clone(), storage).await.unwrap();
+        let route = (node.peer_router(), world.tasks.clone());
+        self.http.0.lock().unwrap().insert(format!("peer:{id}"), route);
+        self.nodes.insert(id, (node, world));
+    }
+
+    /// Ends node `id` as kill -9 would; its disk stays.
+    pub fn kill(&mut self, id: u64) {
+        self.http.0.lock().unwrap().remove(&format!("peer:{id}"));
+        let (_, world) = self.nodes.remove(&id).unwrap();
+        world.tasks.abort_all();
+    }
+
+    pub async fn shutdown(&mut self, id: u64) {
+        let (node, world) = self.nodes.remove(&id).unwrap();
+        node.shutdown().await;
+        self.http.0.lock().unwrap().remove(&format!("peer:{id}"));
+        world.tasks.abort_all();
+    }
+
+    pub fn node(&self, id: u64) -> &Node {
+        &self.nodes[&id].0
+    }
+
+    pub fn ids(&self) -> Vec<u64> {
+        self.nodes.keys().copied().collect()
+    }
+
+    pub fn arm(&self, id: u64, failpoint: &str, skip: u64, action: FailAction) {
+        self.nodes[&id].1.failpoints.set(failpoint, skip, action);
+    }
+
+    /// Cuts `id` off from everybody else.
+    pub fn isolate(&self, id: u64) {
+        let others: Vec<u64> = self.ids().into_iter().filter(|other| *other != id).collect();
+        self.node(id).set_faults(Faults { drop_to: others.clone(), drop_from: others }).unwrap();
+    }
+
+    pub fn heal(&self, id: u64) {
+        self.node(id).set_faults(Faults::default()).unwrap();
+    }
+
+    /// Waits until all running nodes agree on a leader that is one of them, and gives it.
+    pub async fn leader(&self) -> u64 {
+        self.leader_among(&self.ids()).await
+    }
+
+    /// Likewise, for some of the nodes.
+    pub async fn leader_among(&self, ids: &[u64]) -> u64 {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let leaders: Vec<Option<u64>> = ids.iter().map(|id| self.node(*id).cluster().leader).collect();
+            if let Some(leader) = leaders[0]
+                && ids.contains(&leader)
+                && leaders.iter().all(|other| *other == Some(leader))
+            {
+                return leader;
+            }
+            assert!(Instant::now() < deadline, "no leader: {leaders:?}");
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Proposes one command at node `id`.
+    pub async fn propose(&self, id: u64, envelope: Envelope, within: Duration) -> Applied {
+        let mut answers = self.node(id).propose(vec![envelope], Instant::now() + within).await;
+        assert_eq!(answers.len(), 1);
+        answers.remove(0)
+    }
+
+    /// Opens a session at node `id`, which must work: its index.
+    pub async fn commit(&self, id: u64) -> u64 {
+        match self.propose(id, open_session(), Duration::from_secs(10)).await {
+            Applied::Response(response) => session_of(&response),
+            Applied::Problem(problem) => panic!("not committed: {problem:?}"),
+        }
+    }
+
+    pub async fn read(&self, id: u64, consistency: Consistency) -> Snapshot {
+        self.node(id).read(consistency, Instant::now() + Duration::from_secs(10)).await.unwrap()
+    }
+
+    /// Waits until all running nodes have applied the same, and compares what that is.
+    pub async fn converge(&self) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let applied: Vec<u64> = self.ids().iter().map(|id| self.node(*id).status().applied_index).collect();
+            if applied.iter().all(|index| *index == applied[0]) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "not converged: {applied:?}");
+            sleep(Duration::from_millis(10)).await;
+        }
+        let mut audits = Vec::new();
+        for id in self.ids() {
+            audits.push(self.node(id).audit().await);
+        }
+        for audit in &audits {
+            assert_eq!(audit.violations, Vec::<String>::new());
+            assert_eq!(audit, &audits[0]);
+        }
+    }
+}
+
+pub fn open_session() -> Envelope {
+    Envelope { session: 0, seq: 0, command: Command::OpenSession }
+}
+
+pub fn session_of(response: &Response) -> u64 {
+    match &response.outcome {
+        Outcome::Accepted(Answer::SessionOpened { session }) => *session,
+        other => panic!("no session: {other:?}"),
+    }
+}
