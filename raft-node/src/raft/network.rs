@@ -33,11 +33,13 @@ use super::{
     links::{LinkError, Links},
     snapshot::{self, HistorySource, SnapshotImage},
     types::{Peer, TypeConfig, Vote},
-    wire::{self, Append, FrameReader, paths},
+    wire::{self, Append, FrameReader, SnapshotReply, paths},
 };
 
 /// Longest a snapshot may take to be sent and installed.
 const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(60);
+/// A receiver that is silent for this long is given up.
+const SNAPSHOT_SILENCE: Duration = Duration::from_secs(2);
 
 type Rpc<T> = Result<T, RPCError<TypeConfig>>;
 type Results<'s> = BoxStream<'s, Rpc<StreamAppendResult<TypeConfig>>>;
@@ -236,9 +238,19 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         let parts = snapshot::parts(vote, snapshot, self.history.clone());
         let body = stream_body(parts);
         let send = async {
-            let answer = self.links.stream(self.target, &self.addr, paths::SNAPSHOT, body, SNAPSHOT_DEADLINE).await?;
-            let answer = FrameReader::new(answer).next().await.map_err(|error| LinkError::Broken(error.to_string()))?;
-            answer.ok_or_else(|| LinkError::Broken("no answer to the snapshot".to_owned()))
+            let path = paths::SNAPSHOT;
+            let answer = self.links.stream(self.target, &self.addr, path, body, SNAPSHOT_SILENCE).await?;
+            let mut replies = FrameReader::new(answer);
+            loop {
+                let reply = timeout(SNAPSHOT_SILENCE, replies.next()).await;
+                let reply = reply.map_err(|_| LinkError::Timeout(SNAPSHOT_SILENCE))?;
+                match reply.map_err(|error| LinkError::Broken(error.to_string()))? {
+                    Some(SnapshotReply::Receiving) => {}
+                    Some(SnapshotReply::Done(response)) => return Ok(response),
+                    Some(SnapshotReply::Failed(why)) => return Err(LinkError::Broken(why)),
+                    None => return Err(LinkError::Broken("no answer to the snapshot".to_owned())),
+                }
+            }
         };
         tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),

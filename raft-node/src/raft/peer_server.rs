@@ -26,7 +26,7 @@ use super::{
     types::TypeConfig,
     wire::{
         self, Admin, Append, CLUSTER_HEADER, Checkpoints, FRAME_MAX, FROM_HEADER, Forward, FrameReader, Hello,
-        TO_HEADER, paths,
+        SNAPSHOT_BEAT, SnapshotReply, TO_HEADER, paths,
     },
 };
 use crate::node::Inner;
@@ -111,6 +111,11 @@ fn check_headers(headers: &HeaderMap, cluster_id: &str, me: u64) -> Result<u64, 
     }
 }
 
+fn sender(request: &Request) -> Result<u64, Refusal> {
+    let sender = request.extensions().get().map(|Sender(from)| *from);
+    sender.ok_or_else(|| Refusal(StatusCode::INTERNAL_SERVER_ERROR, "the sender was not checked".to_owned()))
+}
+
 async fn append(State(node): Node, body: Bytes) -> Answer {
     let Append { clock, request } = read(&body)?;
     let answer = node.raft.append_entries(request).await.map_err(stopped)?;
@@ -121,9 +126,7 @@ async fn append(State(node): Node, body: Bytes) -> Answer {
 }
 
 async fn stream_append(State(node): Node, request: Request) -> Answer {
-    let Some(&Sender(from)) = request.extensions().get() else {
-        return Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, "the sender was not checked".to_owned()));
-    };
+    let from = sender(&request)?;
     let body = request.into_body().map_err(std::io::Error::other).boxed_unsync();
     let results = node.raft.stream_append(requests(Arc::clone(&node), from, FrameReader::new(body)));
     Ok(Body::from_stream(answers(node, from, results)).into_response())
@@ -188,12 +191,33 @@ async fn pre_vote(State(node): Node, body: Bytes) -> Answer {
     write(&node.raft.pre_vote(request).await.map_err(stopped)?)
 }
 
+/// The answer begins at once, and says that this node is alive until the snapshot is installed.
 async fn install_snapshot(State(node): Node, request: Request) -> Answer {
+    let from = sender(&request)?;
     let body = request.into_body().map_err(std::io::Error::other).boxed_unsync();
-    let (vote, snapshot) =
-        snapshot::receive(body).await.map_err(|error| Refusal(StatusCode::BAD_REQUEST, error.to_string()))?;
-    node.heard_leader_of(&vote, None);
-    write(&node.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?)
+    let receiver = Arc::clone(&node);
+    let work = async move {
+        let install = async {
+            let (vote, snapshot) = snapshot::receive(body).await.map_err(|error| error.to_string())?;
+            receiver.heard_leader_of(&vote, None);
+            receiver.raft.install_full_snapshot(vote, snapshot).await.map_err(|fatal| fatal.to_string())
+        };
+        match receiver.scope.run(install).await {
+            Ok(response) => SnapshotReply::Done(response),
+            Err(why) => SnapshotReply::Failed(why),
+        }
+    };
+    let replies = stream::unfold(Some((node, Box::pin(work))), move |state| async move {
+        let (node, mut work) = state?;
+        let (reply, next) = tokio::select! {
+            biased;
+            () = node.links.faults.cut(from) => return None,
+            reply = &mut work => (reply, None),
+            () = tokio::time::sleep(SNAPSHOT_BEAT) => (SnapshotReply::Receiving, Some((node, work))),
+        };
+        Some((wire::encode(&reply), next))
+    });
+    Ok(Body::from_stream(replies).into_response())
 }
 
 async fn transfer_leader(State(node): Node, body: Bytes) -> Answer {

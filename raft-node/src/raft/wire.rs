@@ -3,12 +3,12 @@
 //! A frame is `u32` length, `u32` CRC-32 of the payload (both little endian), payload. Both ends run the
 //! same release line; `docs/adr` says what happens at an upgrade.
 
-use std::io;
+use std::{io, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::StreamExt;
 use http_body_util::BodyDataStream;
-use openraft::raft::AppendEntriesRequest;
+use openraft::raft::{AppendEntriesRequest, SnapshotResponse};
 use quorate_api::{ChangeMembers, CheckpointView, OpeningBalance};
 use quorate_ledger::{Envelope, Millis, Response};
 use quorate_seams::Body;
@@ -19,6 +19,8 @@ use super::types::{LogId, SnapshotMeta, TypeConfig, Vote};
 /// Bytes of one frame, and of one unary body, at most.
 pub(crate) const FRAME_MAX: usize = 32 << 20;
 const HEADER: usize = 8;
+/// How often the receiver of a snapshot says that it is alive.
+pub(crate) const SNAPSHOT_BEAT: Duration = Duration::from_millis(500);
 
 /// Names the cluster; checked on every call.
 pub(crate) const CLUSTER_HEADER: &str = "x-quorate-cluster";
@@ -59,6 +61,16 @@ pub(crate) enum SnapshotPart {
     Ledger(Vec<u8>),
     Frames(Vec<(u64, Vec<u8>)>),
     End { ledger_bytes: u64, frames: u64 },
+}
+
+/// What a receiver of a snapshot says, until it is done.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
+pub(crate) enum SnapshotReply {
+    /// Still at it: comes at least every `SNAPSHOT_BEAT`.
+    Receiving,
+    Done(SnapshotResponse<TypeConfig>),
+    Failed(String),
 }
 
 /// Commands on their way from the node that took them to the leader.

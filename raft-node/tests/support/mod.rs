@@ -28,11 +28,11 @@ use tower::ServiceExt;
 /// One way of a message.
 const LATENCY: Duration = Duration::from_millis(1);
 /// Wall clock at the start of a test.
-pub const EPOCH_MS: u64 = 1_700_000_000_000;
+pub(crate) const EPOCH_MS: u64 = 1_700_000_000_000;
 
 /// A disk in memory that outlives the node on it.
 #[derive(Debug, Clone, Default)]
-pub struct MemoryDisk(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct MemoryDisk(Arc<Mutex<Vec<u8>>>);
 
 impl MemoryDisk {
     fn range(&self, offset: u64, len: usize) -> Range<usize> {
@@ -64,7 +64,7 @@ impl StorageBackend for MemoryDisk {
 
 /// Clocks that go with tokio's.
 #[derive(Debug)]
-pub struct TestClocks {
+pub(crate) struct TestClocks {
     start: Instant,
     wall_offset_ms: i64,
 }
@@ -84,7 +84,7 @@ type Routes = Arc<Mutex<BTreeMap<String, (Router, Tasks)>>>;
 
 /// Routes requests into the routers of the group.
 #[derive(Clone, Default)]
-pub struct MemoryHttp(Routes);
+pub(crate) struct MemoryHttp(Routes);
 
 impl fmt::Debug for MemoryHttp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -109,12 +109,12 @@ impl Http for MemoryHttp {
 
 /// How the nodes of a test are set.
 #[derive(Clone)]
-pub struct Settings {
-    pub snapshot_every: u64,
-    pub log_keep: u64,
-    pub event_retention: u64,
-    pub max_in_flight: usize,
-    pub wall_offsets_ms: BTreeMap<u64, i64>,
+pub(crate) struct Settings {
+    pub(crate) snapshot_every: u64,
+    pub(crate) log_keep: u64,
+    pub(crate) event_retention: u64,
+    pub(crate) max_in_flight: usize,
+    pub(crate) wall_offsets_ms: BTreeMap<u64, i64>,
 }
 
 impl Default for Settings {
@@ -130,7 +130,7 @@ impl Default for Settings {
 }
 
 /// A group in one process.
-pub struct Group {
+pub(crate) struct Group {
     http: MemoryHttp,
     settings: Settings,
     start: Instant,
@@ -139,13 +139,13 @@ pub struct Group {
     nodes: BTreeMap<u64, (Node, World)>,
 }
 
-pub fn member(node_id: u64) -> Member {
+pub(crate) fn member(node_id: u64) -> Member {
     Member { node_id, peer_addr: format!("peer:{node_id}"), api_addr: format!("api:{node_id}"), voter: true }
 }
 
 impl Group {
     /// `size` nodes, started.
-    pub async fn start(size: u64, settings: Settings) -> Self {
+    pub(crate) async fn start(size: u64, settings: Settings) -> Self {
         let mut group = Self {
             http: MemoryHttp::default(),
             settings,
@@ -183,7 +183,7 @@ impl Group {
     }
 
     /// Starts node `id` on its disk.
-    pub async fn launch(&mut self, id: u64) {
+    pub(crate) async fn launch(&mut self, id: u64) {
         let wall_offset_ms = self.settings.wall_offsets_ms.get(&id).copied().unwrap_or(0);
         let world = World {
             clocks: Arc::new(TestClocks { start: self.start, wall_offset_ms }),
@@ -203,48 +203,51 @@ impl Group {
     }
 
     /// Ends node `id` as kill -9 would; its disk stays.
-    pub fn kill(&mut self, id: u64) {
+    pub(crate) fn kill(&mut self, id: u64) {
         self.http.0.lock().unwrap().remove(&format!("peer:{id}"));
         let (_, world) = self.nodes.remove(&id).unwrap();
         world.tasks.abort_all();
+        // What is still to be dropped must not write to the disk of the next process.
+        let image = self.disks[&id].0.lock().unwrap().clone();
+        self.disks.insert(id, MemoryDisk(Arc::new(Mutex::new(image))));
     }
 
-    pub async fn shutdown(&mut self, id: u64) {
+    pub(crate) async fn shutdown(&mut self, id: u64) {
         let (node, world) = self.nodes.remove(&id).unwrap();
         node.shutdown().await;
         self.http.0.lock().unwrap().remove(&format!("peer:{id}"));
         world.tasks.abort_all();
     }
 
-    pub fn node(&self, id: u64) -> &Node {
+    pub(crate) fn node(&self, id: u64) -> &Node {
         &self.nodes[&id].0
     }
 
-    pub fn ids(&self) -> Vec<u64> {
+    pub(crate) fn ids(&self) -> Vec<u64> {
         self.nodes.keys().copied().collect()
     }
 
-    pub fn arm(&self, id: u64, failpoint: &str, skip: u64, action: FailAction) {
+    pub(crate) fn arm(&self, id: u64, failpoint: &str, skip: u64, action: FailAction) {
         self.nodes[&id].1.failpoints.set(failpoint, skip, action);
     }
 
     /// Cuts `id` off from everybody else.
-    pub fn isolate(&self, id: u64) {
+    pub(crate) fn isolate(&self, id: u64) {
         let others: Vec<u64> = self.ids().into_iter().filter(|other| *other != id).collect();
         self.node(id).set_faults(Faults { drop_to: others.clone(), drop_from: others }).unwrap();
     }
 
-    pub fn heal(&self, id: u64) {
+    pub(crate) fn heal(&self, id: u64) {
         self.node(id).set_faults(Faults::default()).unwrap();
     }
 
     /// Waits until all running nodes agree on a leader that is one of them, and gives it.
-    pub async fn leader(&self) -> u64 {
+    pub(crate) async fn leader(&self) -> u64 {
         self.leader_among(&self.ids()).await
     }
 
     /// Likewise, for some of the nodes.
-    pub async fn leader_among(&self, ids: &[u64]) -> u64 {
+    pub(crate) async fn leader_among(&self, ids: &[u64]) -> u64 {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             let leaders: Vec<Option<u64>> = ids.iter().map(|id| self.node(*id).cluster().leader).collect();
@@ -260,26 +263,26 @@ impl Group {
     }
 
     /// Proposes one command at node `id`.
-    pub async fn propose(&self, id: u64, envelope: Envelope, within: Duration) -> Applied {
+    pub(crate) async fn propose(&self, id: u64, envelope: Envelope, within: Duration) -> Applied {
         let mut answers = self.node(id).propose(vec![envelope], Instant::now() + within).await;
         assert_eq!(answers.len(), 1);
         answers.remove(0)
     }
 
     /// Opens a session at node `id`, which must work: its index.
-    pub async fn commit(&self, id: u64) -> u64 {
+    pub(crate) async fn commit(&self, id: u64) -> u64 {
         match self.propose(id, open_session(), Duration::from_secs(10)).await {
             Applied::Response(response) => session_of(&response),
             Applied::Problem(problem) => panic!("not committed: {problem:?}"),
         }
     }
 
-    pub async fn read(&self, id: u64, consistency: Consistency) -> Snapshot {
+    pub(crate) async fn read(&self, id: u64, consistency: Consistency) -> Snapshot {
         self.node(id).read(consistency, Instant::now() + Duration::from_secs(10)).await.unwrap()
     }
 
     /// Waits until all running nodes have applied the same, and compares what that is.
-    pub async fn converge(&self) {
+    pub(crate) async fn converge(&self) {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             let applied: Vec<u64> = self.ids().iter().map(|id| self.node(*id).status().applied_index).collect();
@@ -300,11 +303,11 @@ impl Group {
     }
 }
 
-pub fn open_session() -> Envelope {
+pub(crate) fn open_session() -> Envelope {
     Envelope { session: 0, seq: 0, command: Command::OpenSession }
 }
 
-pub fn session_of(response: &Response) -> u64 {
+pub(crate) fn session_of(response: &Response) -> u64 {
     match &response.outcome {
         Outcome::Accepted(Answer::SessionOpened { session }) => *session,
         other => panic!("no session: {other:?}"),
