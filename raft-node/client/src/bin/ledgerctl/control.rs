@@ -1,0 +1,92 @@
+//! Commands that an operator gives. Each change of control names the control version that it was
+//! decided on, so that a late repeat cannot undo a later order.
+
+use quorate_api::Read;
+use quorate_ledger::{
+    Command, DefineSymbol, Exposure, Outcome, QuotingScope, Refusal, Response, SetExposureLimit, SetKillSwitch,
+    SetQuoting, SymbolSpec,
+};
+
+use crate::{
+    Ctl,
+    args::{DefineSymbolArgs, KillSwitchAction, OnOff, QuotingArgs},
+    failure::CtlError,
+};
+
+/// How often engaging the kill switch is decided again where another change of control came first.
+const ENGAGE_ATTEMPTS: usize = 5;
+
+impl Ctl {
+    pub(crate) async fn define_symbol(&mut self, args: DefineSymbolArgs) -> Result<(), CtlError> {
+        let spec =
+            SymbolSpec { tick_size: args.tick_size, lot_size: args.lot_size, exposure_per_lot: args.exposure_per_lot };
+        let command = Command::DefineSymbol(DefineSymbol { symbol: args.symbol, spec });
+        let session = self.client.session();
+        let outcome = session.submit(&command, self.deadline()).await;
+        // One that cannot be closed expires by itself.
+        let _ = session.close(self.deadline()).await;
+        self.report(&outcome?)
+    }
+
+    pub(crate) async fn quoting(&mut self, args: QuotingArgs) -> Result<(), CtlError> {
+        let scope = match (args.symbol, args.maker) {
+            (Some(symbol), _) => QuotingScope::Symbol(symbol),
+            (None, Some(maker)) => QuotingScope::Maker(maker),
+            (None, None) => QuotingScope::All,
+        };
+        let control_version = self.control_version(args.control_version).await?;
+        let on = args.state == OnOff::On;
+        let response = self.control(&Command::SetQuoting(SetQuoting { scope, on, control_version })).await?;
+        self.report(&response)
+    }
+
+    pub(crate) async fn limit(&mut self, limit: i64, control_version: Option<u64>) -> Result<(), CtlError> {
+        let control_version = self.control_version(control_version).await?;
+        let limit = Exposure(limit);
+        let response = self.control(&Command::SetExposureLimit(SetExposureLimit { limit, control_version })).await?;
+        self.report(&response)
+    }
+
+    /// Engaging is meant whatever else was changed in between, so it is decided again; re-arming is not.
+    pub(crate) async fn kill_switch(&mut self, action: KillSwitchAction) -> Result<(), CtlError> {
+        let engaged = action == KillSwitchAction::Engage;
+        let attempts = if engaged { ENGAGE_ATTEMPTS } else { 1 };
+        let mut control_version = self.control_version(None).await?;
+        for _ in 1..attempts {
+            let response = self.control(&Command::SetKillSwitch(SetKillSwitch { engaged, control_version })).await?;
+            match &response.outcome {
+                Outcome::Refused(Refusal::ControlVersion { control_version: present }) => control_version = *present,
+                Outcome::Refused(_) | Outcome::Accepted(_) => return self.report(&response),
+            }
+        }
+        let response = self.control(&Command::SetKillSwitch(SetKillSwitch { engaged, control_version })).await?;
+        self.report(&response)
+    }
+
+    async fn control_version(&self, given: Option<u64>) -> Result<u64, CtlError> {
+        match given {
+            Some(version) => Ok(version),
+            None => {
+                let options = quorate_client::ReadOptions::linearizable().within(self.timeout);
+                let Read { data, .. } = self.client.status(&options).await?;
+                Ok(data.control.control_version)
+            }
+        }
+    }
+
+    async fn control(&self, command: &Command) -> Result<Response, CtlError> {
+        Ok(self.client.submit_without_session(command, self.deadline()).await?)
+    }
+
+    fn report(&self, response: &Response) -> Result<(), CtlError> {
+        match &response.outcome {
+            Outcome::Accepted(_) => self.out.show(response, |response| format!("done, at index {}", response.index)),
+            Outcome::Refused(refusal) => {
+                if self.out.is_json() {
+                    self.out.object(response)?;
+                }
+                Err(CtlError::Refused(refusal.to_string()))
+            }
+        }
+    }
+}

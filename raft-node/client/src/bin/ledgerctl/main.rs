@@ -1,0 +1,114 @@
+//! `ledgerctl`: the operator's hand on the group. Tables for people, JSON for programs, exit codes with
+//! meanings. It decides nothing: it reads, proposes, compares and shows.
+
+mod args;
+mod audit;
+mod bench;
+mod control;
+mod failure;
+mod group;
+mod output;
+mod state;
+mod stream;
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::Parser;
+use quorate_api::Consistency;
+use quorate_client::{Client, ClientConfig, ReadOptions};
+use quorate_seams::{Failpoints, World};
+use tokio::time::Instant;
+
+use crate::{
+    args::{Args, Task},
+    failure::CtlError,
+    output::Out,
+};
+
+/// What every task works with.
+struct Ctl {
+    client: Client,
+    out: Out,
+    endpoints: Vec<String>,
+    consistency: Consistency,
+    timeout: Duration,
+}
+
+impl Ctl {
+    /// A read as the flags ask for it.
+    fn read(&self) -> ReadOptions {
+        ReadOptions { consistency: self.consistency, timeout: self.timeout, ..ReadOptions::default() }
+    }
+
+    /// When this program gives up what it begins now.
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
+    }
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let json = args.json;
+    match run(args) {
+        Ok(()) | Err(CtlError::OutputClosed) => ExitCode::SUCCESS,
+        Err(error) => {
+            if json {
+                let object = serde_json::json!({ "error": error.to_string(), "exit_code": error.exit_code() });
+                eprintln!("{object}");
+            } else {
+                eprintln!("ledgerctl: {error}");
+            }
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// One thread is enough for any task, and leaves the others to the nodes when they are measured.
+fn run(args: Args) -> Result<(), CtlError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CtlError::Usage(format!("cannot start: {error}")))?;
+    runtime.block_on(async {
+        let world = World::real(Failpoints::none()).map_err(|error| CtlError::Usage(error.to_string()))?;
+        let timeout = Duration::from_millis(args.timeout_ms);
+        let config = ClientConfig {
+            cluster_id: args.cluster_id,
+            lanes: if let Task::Bench(bench) = &args.task { bench.lanes } else { 1 },
+            ..ClientConfig::new(args.endpoints.clone())
+        };
+        let client = Client::new(world, config).map_err(|error| CtlError::Usage(error.to_string()))?;
+        let out = Out::new(args.json);
+        let consistency = args.consistency.into();
+        let mut ctl = Ctl { client, out, endpoints: args.endpoints, consistency, timeout };
+        ctl.perform(args.task).await
+    })
+}
+
+impl Ctl {
+    async fn perform(&mut self, task: Task) -> Result<(), CtlError> {
+        match task {
+            Task::Status => self.status().await,
+            Task::Positions { symbol } => self.positions(symbol.as_ref()).await,
+            Task::Exposure => self.exposure().await,
+            Task::Quotes { symbol } => self.quotes(symbol.as_ref()).await,
+            Task::Authority => self.authority().await,
+            Task::Makers => self.makers().await,
+            Task::Symbols => self.symbols().await,
+            Task::Orders(orders) => self.orders(orders).await,
+            Task::Fills { from, limit, symbol } => self.fills(from, limit, symbol.as_ref()).await,
+            Task::Watch { from } => self.watch(from).await,
+            Task::Export => self.export().await,
+            Task::DefineSymbol(define) => self.define_symbol(define).await,
+            Task::Quoting(quoting) => self.quoting(quoting).await,
+            Task::KillSwitch { action } => self.kill_switch(action).await,
+            Task::Limit { limit, control_version } => self.limit(limit, control_version).await,
+            Task::TransferLeader { to } => self.transfer_leader(to).await,
+            Task::Snapshot { node } => self.snapshot(node).await,
+            Task::Members { change } => self.members(change.as_deref()).await,
+            Task::Audit => self.audit().await,
+            Task::Faults { action } => self.faults(action).await,
+            Task::Bench(bench) => self.bench(bench).await,
+        }
+    }
+}

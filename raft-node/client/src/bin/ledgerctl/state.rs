@@ -1,0 +1,261 @@
+//! The state as it is read: positions, exposure, quotes, authority, makers, symbols, orders, fills.
+
+use std::collections::BTreeMap;
+
+use quorate_api::Read;
+use quorate_client::OrderQuery;
+use quorate_ledger::{FilledMaker, Price, Qty, Symbol, SymbolSpec};
+
+use crate::{
+    Ctl,
+    args::OrdersArgs,
+    failure::CtlError,
+    output::{Grid, or_dash, remaining},
+};
+
+/// The specs of all symbols: for showing ticks and lots in units.
+struct Specs(BTreeMap<Symbol, SymbolSpec>);
+
+impl Specs {
+    fn price(&self, symbol: &Symbol, price: Price) -> String {
+        self.0.get(symbol).map_or_else(|| format!("{price} ticks"), |spec| spec.tick_size.times(price.0.into()))
+    }
+
+    fn qty(&self, symbol: &Symbol, qty: Qty) -> String {
+        self.0.get(symbol).map_or_else(|| format!("{qty} lots"), |spec| spec.lot_size.times(qty.0.into()))
+    }
+}
+
+/// A serde name of a unit variant, such as `limit_maker`.
+fn word<T: serde::Serialize>(value: &T) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(text)) => text,
+        Ok(other) => other.to_string(),
+        Err(_) => "?".to_owned(),
+    }
+}
+
+fn footer<T>(read: &Read<T>, grid: Grid) -> String {
+    let freshness = word(&read.consistency);
+    format!("{}\nat index {}, from node {}, {freshness}", grid.finish(), read.applied_index, read.node_id)
+}
+
+impl Ctl {
+    async fn specs(&self) -> Result<Specs, CtlError> {
+        let symbols = self.client.symbols(&self.read()).await?;
+        Ok(Specs(symbols.data.into_iter().map(|view| (view.symbol, view.spec)).collect()))
+    }
+
+    pub(crate) async fn positions(&mut self, symbol: Option<&Symbol>) -> Result<(), CtlError> {
+        let read = self.client.positions(symbol, &self.read()).await?;
+        self.out.show(&read, |read| {
+            let mut grid = Grid::new(&["symbol", ">position", ">lots", ">fills", ">bought", ">sold", ">cash"]);
+            for view in &read.data {
+                grid.row([
+                    view.symbol.to_string(),
+                    view.position_units.clone(),
+                    view.position.to_string(),
+                    view.position_seq.to_string(),
+                    view.bought.to_string(),
+                    view.sold.to_string(),
+                    view.cash_units.clone(),
+                ]);
+            }
+            footer(read, grid)
+        })
+    }
+
+    pub(crate) async fn exposure(&mut self) -> Result<(), CtlError> {
+        let read = self.client.exposure(&self.read()).await?;
+        self.out.show(&read, |read| {
+            let now = read.log_time;
+            let mut grid = Grid::new(&["symbol", ">long", ">short", "long waits", "short waits"]);
+            for row in &read.data.symbols {
+                grid.row([
+                    row.symbol.to_string(),
+                    row.long.to_string(),
+                    row.short.to_string(),
+                    or_dash(row.long_demand_until.map(|until| remaining(until, now))),
+                    or_dash(row.short_demand_until.map(|until| remaining(until, now))),
+                ]);
+            }
+            let data = &read.data;
+            let sums = format!("long {} and short {} of {} units each side", data.long, data.short, data.limit);
+            format!("{sums} (hard limit {})\n{}", data.hard_limit, footer(read, grid))
+        })
+    }
+
+    pub(crate) async fn quotes(&mut self, symbol: Option<&Symbol>) -> Result<(), CtlError> {
+        let read = self.client.quotes(symbol, &self.read()).await?;
+        self.out.show(&read, |read| {
+            let columns =
+                ["symbol", ">bid qty", ">bid", ">ask", ">ask qty", "maker", ">epoch", ">seq", "cause", "expires in"];
+            let mut grid = Grid::new(&columns);
+            for view in &read.data {
+                grid.row([
+                    view.symbol.to_string(),
+                    or_dash(view.bid.as_ref().map(|side| &side.leaves_units)),
+                    or_dash(view.bid.as_ref().map(|side| &side.price_units)),
+                    or_dash(view.ask.as_ref().map(|side| &side.price_units)),
+                    or_dash(view.ask.as_ref().map(|side| &side.leaves_units)),
+                    view.maker.to_string(),
+                    view.epoch.to_string(),
+                    view.quote_seq.to_string(),
+                    word(&view.cause),
+                    remaining(view.deadline, read.log_time),
+                ]);
+            }
+            footer(read, grid)
+        })
+    }
+
+    pub(crate) async fn authority(&mut self) -> Result<(), CtlError> {
+        let read = self.client.authority(&self.read()).await?;
+        self.out.show(&read, |read| {
+            let now = read.log_time;
+            let mut grid =
+                Grid::new(&["symbol", ">epoch", "holder", ">incarnation", "lease", "moves to", "at the latest in"]);
+            for view in &read.data {
+                grid.row([
+                    view.symbol.to_string(),
+                    view.epoch.to_string(),
+                    or_dash(view.holder.as_ref()),
+                    or_dash(view.incarnation),
+                    or_dash(view.deadline.map(|deadline| remaining(deadline, now))),
+                    or_dash(view.moving_to.as_ref()),
+                    or_dash(view.moving_until.map(|until| remaining(until, now))),
+                ]);
+            }
+            footer(read, grid)
+        })
+    }
+
+    pub(crate) async fn makers(&mut self) -> Result<(), CtlError> {
+        let read = self.client.makers(&self.read()).await?;
+        self.out.show(&read, |read| {
+            let mut grid = Grid::new(&["maker", ">incarnation", ">ttl ms", "lease", ">symbols", "quoting", "holds"]);
+            for view in &read.data {
+                let mut holds: Vec<_> = view.holds.iter().take(8).map(Symbol::to_string).collect();
+                if view.holds.len() > holds.len() {
+                    holds.push("..".to_owned());
+                }
+                grid.row([
+                    view.maker.to_string(),
+                    view.incarnation.to_string(),
+                    view.ttl_ms.to_string(),
+                    remaining(view.deadline, read.log_time),
+                    view.holds.len().to_string(),
+                    on_off(view.quoting),
+                    holds.join(" "),
+                ]);
+            }
+            footer(read, grid)
+        })
+    }
+
+    pub(crate) async fn symbols(&mut self) -> Result<(), CtlError> {
+        let read = self.client.symbols(&self.read()).await?;
+        self.out.show(&read, |read| {
+            let mut grid = Grid::new(&["symbol", ">tick size", ">lot size", ">exposure per lot", "quoting"]);
+            for view in &read.data {
+                grid.row([
+                    view.symbol.to_string(),
+                    view.spec.tick_size.to_string(),
+                    view.spec.lot_size.to_string(),
+                    view.spec.exposure_per_lot.to_string(),
+                    on_off(view.quoting),
+                ]);
+            }
+            footer(read, grid)
+        })
+    }
+
+    pub(crate) async fn orders(&mut self, args: OrdersArgs) -> Result<(), CtlError> {
+        let query = OrderQuery {
+            account: args.account,
+            client_order_id: args.client_order_id,
+            order_id: args.order_id,
+            symbol: args.symbol,
+            open: args.open,
+            limit: args.limit,
+            after: args.after,
+        };
+        let read = self.client.orders(&query, &self.read()).await?;
+        if self.out.is_json() {
+            return self.out.object(&read);
+        }
+        let specs = self.specs().await?;
+        let columns = [
+            ">order",
+            "account",
+            "client order id",
+            "symbol",
+            "side",
+            "type",
+            "tif",
+            ">price",
+            ">qty",
+            ">filled",
+            "status",
+        ];
+        let mut grid = Grid::new(&columns);
+        for view in &read.data {
+            grid.row([
+                view.order_id.to_string(),
+                view.account.to_string(),
+                view.client_order_id.to_string(),
+                view.symbol.to_string(),
+                word(&view.side),
+                word(&view.order_type),
+                word(&view.time_in_force),
+                or_dash(view.price.map(|price| specs.price(&view.symbol, price))),
+                specs.qty(&view.symbol, view.qty),
+                specs.qty(&view.symbol, view.cum_qty),
+                word(&view.status),
+            ]);
+        }
+        self.out.line(&footer(&read, grid))
+    }
+
+    pub(crate) async fn fills(
+        &mut self,
+        from: u64,
+        limit: Option<usize>,
+        symbol: Option<&Symbol>,
+    ) -> Result<(), CtlError> {
+        let read = self.client.fills(from, limit, symbol, &self.read()).await?;
+        if self.out.is_json() {
+            return self.out.object(&read);
+        }
+        let specs = self.specs().await?;
+        let columns = [">index", ">trade", "symbol", "taker", ">price", ">qty", "against", ">position after"];
+        let mut grid = Grid::new(&columns);
+        for view in &read.data.fills {
+            let fill = &view.fill;
+            let (against, position) = match &fill.maker {
+                FilledMaker::Quote { quote_id, maker, position, .. } => {
+                    (format!("quote {quote_id} of {maker}"), specs.qty(&fill.symbol, Qty(position.0)))
+                }
+                FilledMaker::Order { order_id, account, .. } => {
+                    (format!("order {order_id} of {account}"), "-".to_owned())
+                }
+            };
+            grid.row([
+                view.index.to_string(),
+                fill.trade_id.to_string(),
+                fill.symbol.to_string(),
+                word(&fill.taker_side),
+                specs.price(&fill.symbol, fill.price),
+                specs.qty(&fill.symbol, fill.qty),
+                against,
+                position,
+            ]);
+        }
+        let rest = read.data.next_from.map_or_else(String::new, |next| format!("\nmore: --from {next}"));
+        self.out.line(&format!("{}{rest}\nkept from index {} on", footer(&read, grid), read.data.first_index))
+    }
+}
+
+pub(crate) fn on_off(on: bool) -> String {
+    if on { "on" } else { "off" }.to_owned()
+}

@@ -1,0 +1,115 @@
+//! What happened: watched as it is committed, or exported whole.
+
+use quorate_api::OpeningBalance;
+use quorate_client::{EventStream, ReadOptions, StreamItem};
+use quorate_ledger::{Frame, Millis};
+use serde::Serialize;
+
+use crate::{Ctl, failure::CtlError};
+
+/// How often an export begins again where what is kept moved on before its first frame.
+const EXPORT_ATTEMPTS: usize = 10;
+
+/// The first line of an export.
+#[derive(Debug, Serialize)]
+struct Opening {
+    /// The cluster.
+    cluster_id: String,
+    /// Frames follow from this index on.
+    first_index: u64,
+    /// Up to this index and with it.
+    applied_index: u64,
+    /// Log time there.
+    log_time: Millis,
+    /// What the fills before `first_index` add up to.
+    balances: Vec<OpeningBalance>,
+}
+
+#[derive(Debug, Serialize)]
+struct OpeningLine {
+    opening: Opening,
+}
+
+impl Ctl {
+    pub(crate) async fn watch(&mut self, from: Option<u64>) -> Result<(), CtlError> {
+        let from = match from {
+            Some(from) => from,
+            None => self.client.status(&self.read()).await?.applied_index + 1,
+        };
+        let mut events = self.client.events(from);
+        while let Some(item) = events.next().await {
+            match item {
+                StreamItem::Frame(frame) => self.show_frame(&frame)?,
+                StreamItem::Applied { .. } => {}
+                StreamItem::Resync { first_index } => {
+                    eprintln!("events before index {first_index} are no longer kept; going on from there");
+                    events = self.client.events(first_index);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn show_frame(&self, frame: &Frame) -> Result<(), CtlError> {
+        if self.out.is_json() {
+            return self.out.object(frame);
+        }
+        for event in &frame.events {
+            let text = serde_json::to_string(event).map_err(std::io::Error::other)?;
+            self.out.line(&format!("{:>10}  {}  {text}", frame.index, frame.log_time))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn export(&mut self) -> Result<(), CtlError> {
+        let options = ReadOptions::linearizable().within(self.timeout);
+        let status = self.client.status(&options).await?;
+        let end = status.applied_index;
+        for _ in 0..EXPORT_ATTEMPTS {
+            let fills = self.client.fills(0, Some(1), None, &options.clone().at_least(end)).await?;
+            let opening = Opening {
+                cluster_id: status.data.cluster_id.clone(),
+                first_index: fills.data.first_index,
+                applied_index: end,
+                log_time: status.log_time,
+                balances: fills.data.opening,
+            };
+            let mut events = self.client.events(opening.first_index);
+            let Some(first) = self.within(&mut events).await? else { continue };
+            self.out.object(&OpeningLine { opening })?;
+            return self.export_frames(first, events, end).await;
+        }
+        Err(CtlError::Unavailable("what is kept moves on faster than it can be read".to_owned()))
+    }
+
+    async fn export_frames(&self, first: StreamItem, mut events: EventStream, end: u64) -> Result<(), CtlError> {
+        let mut item = first;
+        loop {
+            match item {
+                StreamItem::Frame(frame) => {
+                    if frame.index <= end {
+                        self.out.object(&frame)?;
+                    }
+                    if frame.index >= end {
+                        return Ok(());
+                    }
+                }
+                StreamItem::Applied { index, .. } if index >= end => return Ok(()),
+                StreamItem::Applied { .. } => {}
+                StreamItem::Resync { .. } => break,
+            }
+            match self.within(&mut events).await? {
+                Some(next) => item = next,
+                None => break,
+            }
+        }
+        Err(CtlError::Check("the export is incomplete: what is kept moved on past it".to_owned()))
+    }
+
+    /// The next item; `None` where frames are missing.
+    async fn within(&self, events: &mut EventStream) -> Result<Option<StreamItem>, CtlError> {
+        let next = tokio::time::timeout(self.timeout, events.next());
+        let item = next.await.map_err(|_| CtlError::Unavailable("no node sends events".to_owned()))?;
+        Ok(item.filter(|item| !matches!(item, StreamItem::Resync { .. })))
+    }
+}
