@@ -141,7 +141,8 @@ pub enum Halt {
     Stopped,
 }
 
-/// What came of an order.
+/// What came of a request for an order. A refusal speaks for this request: where an earlier one under
+/// the same client order id was never answered, or still waits, that one may have executed the order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OrderOutcome {
     /// It is committed.
