@@ -1,11 +1,13 @@
 //! A group of nodes in one process, through what it must survive.
 
+#![allow(clippy::unwrap_used, reason = "what does not work ends the test")]
+
 mod support;
 
 use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
-use quorate_api::{Applied, ChangeMembers, Consistency, Member, ProblemKind};
+use quorate_api::{Applied, ChangeMembers, Consistency, Faults, Member, ProblemKind};
 use quorate_ledger::{Command, Envelope, Event, QuotingScope, SetQuoting, UpgradeLedger};
 use quorate_node::node::{StopReason, StreamEnd, StreamItem};
 use quorate_seams::FailAction;
@@ -53,19 +55,62 @@ async fn one_node_alone_is_a_group() {
 
 #[tokio::test(start_paused = true)]
 async fn a_killed_leader_is_replaced_in_time() {
-    for _ in 0..5 {
-        let mut group = Group::start(3, Settings::default()).await;
+    let mut gaps = Vec::new();
+    for seed in 1..=11 {
+        let mut group = Group::start(3, Settings { seed, ..Settings::default() }).await;
         let leader = group.leader().await;
         let acknowledged = group.commit(leader).await;
         group.kill(leader);
         let killed = Instant::now();
         let survivor = group.ids()[0];
         let session = group.commit(survivor).await;
+        gaps.push(killed.elapsed());
         assert!(session > acknowledged);
-        assert!(killed.elapsed() < Duration::from_secs(3), "{:?}", killed.elapsed());
         assert!(group.leader().await != leader);
         group.launch(leader).await;
         group.commit(leader).await;
+        group.converge().await;
+    }
+    gaps.sort();
+    assert!(gaps[5] < Duration::from_millis(1_500) && gaps[10] < Duration::from_secs(3), "{gaps:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_group_keeps_its_leader() {
+    let group = Group::start(3, Settings::default()).await;
+    let leader = group.leader().await;
+    group.commit(leader).await;
+    let term = group.node(leader).status().term;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(group.leader().await, leader);
+    assert_eq!(group.node(leader).status().term, term);
+    for id in group.ids() {
+        assert_eq!(group.node(id).readiness(), Ok(()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_hears_nobody_or_reaches_nobody_is_replaced() {
+    for deaf in [true, false] {
+        let group = Group::start(3, Settings::default()).await;
+        let old = group.leader().await;
+        let before = group.commit(old).await;
+        let rest = others(&group, old);
+        let (drop_to, drop_from) = if deaf { (vec![], rest.clone()) } else { (rest.clone(), vec![]) };
+        group.node(old).set_faults(Faults { drop_to, drop_from }).unwrap();
+        let cut = Instant::now();
+        let new = loop {
+            let new = group.leader_among(&rest).await;
+            if matches!(group.propose(new, open_session(), Duration::from_secs(1)).await, Applied::Response(_)) {
+                break new;
+            }
+            assert!(cut.elapsed() < Duration::from_secs(20), "deaf: {deaf}");
+        };
+        assert_ne!(new, old);
+        assert!(group.node(old).read(Consistency::Linearizable, within(1)).await.is_err());
+        group.heal(old);
+        let session = group.commit(old).await;
+        assert!(session > before);
         group.converge().await;
     }
 }
@@ -205,6 +250,16 @@ async fn installing_a_snapshot_cuts_the_streams() {
     };
     assert_eq!(timeout(Duration::from_secs(10), ended).await.unwrap(), StreamEnd::NoLeader);
     group.heal(behind);
+    // Heard of a leader again, and not yet caught up: this stream is open when the snapshot comes.
+    let live = loop {
+        let mut stream = group.node(behind).frames(next);
+        match stream.next().await.unwrap() {
+            Err(StreamEnd::NoLeader) => tokio::time::sleep(Duration::from_millis(1)).await,
+            Err(end) => break end,
+            Ok(item) => panic!("no frame and no progress can be seen there: {item:?}"),
+        }
+    };
+    assert_eq!(live, StreamEnd::Cut);
     group.commit(leader).await;
     group.converge().await;
     assert_eq!(group.node(behind).metrics().snapshots_installed, 1);

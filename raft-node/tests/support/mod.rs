@@ -1,6 +1,7 @@
 //! Nodes in one process: peers over routers in memory, disks in memory, time as tokio has it (paused in
 //! tests, so that a minute costs nothing).
 #![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "what does not work ends the test")]
 
 use std::{
     collections::BTreeMap,
@@ -114,6 +115,7 @@ pub(crate) struct Settings {
     pub(crate) log_keep: u64,
     pub(crate) event_retention: u64,
     pub(crate) max_in_flight: usize,
+    pub(crate) seed: u64,
     pub(crate) wall_offsets_ms: BTreeMap<u64, i64>,
 }
 
@@ -124,6 +126,7 @@ impl Default for Settings {
             log_keep: 1_000,
             event_retention: 50_000,
             max_in_flight: 1_024,
+            seed: 1,
             wall_offsets_ms: BTreeMap::new(),
         }
     }
@@ -189,7 +192,7 @@ impl Group {
             clocks: Arc::new(TestClocks { start: self.start, wall_offset_ms }),
             http: Arc::new(self.http.clone()),
             tasks: Tasks::new(),
-            seed: 1_000 + id,
+            seed: 1_000 * self.settings.seed + id,
             failpoints: Failpoints::armed(Arc::new(|_| {})),
         };
         let disk = self.disks.entry(id).or_default().clone();
