@@ -4,4 +4,5 @@
 //! events naively, and believes neither the nodes' own audits nor their positions.
 
 pub mod evidence;
+pub mod harness;
 pub mod replay;

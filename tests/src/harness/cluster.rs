@@ -1,0 +1,488 @@
+//! A whole cluster of real processes: nodes, an exchange, makers.
+
+use std::{
+    collections::BTreeMap,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{
+    process::{Process, binary},
+    wait::eventually,
+};
+use crate::{
+    evidence::{Export, Journal, read_export, read_journal},
+    replay::{Findings, hold, replay},
+};
+
+/// How long one request of the harness may take.
+const CALL_MAX: Duration = Duration::from_secs(5);
+
+/// What a cluster is made of.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// How many nodes.
+    pub nodes: u64,
+    /// Symbols to define, all with tick 0.01, lot 0.001 and an exposure of 1 a lot.
+    pub symbols: Vec<&'static str>,
+    /// Further flags of every node.
+    pub node_flags: Vec<String>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { nodes: 3, symbols: vec!["BTCUSDT", "ETHUSDT", "SOLUSDT"], node_flags: Vec::new() }
+    }
+}
+
+/// How a maker quotes.
+#[derive(Debug, Clone)]
+pub struct MakerOptions {
+    /// Lots asked for on each side.
+    pub order_qty: u64,
+    /// The lease, in milliseconds.
+    pub lease_ttl_ms: u64,
+}
+
+impl Default for MakerOptions {
+    fn default() -> Self {
+        Self { order_qty: 10, lease_ttl_ms: 9_000 }
+    }
+}
+
+struct Member {
+    peer_port: u16,
+    api_port: u16,
+    process: Option<Process>,
+}
+
+/// A running cluster. Dropping it kills all of it and removes its files.
+pub struct Cluster {
+    dir: TempDir,
+    setup: Setup,
+    members: BTreeMap<u64, Member>,
+    exchange_port: u16,
+    exchange: Option<Process>,
+    makers: BTreeMap<String, Process>,
+    http: reqwest::Client,
+}
+
+/// Where tests keep their clusters: the system's temporary directory.
+///
+/// # Errors
+/// Where no directory can be made.
+pub fn cluster_dir() -> Result<TempDir> {
+    Ok(tempfile::Builder::new().prefix("quorate-test-").tempdir()?)
+}
+
+/// Ports that were free a moment ago; bound together, so that they differ.
+fn free_ports(count: usize) -> Result<Vec<u16>> {
+    let listeners: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+    listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+}
+
+impl Cluster {
+    /// Starts the nodes, waits for a leader, defines the symbols.
+    ///
+    /// # Errors
+    /// Where something does not start in time.
+    pub async fn start(setup: Setup) -> Result<Self> {
+        let count = usize::try_from(setup.nodes)?;
+        let ports = free_ports(2 * count + 1)?;
+        let members = (1..=setup.nodes)
+            .zip(ports.chunks(2))
+            .map(|(id, pair)| (id, Member { peer_port: pair[0], api_port: pair[1], process: None }))
+            .collect();
+        let http = reqwest::Client::builder().no_proxy().timeout(CALL_MAX).build()?;
+        let mut cluster = Self {
+            dir: cluster_dir()?,
+            exchange_port: ports[2 * count],
+            setup,
+            members,
+            exchange: None,
+            makers: BTreeMap::new(),
+            http,
+        };
+        for id in cluster.ids() {
+            cluster.start_node(id)?;
+        }
+        cluster.leader().await?;
+        for symbol in cluster.setup.symbols.clone() {
+            cluster.ledgerctl(&["define-symbol", symbol, "--tick-size", "0.01", "--lot-size", "0.001"])?;
+        }
+        Ok(cluster)
+    }
+
+    /// The ids of the nodes, running or not.
+    #[must_use]
+    pub fn ids(&self) -> Vec<u64> {
+        self.members.keys().copied().collect()
+    }
+
+    /// The cluster's directory: data, logs, journals.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Starts a node on the data that it has.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn start_node(&mut self, id: u64) -> Result<()> {
+        self.start_node_with(id, &[])
+    }
+
+    /// Starts a node with further flags.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn start_node_with(&mut self, id: u64, flags: &[&str]) -> Result<()> {
+        let listed: Vec<String> = self
+            .members
+            .iter()
+            .map(|(id, m)| format!("{id}=127.0.0.1:{}/127.0.0.1:{}", m.peer_port, m.api_port))
+            .collect();
+        let log = self.dir.path().join(format!("node-{id}.log"));
+        let data = self.dir.path().join(format!("node-{id}"));
+        let member = self.members.get_mut(&id).context("no such node")?;
+        let mut args = vec![
+            format!("--node-id={id}"),
+            format!("--data-dir={}", data.display()),
+            format!("--listen-peer=127.0.0.1:{}", member.peer_port),
+            format!("--listen-api=127.0.0.1:{}", member.api_port),
+            format!("--initial-members={}", listed.join(",")),
+            "--fault-injection".to_owned(),
+        ];
+        args.extend(self.setup.node_flags.iter().cloned());
+        args.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        member.process = Some(Process::spawn(&format!("node {id}"), &binary("raft-node")?, args, &log)?);
+        Ok(())
+    }
+
+    /// The process of a node.
+    ///
+    /// # Errors
+    /// Where it does not run.
+    pub fn node(&mut self, id: u64) -> Result<&mut Process> {
+        self.members.get_mut(&id).and_then(|m| m.process.as_mut()).with_context(|| format!("node {id} does not run"))
+    }
+
+    /// Takes a node's process, to end it.
+    ///
+    /// # Errors
+    /// Where it does not run.
+    pub fn take_node(&mut self, id: u64) -> Result<Process> {
+        self.members.get_mut(&id).and_then(|m| m.process.take()).with_context(|| format!("node {id} does not run"))
+    }
+
+    /// The base URL of a node's API.
+    #[must_use]
+    pub fn api(&self, id: u64) -> String {
+        format!("http://127.0.0.1:{}", self.members[&id].api_port)
+    }
+
+    /// All of them, as programs take them.
+    #[must_use]
+    pub fn endpoints(&self) -> String {
+        self.ids().into_iter().map(|id| self.api(id)).collect::<Vec<_>>().join(",")
+    }
+
+    /// The base URL of the exchange.
+    #[must_use]
+    pub fn exchange_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.exchange_port)
+    }
+
+    /// `GET` from a node: status and JSON.
+    ///
+    /// # Errors
+    /// Where there is no answer, or it is no JSON.
+    pub async fn get(&self, id: u64, path: &str) -> Result<(u16, Value)> {
+        let response = self.http.get(format!("{}{path}", self.api(id))).send().await?;
+        let status = response.status().as_u16();
+        Ok((status, serde_json::from_slice(&response.bytes().await?)?))
+    }
+
+    /// `POST` of JSON to a node: status and JSON.
+    ///
+    /// # Errors
+    /// Where there is no answer, or it is no JSON.
+    pub async fn post(&self, id: u64, path: &str, body: &Value) -> Result<(u16, Value)> {
+        let request = self.http.post(format!("{}{path}", self.api(id)));
+        let response =
+            request.header("content-type", "application/json").body(serde_json::to_vec(body)?).send().await?;
+        let status = response.status().as_u16();
+        Ok((status, serde_json::from_slice(&response.bytes().await?)?))
+    }
+
+    /// `GET` from the exchange: status and JSON.
+    ///
+    /// # Errors
+    /// Where there is no answer, or it is no JSON.
+    pub async fn get_exchange(&self, path: &str) -> Result<(u16, Value)> {
+        let response = self.http.get(format!("{}{path}", self.exchange_url())).send().await?;
+        let status = response.status().as_u16();
+        Ok((status, serde_json::from_slice(&response.bytes().await?)?))
+    }
+
+    /// `POST` of a form to the exchange: status and JSON.
+    ///
+    /// # Errors
+    /// Where there is no answer, or it is no JSON.
+    pub async fn post_exchange(&self, path: &str, form: &str) -> Result<(u16, Value)> {
+        let request = self.http.post(format!("{}{path}", self.exchange_url()));
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(form.to_owned());
+        let response = request.send().await?;
+        let status = response.status().as_u16();
+        Ok((status, serde_json::from_slice(&response.bytes().await?)?))
+    }
+
+    /// The node that leads, as a majority of the running nodes says.
+    ///
+    /// # Errors
+    /// Where none leads within 30 seconds.
+    pub async fn leader(&self) -> Result<u64> {
+        let majority = self.members.len() / 2 + 1;
+        eventually("a leader", || async {
+            let mut votes: BTreeMap<u64, usize> = BTreeMap::new();
+            for (id, member) in &self.members {
+                if member.process.is_none() {
+                    continue;
+                }
+                if let Ok((200, status)) = self.get(*id, "/v1/status").await
+                    && let Some(leader) = status["leader"].as_u64()
+                {
+                    *votes.entry(leader).or_default() += 1;
+                }
+            }
+            let chosen = votes.into_iter().find(|(_, count)| *count >= majority).map(|(leader, _)| leader);
+            let leads = match chosen {
+                Some(leader) => self.get(leader, "/v1/status").await?.1["role"] == json!("leader"),
+                None => false,
+            };
+            anyhow::Ok(chosen.filter(|_| leads))
+        })
+        .await
+    }
+
+    /// Cuts a node off from all its peers, both ways, at every node's fault switch.
+    ///
+    /// # Errors
+    /// Where a node does not take the switch.
+    pub async fn isolate(&self, cut: u64) -> Result<()> {
+        for id in self.ids() {
+            let others: Vec<u64> =
+                if id == cut { self.ids().into_iter().filter(|other| *other != cut).collect() } else { vec![cut] };
+            self.set_faults(id, &others, &others).await?;
+        }
+        Ok(())
+    }
+
+    /// Sets a node's fault switch.
+    ///
+    /// # Errors
+    /// Where the node does not take it.
+    pub async fn set_faults(&self, id: u64, drop_to: &[u64], drop_from: &[u64]) -> Result<()> {
+        let (status, answer) =
+            self.post(id, "/v1/faults", &json!({"drop_to": drop_to, "drop_from": drop_from})).await?;
+        ensure!(status == 200, "the fault switch of node {id}: {status} {answer}");
+        Ok(())
+    }
+
+    /// Ends all partitions at the nodes that run.
+    ///
+    /// # Errors
+    /// Where a running node does not take the switch.
+    pub async fn heal(&self) -> Result<()> {
+        for (id, member) in &self.members {
+            if member.process.is_some() {
+                self.set_faults(*id, &[], &[]).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs `ledgerctl` to its end; its standard output.
+    ///
+    /// # Errors
+    /// Where it ends with another code than 0.
+    pub fn ledgerctl(&self, args: &[&str]) -> Result<String> {
+        let output = std::process::Command::new(binary("ledgerctl")?)
+            .args(["--endpoints", &self.endpoints()])
+            .args(args)
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        if !output.status.success() {
+            bail!("ledgerctl {args:?}: {}\n{said}{}", output.status, String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(said)
+    }
+
+    /// Starts the exchange, with further flags, and waits until it takes orders.
+    ///
+    /// # Errors
+    /// Where it does not start in time.
+    pub async fn start_exchange(&mut self, flags: &[&str]) -> Result<()> {
+        let prices: Vec<String> = self.setup.symbols.iter().map(|symbol| format!("{symbol}=100.00")).collect();
+        let mut args = vec![
+            format!("--listen=127.0.0.1:{}", self.exchange_port),
+            format!("--ledger-endpoints={}", self.endpoints()),
+            format!("--reference=walk:7,{}", prices.join(",")),
+        ];
+        args.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        let log = self.dir.path().join("exchange.log");
+        self.exchange = Some(Process::spawn("exchange", &binary("exchange")?, args, &log)?);
+        eventually("the exchange", || async {
+            let (status, _) = self.get_exchange("/health").await?;
+            anyhow::Ok((status == 200).then_some(()))
+        })
+        .await
+    }
+
+    /// The exchange's process.
+    ///
+    /// # Errors
+    /// Where it does not run.
+    pub fn exchange(&mut self) -> Result<&mut Process> {
+        self.exchange.as_mut().context("the exchange does not run")
+    }
+
+    /// Takes the exchange's process, to end it.
+    ///
+    /// # Errors
+    /// Where it does not run.
+    pub fn take_exchange(&mut self) -> Result<Process> {
+        self.exchange.take().context("the exchange does not run")
+    }
+
+    /// Starts a maker; its record of beliefs is [`Cluster::beliefs`].
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn start_maker(&mut self, name: &str, options: &MakerOptions) -> Result<()> {
+        let args = vec![
+            "live".to_owned(),
+            format!("--name={name}"),
+            format!("--ledger-endpoints={}", self.endpoints()),
+            format!("--exchange={}", self.exchange_url()),
+            format!("--order-qty={}", options.order_qty),
+            format!("--lease-ttl-ms={}", options.lease_ttl_ms),
+            format!("--belief-journal={}", self.beliefs(name).display()),
+        ];
+        let log = self.dir.path().join(format!("maker-{name}.log"));
+        let process = Process::spawn(&format!("maker {name}"), &binary("market-maker")?, args, &log)?;
+        self.makers.insert(name.to_owned(), process);
+        Ok(())
+    }
+
+    /// The process of a maker.
+    ///
+    /// # Errors
+    /// Where it does not run.
+    pub fn maker(&mut self, name: &str) -> Result<&mut Process> {
+        self.makers.get_mut(name).with_context(|| format!("maker {name} does not run"))
+    }
+
+    /// Takes a maker's process, to end it.
+    ///
+    /// # Errors
+    /// Where it does not run.
+    pub fn take_maker(&mut self, name: &str) -> Result<Process> {
+        self.makers.remove(name).with_context(|| format!("maker {name} does not run"))
+    }
+
+    /// Where a maker writes when it believed to hold what.
+    #[must_use]
+    pub fn beliefs(&self, name: &str) -> PathBuf {
+        self.dir.path().join(format!("beliefs-{name}.jsonl"))
+    }
+
+    /// Waits until every symbol is quoted.
+    ///
+    /// # Errors
+    /// Where that is not so within 30 seconds.
+    pub async fn all_quoted(&self) -> Result<()> {
+        let id = self.leader().await?;
+        eventually("a quote for every symbol", || async {
+            let (_, quotes) = self.get(id, "/v1/quotes?consistency=local").await?;
+            let quoted = quotes["data"].as_array().map_or(0, Vec::len);
+            anyhow::Ok((quoted == self.setup.symbols.len()).then_some(()))
+        })
+        .await
+    }
+
+    /// Starts a publisher of random orders for all symbols.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn start_publisher(&self, seed: u64, flags: &[&str]) -> Result<Process> {
+        let mut args = vec![
+            "random".to_owned(),
+            format!("--exchange={}", self.exchange_url()),
+            format!("--seed={seed}"),
+            format!("--symbols={}", self.setup.symbols.join(",")),
+            format!("--journal={}", self.journal(seed).display()),
+        ];
+        args.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        let log = self.dir.path().join(format!("publisher-{seed}.log"));
+        Process::spawn(&format!("publisher {seed}"), &binary("order-publisher")?, args, &log)
+    }
+
+    /// Where the publisher of `seed` writes what was acknowledged.
+    #[must_use]
+    pub fn journal(&self, seed: u64) -> PathBuf {
+        self.dir.path().join(format!("journal-{seed}.jsonl"))
+    }
+
+    /// The exports of all running nodes.
+    ///
+    /// # Errors
+    /// Where a node cannot be exported.
+    pub fn exports(&self) -> Result<Vec<Export>> {
+        let mut exports = Vec::new();
+        for (id, member) in &self.members {
+            if member.process.is_none() {
+                continue;
+            }
+            let path = self.dir.path().join(format!("export-{id}.jsonl"));
+            let output = std::process::Command::new(binary("ledgerctl")?)
+                .args(["--endpoints", &self.api(*id), "export"])
+                .stdout(std::fs::File::create(&path)?)
+                .output()?;
+            ensure!(output.status.success(), "export of node {id}: {}", String::from_utf8_lossy(&output.stderr));
+            exports.push(read_export(&path)?);
+        }
+        Ok(exports)
+    }
+
+    /// Judges all that happened: replays the events of every running node, holds the journals of `publishers` against
+    /// them, and demands that nothing is wrong.
+    ///
+    /// # Errors
+    /// Where something is wrong.
+    pub fn judge(&self, publishers: &[u64]) -> Result<Findings> {
+        self.ledgerctl(&["audit"])?;
+        let mut journal = Journal::default();
+        for seed in publishers {
+            read_journal(&self.journal(*seed), &mut journal)?;
+        }
+        let mut longest = Findings::default();
+        for export in self.exports()? {
+            let found = replay(&export);
+            ensure!(found.violations.is_empty(), "the replay found: {:#?}", found.violations);
+            let held = hold(&found, &journal);
+            ensure!(held.violations.is_empty(), "the journals do not agree: {:#?}", held.violations);
+            if found.fills >= longest.fills {
+                longest = found;
+            }
+        }
+        ensure!(journal.unknown_left == 0, "{} outcomes are still unknown", journal.unknown_left);
+        Ok(longest)
+    }
+}

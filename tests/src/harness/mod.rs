@@ -1,0 +1,11 @@
+//! Starts real processes on free ports, hurts them, and leaves nothing behind.
+//!
+//! Invariant: every process that is started here is ended here, by its id, also when a test fails.
+
+mod cluster;
+mod process;
+mod wait;
+
+pub use cluster::{Cluster, MakerOptions, Setup, cluster_dir};
+pub use process::{Process, binary};
+pub use wait::{eventually, within};
