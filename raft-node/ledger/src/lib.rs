@@ -30,6 +30,8 @@ mod snapshot;
 mod state;
 mod sweep;
 mod symbol;
+#[cfg(test)]
+mod tests;
 
 pub use answer::*;
 pub use audit::Violation;

@@ -38,9 +38,9 @@ fn first<K: Ord + Clone>(due: &OrdSet<(Millis, K)>) -> Option<Millis> {
     due.get_min().map(|(at, _)| *at)
 }
 
-/// The first key whose time, plus `after`, has come.
+/// The first key whose time has come, `after` ms ago or more.
 fn due<K: Ord + Clone>(due: &OrdSet<(Millis, K)>, after: u64, now: Millis) -> Option<K> {
-    due.get_min().filter(|(at, _)| at.plus(after) <= now).map(|(_, key)| key.clone())
+    due.get_min().filter(|(at, _)| *at <= now && now.since(*at) >= after).map(|(_, key)| key.clone())
 }
 
 impl Applying<'_> {

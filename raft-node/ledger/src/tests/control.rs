@@ -1,0 +1,181 @@
+use super::{Rig, maker, symbol};
+use crate::{bounds::*, *};
+
+fn limit(limit: i64, control_version: u64) -> Command {
+    Command::SetExposureLimit(SetExposureLimit { limit: Exposure(limit), control_version })
+}
+
+fn quoting(scope: QuotingScope, on: bool, control_version: u64) -> Command {
+    Command::SetQuoting(SetQuoting { scope, on, control_version })
+}
+
+fn kill_switch(engaged: bool, control_version: u64) -> Command {
+    Command::SetKillSwitch(SetKillSwitch { engaged, control_version })
+}
+
+fn ended(events: &[Event]) -> Vec<(&str, QuoteEndReason)> {
+    let ended = |event: &'_ Event| matches!(event, Event::QuoteEnded { .. });
+    let found = events.iter().filter(|event| ended(event));
+    found
+        .map(|event| match event {
+            Event::QuoteEnded { symbol, reason, .. } => (symbol.as_str(), *reason),
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
+#[test]
+fn control_is_a_compare_and_set() {
+    let mut rig = Rig::with_symbols(&["AAA"]);
+    rig.ok(limit(50, 0));
+    let stale = Refusal::ControlVersion { control_version: 1 };
+    assert_eq!(rig.refused(limit(100, 0)), stale);
+    assert_eq!(rig.refused(limit(100, 2)), stale);
+    assert_eq!(rig.refused(quoting(QuotingScope::All, true, 0)), stale);
+    assert_eq!(rig.refused(kill_switch(true, 0)), stale);
+    let upgrade = UpgradeLedger { ledger_version: 1, control_version: 0 };
+    assert_eq!(rig.refused(Command::UpgradeLedger(upgrade)), stale);
+    assert_eq!(rig.ledger.exposure_limit(), Exposure(50));
+    // Accepted again, though it changes nothing else.
+    assert_eq!(rig.ok(limit(50, 1)), Answer::ControlChanged { control_version: 2 });
+}
+
+#[test]
+fn form_is_checked_before_the_control_version() {
+    let mut rig = Rig::new();
+    for out in [-1, HARD_EXPOSURE_LIMIT + 1] {
+        let refusal = Refusal::LimitOutOfRange { hard_limit: Exposure(HARD_EXPOSURE_LIMIT) };
+        assert_eq!(rig.refused(limit(out, 9)), refusal);
+    }
+    let scope = QuotingScope::Symbol(symbol("AAA"));
+    assert_eq!(rig.refused(quoting(scope, false, 9)), Refusal::UnknownSymbol { symbol: symbol("AAA") });
+    for ledger_version in [0, LEDGER_VERSION + 1] {
+        let upgrade = Command::UpgradeLedger(UpgradeLedger { ledger_version, control_version: 9 });
+        assert_eq!(rig.refused(upgrade), Refusal::LedgerVersion { present: 1, known: LEDGER_VERSION });
+    }
+}
+
+#[test]
+fn an_entry_of_a_newer_program_is_not_supported() {
+    let mut rig = Rig::new();
+    let upgrade = |ledger_version| Command::UpgradeLedger(UpgradeLedger { ledger_version, control_version: 0 });
+    let input = |command| Input::Client(Envelope { session: 0, seq: 0, command });
+    let newer = input(upgrade(LEDGER_VERSION + 1));
+    let unsupported = UnsupportedVersion { asked: LEDGER_VERSION + 1, known: LEDGER_VERSION };
+    assert_eq!(rig.ledger.supports(&newer), Err(unsupported));
+    assert_eq!(rig.ledger.supports(&input(upgrade(LEDGER_VERSION))), Ok(()));
+    rig.ok(upgrade(LEDGER_VERSION));
+    assert_eq!(rig.events, vec![Event::LedgerUpgraded { ledger_version: LEDGER_VERSION, control_version: 1 }]);
+}
+
+#[test]
+fn lowering_the_limit_ends_the_newest_quotes_that_are_in_the_way() {
+    let mut rig = Rig::with_symbols(&["AAA", "BBB", "CCC"]);
+    rig.join("m1");
+    rig.place("BBB", 30);
+    assert_eq!(rig.ask_for("CCC", 30, 0), Ok((30, 0)));
+    rig.place("AAA", 5);
+    // Short is 35, within the limit; long is 65: AAA is the newest with bids, and CCC the next.
+    rig.ok(limit(40, 0));
+    assert_eq!(
+        rig.events[0],
+        Event::ExposureLimitChanged { limit: Exposure(40), control_version: 1 },
+        "the change comes first"
+    );
+    assert_eq!(ended(&rig.events), [("AAA", QuoteEndReason::LimitLowered), ("CCC", QuoteEndReason::LimitLowered)]);
+    assert_eq!(rig.reserved(), (30, 30));
+    // A quote without leaves on the side in excess stays.
+    assert_eq!(rig.ask_for("AAA", 0, 10), Ok((0, 10)));
+    assert_eq!(rig.ask_for("BBB", 40, 1), Ok((40, 1)));
+    assert_eq!(rig.ask_for("CCC", 0, 1), Ok((0, 1)));
+    rig.ok(limit(20, 1));
+    assert_eq!(ended(&rig.events), [("BBB", QuoteEndReason::LimitLowered)]);
+}
+
+#[test]
+fn quoting_off_ends_the_quotes_concerned_and_refuses_new_ones() {
+    let mut rig = Rig::with_symbols(&["AAA", "BBB", "CCC"]);
+    rig.join("m1");
+    let all = ["AAA", "BBB", "CCC"];
+    for name in all {
+        rig.place(name, 10);
+    }
+    let by_symbol = QuotingScope::Symbol(symbol("BBB"));
+    rig.ok(quoting(by_symbol.clone(), false, 0));
+    assert_eq!(ended(&rig.events), [("BBB", QuoteEndReason::QuotingOff)]);
+    let quote = Command::PlaceQuote(rig.quote("BBB", 10));
+    assert_eq!(rig.refused(quote.clone()), Refusal::QuotingOff { scope: by_symbol.clone() });
+
+    rig.ok(quoting(QuotingScope::All, false, 1));
+    assert_eq!(ended(&rig.events), [("AAA", QuoteEndReason::QuotingOff), ("CCC", QuoteEndReason::QuotingOff)]);
+    assert_eq!(rig.refused(quote.clone()), Refusal::QuotingOff { scope: QuotingScope::All }, "the widest is named");
+    rig.ok(quoting(QuotingScope::All, true, 2));
+    assert_eq!(rig.refused(quote.clone()), Refusal::QuotingOff { scope: by_symbol.clone() });
+    rig.ok(quoting(by_symbol, true, 3));
+    rig.ok(quote);
+}
+
+#[test]
+fn quoting_off_for_a_maker_leaves_the_others_alone() {
+    let mut rig = Rig::with_symbols(&["AAA", "BBB"]);
+    rig.join("m1");
+    rig.join("m2");
+    rig.release("BBB");
+    assert_eq!((rig.holder("AAA"), rig.holder("BBB")), (Some("m1"), Some("m2")));
+    rig.place("AAA", 10);
+    rig.place("BBB", 10);
+    let scope = QuotingScope::Maker(maker("m2"));
+    rig.ok(quoting(scope.clone(), false, 0));
+    assert_eq!(ended(&rig.events), [("BBB", QuoteEndReason::QuotingOff)]);
+    let quote = rig.quote("BBB", 10);
+    assert_eq!(rig.refused(Command::PlaceQuote(quote)), Refusal::QuotingOff { scope });
+    rig.place("AAA", 10);
+    // A name that is not registered can be turned off as well, so many of them.
+    rig.ok(quoting(QuotingScope::Maker(maker("nobody")), false, 1));
+    for number in 2..QUOTING_OFF_MAKERS_MAX {
+        let scope = QuotingScope::Maker(maker(&format!("m{}", number + 1)));
+        rig.sent(0, 0, quoting(scope, false, rig.ledger.control().version));
+    }
+    let scope = QuotingScope::Maker(maker("one-more"));
+    let version = rig.ledger.control().version;
+    assert!(matches!(rig.refused(quoting(scope, false, version)), Refusal::Full { .. }));
+    assert_eq!(rig.ledger.control().version, version);
+}
+
+#[test]
+fn turning_quoting_off_forgets_demands() {
+    let mut rig = Rig::with_symbols(&["AAA", "BBB"]);
+    rig.join("m1");
+    rig.place("AAA", 100);
+    assert!(rig.ask_for("BBB", 50, 50).is_err());
+    assert!(rig.state("BBB").demand_until.bid.is_some());
+    rig.ok(quoting(QuotingScope::Symbol(symbol("BBB")), false, 0));
+    assert_eq!(rig.state("BBB").demand_until, Sides::default());
+}
+
+#[test]
+fn the_kill_switch_ends_everything_and_latches() {
+    let mut rig = Rig::with_symbols(&["AAA", "BBB"]);
+    rig.join("m1");
+    rig.register_exchange();
+    rig.place("BBB", 10);
+    rig.place("AAA", 10);
+    let buy = rig.rest("AAA", "o1", Side::Buy, 90, 5);
+    let sell = rig.rest("AAA", "o2", Side::Sell, 110, 5);
+    rig.ok(kill_switch(true, 0));
+    assert_eq!(rig.events[0], Event::KillSwitchChanged { engaged: true, control_version: 1 });
+    assert_eq!(ended(&rig.events), [("AAA", QuoteEndReason::KillSwitch), ("BBB", QuoteEndReason::KillSwitch)]);
+    let closed: Vec<_> = rig.ledger.closed_orders().map(|order| (order.id, order.status)).collect();
+    assert_eq!(closed, [(buy, OrderStatus::Cancelled), (sell, OrderStatus::Cancelled)]);
+
+    let refusal = Refusal::KillSwitch { control_version: 1 };
+    assert_eq!(rig.refused(Command::PlaceQuote(rig.quote("AAA", 10))), refusal);
+    assert!(matches!(rig.events[0], Event::QuoteRefused { .. }));
+    assert_eq!(rig.refused(Command::ExecuteOrder(rig.order("AAA", "o3", Side::Buy, 90, 5))), refusal);
+    // What only takes away goes on.
+    assert_eq!(rig.pull("AAA"), Answer::QuotePulled { quote_id: None });
+    rig.renew("m1");
+    rig.ok(kill_switch(false, 1));
+    rig.place("AAA", 10);
+    rig.rest("AAA", "o3", Side::Buy, 90, 5);
+}

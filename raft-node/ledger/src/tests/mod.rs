@@ -1,0 +1,264 @@
+//! One test for each rule of `docs/ledger.md`, through `apply` alone; every apply is audited.
+
+mod audit;
+mod authority;
+mod control;
+mod exposure;
+mod order;
+mod quote;
+mod session;
+mod sweep;
+
+use crate::*;
+
+pub(crate) const START: u64 = 1_000_000;
+pub(crate) const TTL: u64 = 9_000;
+
+/// A ledger with one client's session, a log index and a clock.
+pub(crate) struct Rig {
+    pub(crate) ledger: Ledger,
+    pub(crate) now: u64,
+    pub(crate) session: SessionId,
+    pub(crate) seq: u64,
+    /// Of the last apply.
+    pub(crate) events: Vec<Event>,
+    pub(crate) last: Option<Response>,
+}
+
+impl Rig {
+    pub(crate) fn new() -> Self {
+        let mut rig = Self { ledger: Ledger::new(), now: START, session: 0, seq: 0, events: Vec::new(), last: None };
+        rig.session = rig.open_session();
+        rig
+    }
+
+    /// With these symbols, of one exposure unit a lot.
+    pub(crate) fn with_symbols(symbols: &[&str]) -> Self {
+        let mut rig = Self::new();
+        for symbol in symbols {
+            rig.define(symbol, 1);
+        }
+        rig
+    }
+
+    pub(crate) fn apply(&mut self, input: &Input) -> Outcome {
+        let index = self.ledger.last_index() + 1;
+        let (response, events) = self.ledger.apply(index, Millis(self.now), input);
+        let violations = self.ledger.audit();
+        assert!(violations.is_empty(), "after {input:?}: {violations:?}");
+        self.events = events;
+        self.last = Some(response.clone());
+        response.outcome
+    }
+
+    pub(crate) fn index(&self) -> u64 {
+        self.ledger.last_index()
+    }
+
+    pub(crate) fn sent(&mut self, session: SessionId, seq: u64, command: Command) -> Outcome {
+        self.apply(&Input::Client(Envelope { session, seq, command }))
+    }
+
+    pub(crate) fn send(&mut self, command: Command) -> Outcome {
+        self.seq += 1;
+        self.sent(self.session, self.seq, command)
+    }
+
+    pub(crate) fn ok(&mut self, command: Command) -> Answer {
+        match self.send(command.clone()) {
+            Outcome::Accepted(answer) => answer,
+            Outcome::Refused(refusal) => panic!("{command:?} was refused: {refusal}"),
+        }
+    }
+
+    pub(crate) fn refused(&mut self, command: Command) -> Refusal {
+        match self.send(command.clone()) {
+            Outcome::Refused(refusal) => refusal,
+            Outcome::Accepted(answer) => panic!("{command:?} was accepted: {answer:?}"),
+        }
+    }
+
+    pub(crate) fn tick(&mut self) {
+        self.apply(&Input::Leader(LeaderCommand::Tick));
+    }
+
+    pub(crate) fn tick_at(&mut self, now: u64) {
+        self.now = now;
+        self.tick();
+    }
+
+    pub(crate) fn begin_term(&mut self, term: u64, quote_age_proven: bool) {
+        self.apply(&Input::Leader(LeaderCommand::BeginTerm { term, quote_age_proven, clock_jump_ms: 0 }));
+    }
+
+    pub(crate) fn open_session(&mut self) -> SessionId {
+        match self.sent(0, 0, Command::OpenSession) {
+            Outcome::Accepted(Answer::SessionOpened { session }) => session,
+            other => panic!("no session: {other:?}"),
+        }
+    }
+
+    pub(crate) fn define(&mut self, name: &str, exposure_per_lot: i64) {
+        self.ok(define(name, exposure_per_lot));
+    }
+
+    /// Registers a maker with a lease of `TTL`; its incarnation.
+    pub(crate) fn join(&mut self, name: &str) -> Incarnation {
+        self.ok(Command::RegisterMaker(RegisterMaker { maker: maker(name), ttl_ms: TTL }));
+        self.index()
+    }
+
+    pub(crate) fn renew(&mut self, name: &str) -> Answer {
+        let maker = self.maker_ref(name);
+        self.ok(Command::RenewMaker(maker))
+    }
+
+    pub(crate) fn leave(&mut self, name: &str) {
+        let maker = self.maker_ref(name);
+        self.ok(Command::DeregisterMaker(maker));
+    }
+
+    pub(crate) fn maker_ref(&self, name: &str) -> MakerRef {
+        let maker = maker(name);
+        MakerRef { incarnation: self.ledger.incarnation(&maker).unwrap(), maker }
+    }
+
+    pub(crate) fn state(&self, name: &str) -> &SymbolState {
+        self.ledger.symbol(&symbol(name)).unwrap()
+    }
+
+    pub(crate) fn holder(&self, name: &str) -> Option<&str> {
+        self.state(name).holder.as_ref().map(|holder| holder.maker.as_str())
+    }
+
+    pub(crate) fn moving_to(&self, name: &str) -> Option<&str> {
+        self.state(name).moving().map(|moving| moving.to.as_str())
+    }
+
+    pub(crate) fn release(&mut self, name: &str) {
+        let epoch = self.state(name).epoch;
+        self.ok(Command::ReleaseSymbol(ReleaseSymbol { symbol: symbol(name), epoch }));
+    }
+
+    /// A quote that the holder of `name` could place now: 99 and 101, with `qty` lots on each side.
+    pub(crate) fn quote(&self, name: &str, qty: i64) -> PlaceQuote {
+        let state = self.state(name);
+        PlaceQuote {
+            symbol: symbol(name),
+            incarnation: state.holder.as_ref().map_or(0, |holder| holder.incarnation),
+            epoch: state.epoch,
+            quote_seq: state.quote_seq + 1,
+            position_seq: state.position_seq,
+            bid: Some(side(99, qty)),
+            ask: Some(side(101, qty)),
+            allow_reduced: false,
+            ttl_ms: 30_000,
+            cause: QuoteCause::Refresh,
+            computed_at: self.index(),
+        }
+    }
+
+    /// Places it; the quote's id.
+    pub(crate) fn place(&mut self, name: &str, qty: i64) -> QuoteId {
+        let quote = self.quote(name, qty);
+        self.ok(Command::PlaceQuote(quote));
+        self.index()
+    }
+
+    pub(crate) fn pull(&mut self, name: &str) -> Answer {
+        let epoch = self.state(name).epoch;
+        self.ok(Command::PullQuote(PullQuote { symbol: symbol(name), epoch }))
+    }
+
+    pub(crate) fn register_exchange(&mut self) -> ExchangeEpoch {
+        self.ok(Command::RegisterExchange(RegisterExchange { exchange: ExchangeName::new("venue").unwrap() }));
+        self.index()
+    }
+
+    /// A good-till-cancelled limit order that rests, under the next exec id.
+    pub(crate) fn order(&self, name: &str, id: &str, side: Side, price: i64, qty: i64) -> ExecuteOrder {
+        let exchange = self.ledger.exchange();
+        ExecuteOrder {
+            exchange_epoch: exchange.map_or(0, |exchange| exchange.epoch),
+            exec_id: exchange.map_or(0, |exchange| exchange.last_exec_id) + 1,
+            deadline: Millis(self.now + 5_000),
+            order: NewOrder {
+                account: Account::new("alice").unwrap(),
+                client_order_id: ClientOrderId::new(id).unwrap(),
+                symbol: symbol(name),
+                side,
+                order_type: OrderType::Limit,
+                time_in_force: TimeInForce::Gtc,
+                price: Some(Price(price)),
+                qty: Qty(qty),
+                timestamp: Millis(self.now),
+            },
+            fills: Vec::new(),
+            remainder: Remainder::Rest,
+        }
+    }
+
+    /// Puts an order into the book; its id.
+    pub(crate) fn rest(&mut self, name: &str, id: &str, side: Side, price: i64, qty: i64) -> OrderId {
+        let order = self.order(name, id, side, price, qty);
+        self.ok(Command::ExecuteOrder(order));
+        self.index()
+    }
+
+    /// Takes `qty` lots of the symbol's quote, whole.
+    pub(crate) fn take(&mut self, name: &str, id: &str, side: Side, qty: i64) -> Answer {
+        let order = self.taking(name, id, side, qty);
+        self.ok(Command::ExecuteOrder(order))
+    }
+
+    pub(crate) fn taking(&self, name: &str, id: &str, side: Side, qty: i64) -> ExecuteOrder {
+        let quote = self.state(name).quote.as_ref().unwrap();
+        let leg = quote.sides.of(side.opposite()).unwrap();
+        let mut order = self.order(name, id, side, leg.price.0, qty);
+        order.fills = vec![PlannedFill {
+            against: Against::Quote(quote.id),
+            leaves: leg.leaves,
+            price: leg.price,
+            qty: Qty(qty),
+        }];
+        order.remainder = Remainder::None;
+        order
+    }
+
+    /// Places a quote with these lots that allows a reduction; what was granted.
+    pub(crate) fn ask_for(&mut self, name: &str, bid: i64, ask: i64) -> Result<(i64, i64), Refusal> {
+        let mut quote = self.quote(name, 1);
+        quote.bid = (bid > 0).then(|| side(99, bid));
+        quote.ask = (ask > 0).then(|| side(101, ask));
+        quote.allow_reduced = true;
+        match self.send(Command::PlaceQuote(quote)) {
+            Outcome::Accepted(Answer::QuotePlaced { bid_qty, ask_qty, .. }) => Ok((bid_qty.0, ask_qty.0)),
+            Outcome::Accepted(other) => panic!("not a quote's answer: {other:?}"),
+            Outcome::Refused(refusal) => Err(refusal),
+        }
+    }
+
+    pub(crate) fn reserved(&self) -> (i64, i64) {
+        (self.ledger.reserved().bid.0, self.ledger.reserved().ask.0)
+    }
+}
+
+pub(crate) fn symbol(name: &str) -> Symbol {
+    Symbol::new(name).unwrap()
+}
+
+pub(crate) fn maker(name: &str) -> MakerName {
+    MakerName::new(name).unwrap()
+}
+
+pub(crate) fn side(price: i64, qty: i64) -> QuoteSide {
+    QuoteSide { price: Price(price), qty: Qty(qty) }
+}
+
+pub(crate) fn spec(exposure_per_lot: i64) -> SymbolSpec {
+    SymbolSpec { tick_size: "0.01".parse().unwrap(), lot_size: "0.001".parse().unwrap(), exposure_per_lot }
+}
+
+pub(crate) fn define(name: &str, exposure_per_lot: i64) -> Command {
+    Command::DefineSymbol(DefineSymbol { symbol: symbol(name), spec: spec(exposure_per_lot) })
+}
