@@ -1,0 +1,121 @@
+//! The bounds that are too large for a model that looks at everything: held against what must come out.
+
+use quorate_ledger::{
+    Answer, CancelOrder, Command, Envelope, Event, ExecuteOrder, Input, Ledger, Millis, OrderId, Outcome, Price,
+    Refusal, Remainder, Side,
+    bounds::{CLOSED_ORDERS_MAX, OPEN_ORDERS_MAX},
+};
+
+use crate::script::{define, order, register_exchange};
+
+const NOW: u64 = 1_700_000_000_000;
+
+/// A ledger with one symbol and an exchange, and what is sent to it.
+struct Venue {
+    ledger: Ledger,
+    index: u64,
+    seq: u64,
+    session: u64,
+    exchange_epoch: u64,
+    exec_id: u64,
+}
+
+impl Venue {
+    fn open() -> Self {
+        let mut venue = Self { ledger: Ledger::new(), index: 0, seq: 0, session: 0, exchange_epoch: 0, exec_id: 0 };
+        venue.send(Command::OpenSession);
+        (venue.session, venue.seq) = (venue.index, 0);
+        venue.send(define("BTCUSDT", 1));
+        venue.send(register_exchange());
+        venue.exchange_epoch = venue.index;
+        venue
+    }
+
+    fn send(&mut self, command: Command) -> Outcome {
+        self.send_for_events(command).0
+    }
+
+    fn send_for_events(&mut self, command: Command) -> (Outcome, Vec<Event>) {
+        self.index += 1;
+        self.seq += 1;
+        let input = Input::Client(Envelope { session: self.session, seq: self.seq, command });
+        let (response, events) = self.ledger.apply(self.index, Millis(NOW), &input);
+        (response.outcome, events)
+    }
+
+    fn order(&self, remainder: Remainder) -> ExecuteOrder {
+        order(self.exchange_epoch, self.exec_id + 1, NOW, 10, None, remainder)
+    }
+
+    fn execute(&mut self, execute: ExecuteOrder) -> Result<OrderId, Refusal> {
+        match self.send(Command::ExecuteOrder(execute)) {
+            Outcome::Accepted(Answer::OrderExecuted(result)) => {
+                self.exec_id += 1;
+                Ok(result.order_id)
+            }
+            Outcome::Accepted(other) => panic!("{other:?}"),
+            Outcome::Refused(refusal) => Err(refusal),
+        }
+    }
+
+    fn clean(&self) {
+        let violations: Vec<String> = self.ledger.audit().iter().map(ToString::to_string).collect();
+        assert_eq!(violations, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn open_orders_beyond_their_bound_are_refused_until_one_closes() {
+    let mut venue = Venue::open();
+    let mut last = 0;
+    for _ in 0..OPEN_ORDERS_MAX {
+        last = venue.execute(venue.order(Remainder::Rest)).unwrap();
+    }
+    let max = u64::try_from(OPEN_ORDERS_MAX).unwrap();
+    let refused = venue.execute(venue.order(Remainder::Rest));
+    assert!(matches!(&refused, Err(Refusal::Full { max: bound, .. }) if *bound == max), "{refused:?}");
+    // One that does not rest needs no room, and one that crosses is told so first.
+    venue.execute(venue.order(Remainder::Expire)).unwrap();
+    let mut crossing = venue.order(Remainder::Rest);
+    (crossing.order.side, crossing.order.price) = (Side::Sell, Some(Price(9)));
+    let refused = venue.execute(crossing);
+    assert!(matches!(refused, Err(Refusal::WouldCross { .. })), "{refused:?}");
+    let account = venue.order(Remainder::Rest).order.account;
+    let exchange_epoch = venue.exchange_epoch;
+    venue.send(Command::CancelOrder(CancelOrder { exchange_epoch, account, order_id: last }));
+    venue.execute(venue.order(Remainder::Rest)).unwrap();
+    assert_eq!(venue.ledger.open_order_count(), OPEN_ORDERS_MAX);
+    venue.clean();
+}
+
+#[test]
+fn closed_orders_beyond_their_bound_raise_the_floor_and_stay_refused() {
+    let mut venue = Venue::open();
+    let beyond = 3;
+    let count = u64::try_from(CLOSED_ORDERS_MAX).unwrap() + beyond;
+    let first_timestamp = NOW - count;
+    let nth = |venue: &Venue, nth: u64| {
+        let mut execute = order(venue.exchange_epoch, nth, NOW, 10, None, Remainder::Expire);
+        execute.exec_id = venue.exec_id + 1;
+        execute.order.timestamp = Millis(first_timestamp + nth);
+        execute
+    };
+    for n in 1..=count {
+        venue.execute(nth(&venue, n)).unwrap();
+    }
+    assert_eq!(venue.ledger.closed_order_count(), CLOSED_ORDERS_MAX);
+    let floor = Millis(first_timestamp + beyond);
+    assert_eq!(venue.ledger.closed_floor(), floor);
+    for forgotten in 1..=beyond {
+        assert_eq!(venue.execute(nth(&venue, forgotten)), Err(Refusal::TimestampTooOld { floor }));
+    }
+    let remembered = venue.execute(nth(&venue, beyond + 1));
+    assert!(matches!(remembered, Err(Refusal::DuplicateOrder { same: true, .. })), "{remembered:?}");
+    // One more, as old as the oldest that is remembered: of the two the lower id goes.
+    let mut oldest = nth(&venue, beyond + 1);
+    oldest.order.timestamp = Millis(floor.0 + 1);
+    oldest.order.client_order_id = "another".parse().unwrap();
+    venue.execute(oldest.clone()).unwrap();
+    assert_eq!(venue.ledger.closed_floor(), Millis(floor.0 + 1));
+    venue.clean();
+}

@@ -1,0 +1,204 @@
+//! Holds the ledger against the model, entry by entry, and cuts what differs down to a few entries.
+
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use quorate_ledger::{Event, Ledger, Outcome, Refusal, Response, Side};
+
+use crate::{
+    coverage::Coverage,
+    generate::{Generator, Step},
+    naive::Model,
+};
+
+/// Replays while shrinking, at most.
+const SHRINK_TRIES_MAX: usize = 3_000;
+
+/// Entries printed of a failure, at most.
+const SHOWN_MAX: usize = 60;
+
+/// What is held against the model: the ledger, or one with a planted difference.
+pub(crate) trait Subject {
+    fn apply(&mut self, step: &Step) -> (Response, Vec<Event>);
+    fn ledger(&self) -> &Ledger;
+}
+
+impl Subject for Ledger {
+    fn apply(&mut self, step: &Step) -> (Response, Vec<Event>) {
+        Self::apply(self, step.index, step.now, &step.input)
+    }
+
+    fn ledger(&self) -> &Ledger {
+        self
+    }
+}
+
+/// The first entry at which the two part, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Mismatch {
+    at: usize,
+    what: String,
+}
+
+/// A mismatch with the entries that lead to it, cut down.
+pub(crate) struct Failure {
+    pub(crate) mismatch: Mismatch,
+    pub(crate) steps: Vec<Step>,
+}
+
+/// One run: the entries done, and what they reached or where they failed.
+struct Run {
+    steps: Vec<Step>,
+    result: Result<Coverage, Mismatch>,
+}
+
+/// Applies what `next` gives, to both, until it gives nothing or they part.
+fn run<S: Subject>(mut subject: S, next: &mut dyn FnMut(&Model) -> Option<Step>) -> Run {
+    let (mut model, mut coverage, mut steps) = (Model::new(), Coverage::default(), Vec::new());
+    while let Some(step) = next(&model) {
+        let at = steps.len();
+        steps.push(step.clone());
+        let before = model.log_time;
+        let expected = model.apply(step.index, step.now, &step.input);
+        let got = catch_unwind(AssertUnwindSafe(|| {
+            let done = subject.apply(&step);
+            let violations: Vec<String> = subject.ledger().audit().iter().map(ToString::to_string).collect();
+            (done, violations)
+        }));
+        let what = match got {
+            Err(_) => Some(String::from("the ledger panicked; its message stands above")),
+            Ok((got, violations)) => {
+                differs(expected.clone(), got).or_else(|| wrong_state(&model, subject.ledger(), &violations))
+            }
+        };
+        if let Some(what) = what {
+            return Run { steps, result: Err(Mismatch { at, what }) };
+        }
+        if step.now < before {
+            coverage.saw("log time stood still where the stamp went back");
+        }
+        if [Side::Buy, Side::Sell].iter().any(|side| model.limit.0 > 0 && model.reserved(*side) == model.limit) {
+            coverage.saw("exposure reached the limit");
+        }
+        coverage.record(step.index, &expected.0, &expected.1);
+    }
+    Run { steps, result: Ok(coverage) }
+}
+
+fn differs(expected: (Response, Vec<Event>), got: (Response, Vec<Event>)) -> Option<String> {
+    let (expected, got) = (without_texts(expected), without_texts(got));
+    if expected == got {
+        return None;
+    }
+    let mut what = String::new();
+    if expected.0 != got.0 {
+        what += &format!("response\n  model:  {:?}\n  ledger: {:?}\n", expected.0, got.0);
+    }
+    let events = expected.1.len().max(got.1.len());
+    for at in (0..events).filter(|at| expected.1.get(*at) != got.1.get(*at)) {
+        what += &format!("event {at}\n  model:  {:?}\n  ledger: {:?}\n", expected.1.get(at), got.1.get(at));
+    }
+    Some(what)
+}
+
+/// What must hold of the state itself, whatever was answered.
+fn wrong_state(model: &Model, ledger: &Ledger, violations: &[String]) -> Option<String> {
+    if !violations.is_empty() {
+        return Some(format!("audit: {}", violations.join("; ")));
+    }
+    if !model.exposure_within_limit() {
+        return Some(String::from("reserved exposure is above the limit"));
+    }
+    let reserved = ledger.reserved();
+    let of_ledger = (reserved.bid, reserved.ask, ledger.exposure_limit(), ledger.closed_floor(), ledger.fills());
+    let fills = u64::try_from(model.fills.len()).unwrap();
+    let of_model = (model.reserved(Side::Buy), model.reserved(Side::Sell), model.limit, model.floor, fills);
+    if of_ledger != of_model {
+        return Some(format!("(long, short, limit, floor, fills)\n  model:  {of_model:?}\n  ledger: {of_ledger:?}"));
+    }
+    let open = model.orders.iter().filter(|order| model.is_open(order)).count();
+    let closed = model.orders.iter().filter(|order| !order.forgotten).count() - open;
+    let of_ledger = (ledger.log_time(), ledger.open_order_count(), ledger.closed_order_count(), ledger.session_count());
+    let of_model = (model.log_time, open, closed, model.sessions.len());
+    (of_ledger != of_model).then(|| {
+        format!("(log time, open orders, closed orders, sessions)\n  model:  {of_model:?}\n  ledger: {of_ledger:?}")
+    })
+}
+
+/// Leaves out what the page leaves to the ledger: the texts that explain a refusal.
+fn without_texts((mut response, mut events): (Response, Vec<Event>)) -> (Response, Vec<Event>) {
+    let refused = events
+        .iter_mut()
+        .filter_map(|event| if let Event::QuoteRefused { refusal, .. } = event { Some(refusal) } else { None });
+    let answered = match &mut response.outcome {
+        Outcome::Refused(refusal) => Some(refusal),
+        Outcome::Accepted(_) => None,
+    };
+    for refusal in refused.chain(answered) {
+        if let Refusal::Invalid { what } | Refusal::Full { what, .. } | Refusal::Overflow { what } = refusal {
+            assert!(!what.is_empty(), "a refusal must say what is wrong");
+            what.clear();
+        }
+    }
+    (response, events)
+}
+
+/// `count` entries of this seed.
+pub(crate) fn check_seed<S: Subject>(seed: u64, count: usize, new: fn() -> S) -> Result<Coverage, Failure> {
+    let mut generator = Generator::new(seed);
+    let mut left = count;
+    let done = run(new(), &mut |model| {
+        left = left.checked_sub(1)?;
+        Some(generator.next(model))
+    });
+    done.result.map_err(|mismatch| shrink(done.steps, mismatch, new))
+}
+
+/// These entries.
+pub(crate) fn check_steps<S: Subject>(steps: &[Step], new: fn() -> S) -> Result<Coverage, Failure> {
+    replay(steps, new).map_err(|mismatch| shrink(steps.to_vec(), mismatch, new))
+}
+
+fn replay<S: Subject>(steps: &[Step], new: fn() -> S) -> Result<Coverage, Mismatch> {
+    let mut steps = steps.iter();
+    run(new(), &mut |_| steps.next().cloned()).result
+}
+
+/// Drops entries, many at a time and then one at a time, while the two still part somewhere.
+fn shrink<S: Subject>(mut steps: Vec<Step>, mut mismatch: Mismatch, new: fn() -> S) -> Failure {
+    steps.truncate(mismatch.at + 1);
+    let (mut chunk, mut tries) = (steps.len().div_ceil(2), 0);
+    while tries < SHRINK_TRIES_MAX {
+        let (mut from, before) = (0, steps.len());
+        while from < steps.len() && tries < SHRINK_TRIES_MAX {
+            let mut fewer = steps.clone();
+            fewer.drain(from..(from + chunk).min(steps.len()));
+            tries += 1;
+            match replay(&fewer, new) {
+                Err(still) => {
+                    fewer.truncate(still.at + 1);
+                    (steps, mismatch) = (fewer, still);
+                }
+                Ok(_) => from += chunk,
+            }
+        }
+        if chunk == 1 && steps.len() == before {
+            break;
+        }
+        chunk = chunk.div_ceil(2);
+    }
+    Failure { mismatch, steps }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden = self.steps.len().saturating_sub(SHOWN_MAX);
+        writeln!(f, "ledger and model part after {} entries, the last of them:", self.steps.len())?;
+        for Step { index, now, input } in &self.steps[hidden..] {
+            writeln!(f, "  {index} at {now}: {input:?}")?;
+        }
+        writeln!(f, "at the last of them: {}", self.mismatch.what)
+    }
+}

@@ -1,0 +1,379 @@
+//! Commands chosen by chance, but with an eye on the state: mostly such as are accepted, so that deep
+//! states are reached, and with a share that is stale, late, repeated, overdone or plainly wrong.
+
+use quorate_ledger::{
+    Command, Decimal, DefineSymbol, Envelope, Exposure, Input, LeaderCommand, MakerName, MakerRef, Millis,
+    QuotingScope, RegisterExchange, RegisterMaker, ReleaseSymbol, SetExposureLimit, SetKillSwitch, SetQuoting, Symbol,
+    SymbolSpec, UpgradeLedger,
+};
+
+use crate::{naive::Model, rng::Rng};
+
+/// One entry of the log.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    pub(crate) index: u64,
+    pub(crate) now: Millis,
+    pub(crate) input: Input,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    OpenSession,
+    CloseSession,
+    DefineSymbol,
+    SetLimit,
+    SetQuoting,
+    SetKillSwitch,
+    Upgrade,
+    RegisterMaker,
+    RenewMaker,
+    DeregisterMaker,
+    ReleaseSymbol,
+    PlaceQuote,
+    PullQuote,
+    RegisterExchange,
+    ExecuteOrder,
+    CancelOrder,
+    Tick,
+    BeginTerm,
+    Repeat,
+}
+
+/// How often each is done before the seed's own bent is applied.
+const ACTS: [(Act, u64); 19] = [
+    (Act::OpenSession, 4),
+    (Act::CloseSession, 1),
+    (Act::DefineSymbol, 4),
+    (Act::SetLimit, 8),
+    (Act::SetQuoting, 4),
+    (Act::SetKillSwitch, 2),
+    (Act::Upgrade, 2),
+    (Act::RegisterMaker, 8),
+    (Act::RenewMaker, 40),
+    (Act::DeregisterMaker, 3),
+    (Act::ReleaseSymbol, 16),
+    (Act::PlaceQuote, 200),
+    (Act::PullQuote, 12),
+    (Act::RegisterExchange, 3),
+    (Act::ExecuteOrder, 170),
+    (Act::CancelOrder, 16),
+    (Act::Tick, 12),
+    (Act::BeginTerm, 8),
+    (Act::Repeat, 24),
+];
+
+pub(crate) struct Generator {
+    pub(super) rng: Rng,
+    weights: Vec<(Act, u64)>,
+    /// How many in a thousand commands are bent out of shape.
+    pub(super) wrong: u64,
+    /// How many in a thousand steps leap in time.
+    leaps: u64,
+    step_ms: u64,
+    /// How many in a thousand leases that are about to end are renewed at once.
+    care: u64,
+    start: u64,
+    index: u64,
+    symbols: Vec<(Symbol, i64)>,
+    makers: Vec<MakerName>,
+    pub(super) accounts: u64,
+    pub(super) orders_named: u64,
+    sent: Vec<Envelope>,
+}
+
+impl Generator {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let per_lot = [1, 1, 2, 3, 7, 10, 25, 100];
+        let symbols = (0..=rng.below(4)).map(|n| {
+            let name = Symbol::new(["BTCUSDT", "ETHUSDT", "SOLUSDT", "ADAUSDT"][usize::try_from(n).unwrap()]).unwrap();
+            (name, per_lot[usize::try_from(rng.below(8)).unwrap()])
+        });
+        let symbols = symbols.collect();
+        let makers = (0..=rng.below(4))
+            .map(|n| MakerName::new(["ada", "bob", "cyd", "dee"][usize::try_from(n).unwrap()]).unwrap());
+        let makers = makers.collect();
+        // Each seed has a bent of its own: some things more often, some hardly at all.
+        let weights = ACTS.iter().map(|(act, weight)| {
+            let bent = [0, 1, 2, 4, 4, 4, 6, 8];
+            (*act, (weight * bent[usize::try_from(rng.below(8)).unwrap()]).max(1))
+        });
+        let weights = weights.collect();
+        Self {
+            weights,
+            wrong: [0, 40, 120, 120, 250][usize::try_from(rng.below(5)).unwrap()],
+            leaps: [0, 0, 5, 20, 60][usize::try_from(rng.below(5)).unwrap()],
+            step_ms: [0, 10, 60, 150, 400][usize::try_from(rng.below(5)).unwrap()],
+            care: [0, 300, 700, 900][usize::try_from(rng.below(4)).unwrap()],
+            start: if rng.chance(100) { 0 } else { 1_700_000_000_000 },
+            index: rng.below(3),
+            symbols,
+            makers,
+            accounts: 1 + rng.below(3),
+            orders_named: 0,
+            sent: Vec::new(),
+            rng,
+        }
+    }
+
+    /// The next entry, chosen on the state before it.
+    pub(crate) fn next(&mut self, model: &Model) -> Step {
+        // Entries that are not applied (membership, blanks) leave gaps.
+        self.index += 1 + u64::from(self.rng.chance(20));
+        let now = self.stamp(model);
+        let input = self.input(model);
+        Step { index: self.index, now, input }
+    }
+
+    fn stamp(&mut self, model: &Model) -> Millis {
+        let log_time = model.log_time.0.max(self.start);
+        if self.rng.chance(self.leaps) {
+            let leap = [1_000, 5_000, 10_000, 30_000, 60_000, 130_000, 600_000, 86_400_000];
+            let leap = *self.rng.pick(&leap).unwrap();
+            return Millis(log_time + leap + self.rng.below(3) * self.rng.below(500));
+        }
+        match self.rng.below(100) {
+            0..5 => Millis(log_time - self.rng.below(100_000).min(log_time)),
+            5..9 => self.due_soon(model).unwrap_or(Millis(log_time)),
+            _ => Millis(log_time + self.rng.below(self.step_ms + 1)),
+        }
+    }
+
+    /// A deadline to the millisecond, or one before it: where `<` and `<=` part ways.
+    fn due_soon(&mut self, model: &Model) -> Option<Millis> {
+        let quotes = model.symbols.values().filter_map(|state| Some(state.quote.as_ref()?.deadline));
+        let moves = model.symbols.values().filter_map(|state| Some(state.moving.as_ref()?.1));
+        let leases = model.makers.values().map(|maker| maker.deadline);
+        let demands = model.symbols.values().flat_map(|state| [state.long_demand, state.short_demand]).flatten();
+        let mut due: Vec<Millis> = if self.rng.chance(200) {
+            quotes.chain(moves).chain(leases).chain(demands).collect()
+        } else {
+            // What is due first takes the least with it.
+            quotes
+                .chain(moves)
+                .chain(leases)
+                .chain(demands)
+                .filter(|at| *at > model.log_time)
+                .min()
+                .into_iter()
+                .collect()
+        };
+        due.retain(|at| *at > model.log_time);
+        let at = *self.rng.pick(&due)?;
+        Some(Millis(at.0 - self.rng.below(2)))
+    }
+
+    fn input(&mut self, model: &Model) -> Input {
+        let act = self.act(model);
+        if act == Act::Tick {
+            return Input::Leader(LeaderCommand::Tick);
+        }
+        if act == Act::BeginTerm {
+            let term = if self.rng.chance(200) { self.rng.below(model.term + 1) } else { model.term + 1 };
+            let quote_age_proven = self.rng.chance(500);
+            return Input::Leader(LeaderCommand::BeginTerm { term, quote_age_proven, clock_jump_ms: term * 3 });
+        }
+        if act == Act::Repeat
+            && let Some(again) = self.repeat(model)
+        {
+            return Input::Client(again);
+        }
+        let command = self.command(act, model);
+        let envelope = self.envelope(command, model);
+        self.sent.push(envelope.clone());
+        Input::Client(envelope)
+    }
+
+    fn act(&mut self, model: &Model) -> Act {
+        // What everything else needs comes first, mostly.
+        if self.rng.chance(700) {
+            let usable = model.sessions.values().filter(|session| session.highest_seen() < u64::MAX / 2).count();
+            if usable == 0 || (usable < 3 && self.rng.chance(30)) {
+                return Act::OpenSession;
+            } else if model.symbols.len() < self.symbols.len() && self.rng.chance(300) {
+                return Act::DefineSymbol;
+            } else if model.makers.is_empty() || (model.makers.len() < self.makers.len() && self.rng.chance(60)) {
+                return Act::RegisterMaker;
+            } else if model.exchange.is_none() {
+                return Act::RegisterExchange;
+            } else if model.kill_switch && self.rng.chance(200) {
+                return Act::SetKillSwitch;
+            } else if self.quoting_is_off(model) && self.rng.chance(100) {
+                return Act::SetQuoting;
+            } else if self.a_lease_is_short(model) && self.rng.chance(self.care) {
+                return Act::RenewMaker;
+            }
+        }
+        let mut at = self.rng.below(self.weights.iter().map(|(_, weight)| weight).sum());
+        for (act, weight) in &self.weights {
+            if at < *weight {
+                return *act;
+            }
+            at -= weight;
+        }
+        Act::Tick
+    }
+
+    fn envelope(&mut self, command: Command, model: &Model) -> Envelope {
+        if command == Command::OpenSession && !self.rng.chance(20) {
+            return Envelope { session: 0, seq: self.rng.below(2), command };
+        }
+        if !command.needs_session() && self.rng.chance(400) {
+            return Envelope { session: 0, seq: 0, command };
+        }
+        let mut sessions: Vec<u64> = model.sessions.keys().copied().collect();
+        sessions.retain(|id| model.sessions[id].highest_seen() < u64::MAX / 2 || self.rng.chance(50));
+        let mut session = self.rng.pick(&sessions).copied().unwrap_or(0);
+        if self.rng.chance(self.wrong / 8) {
+            session = self.rng.below(self.index + 2);
+        }
+        let highest = model.sessions.get(&session).map_or(0, |session| session.highest_seen());
+        let seq = match self.rng.below(1_000) {
+            0..5 => 0,
+            5..30 => self.rng.below(highest.saturating_add(1)),
+            30..80 => highest.saturating_add(1 + self.rng.below(4)),
+            80..82 => highest.saturating_add(130),
+            82 => highest.saturating_add(127 + self.rng.below(3)),
+            83 if self.rng.chance(200) => u64::MAX,
+            _ => highest.saturating_add(1),
+        };
+        Envelope { session, seq, command }
+    }
+
+    /// Something sent before: as it was, under another number, or with another body.
+    fn repeat(&mut self, model: &Model) -> Option<Envelope> {
+        let last = self.sent.len().checked_sub(1)?;
+        let furthest = if self.rng.chance(800) { 8 } else { 200 };
+        let back = usize::try_from(self.rng.below(furthest)).unwrap();
+        let before = self.sent[last.saturating_sub(back)].clone();
+        match self.rng.below(10) {
+            0..6 => Some(before),
+            6..9 => Some(self.envelope(before.command, model)),
+            _ => {
+                let other = self.command(Act::RenewMaker, model);
+                Some(Envelope { command: other, ..before })
+            }
+        }
+    }
+
+    fn command(&mut self, act: Act, model: &Model) -> Command {
+        match act {
+            Act::OpenSession => Command::OpenSession,
+            Act::CloseSession => Command::CloseSession,
+            Act::DefineSymbol => self.define_symbol(),
+            Act::SetLimit => {
+                let limit = Exposure(*self.rng.pick(&[100, 100, 60, 30, 10, 3, 0, -1, 101]).unwrap());
+                Command::SetExposureLimit(SetExposureLimit { limit, control_version: self.control_version(model) })
+            }
+            Act::SetQuoting => self.set_quoting(model),
+            Act::SetKillSwitch => {
+                let engaged = if model.kill_switch { self.rng.chance(100) } else { self.rng.chance(800) };
+                Command::SetKillSwitch(SetKillSwitch { engaged, control_version: self.control_version(model) })
+            }
+            Act::Upgrade => {
+                let ledger_version = *self.rng.pick(&[model.ledger_version, 0, model.ledger_version + 1]).unwrap();
+                Command::UpgradeLedger(UpgradeLedger { ledger_version, control_version: self.control_version(model) })
+            }
+            Act::RegisterMaker => {
+                let ttl_ms = *self
+                    .rng
+                    .pick(&[500, 2_000, 9_000, 9_000, 9_000, 20_000, 60_000, 60_000, 60_000, 60_000, 499, 60_001])
+                    .unwrap();
+                Command::RegisterMaker(RegisterMaker { maker: self.maker(), ttl_ms })
+            }
+            Act::RenewMaker | Act::Tick | Act::BeginTerm | Act::Repeat => Command::RenewMaker(self.maker_ref(model)),
+            Act::DeregisterMaker => Command::DeregisterMaker(self.maker_ref(model)),
+            Act::ReleaseSymbol => {
+                let moving =
+                    model.symbols.iter().find(|(_, state)| state.moving.is_some()).map(|(name, _)| name.clone());
+                let symbol = moving.filter(|_| self.rng.chance(500)).unwrap_or_else(|| self.symbol());
+                let epoch = self.epoch(&symbol, model);
+                Command::ReleaseSymbol(ReleaseSymbol { symbol, epoch })
+            }
+            Act::PlaceQuote => Command::PlaceQuote(self.place_quote(model)),
+            Act::PullQuote => Command::PullQuote(self.pull_quote(model)),
+            Act::RegisterExchange => {
+                let exchange = self.rng.pick(&["x1", "x2"]).unwrap().parse().unwrap();
+                Command::RegisterExchange(RegisterExchange { exchange })
+            }
+            Act::ExecuteOrder => Command::ExecuteOrder(self.execute_order(model)),
+            Act::CancelOrder => Command::CancelOrder(self.cancel_order(model)),
+        }
+    }
+
+    fn define_symbol(&mut self) -> Command {
+        let (symbol, per_lot) = self.rng.pick(&self.symbols).cloned().unwrap();
+        let exposure_per_lot = if self.rng.chance(100) { self.rng.within(-1, 101) } else { per_lot };
+        let size = |mantissa| Decimal::new(mantissa, 3).unwrap();
+        let tick_size = size(if self.rng.chance(50) { self.rng.within(-1, 1) } else { 10 });
+        let lot_size = size(if self.rng.chance(50) { self.rng.within(-1, 2) } else { 1 });
+        Command::DefineSymbol(DefineSymbol { symbol, spec: SymbolSpec { tick_size, lot_size, exposure_per_lot } })
+    }
+
+    fn quoting_is_off(&self, model: &Model) -> bool {
+        model.all_off || !model.symbols_off.is_empty() || !model.makers_off.is_empty()
+    }
+
+    /// The lease that ends first, of those registered.
+    fn shortest_lease(&self, model: &Model) -> Option<(MakerName, u64)> {
+        let left = |maker: &crate::naive::Maker| maker.deadline.0 - model.log_time.0;
+        let leases = model.makers.iter().map(|(name, maker)| (name.clone(), left(maker)));
+        leases.min_by_key(|(_, left)| *left)
+    }
+
+    fn a_lease_is_short(&self, model: &Model) -> bool {
+        self.shortest_lease(model).is_some_and(|(_, left)| left < 5 * self.step_ms)
+    }
+
+    fn set_quoting(&mut self, model: &Model) -> Command {
+        let off_symbol = model.symbols_off.first().cloned().filter(|_| self.rng.chance(700));
+        let off_maker = model.makers_off.first().cloned().filter(|_| self.rng.chance(700));
+        let scope = match (self.rng.below(3), off_symbol, off_maker) {
+            (_, Some(symbol), _) => QuotingScope::Symbol(symbol),
+            (_, None, Some(maker)) => QuotingScope::Maker(maker),
+            (0, None, None) => QuotingScope::All,
+            (1, None, None) => QuotingScope::Symbol(self.symbol()),
+            (_, None, None) => QuotingScope::Maker(self.maker()),
+        };
+        let on = self.rng.chance(if self.quoting_is_off(model) { 850 } else { 100 });
+        Command::SetQuoting(SetQuoting { scope, on, control_version: self.control_version(model) })
+    }
+
+    fn control_version(&mut self, model: &Model) -> u64 {
+        if self.rng.chance(60 + self.wrong / 2) {
+            return self.rng.below(model.control_version + 2);
+        }
+        model.control_version
+    }
+
+    pub(super) fn symbol(&mut self) -> Symbol {
+        if self.rng.chance(self.wrong / 16) {
+            return Symbol::new("UNKNOWN").unwrap();
+        }
+        self.rng.pick(&self.symbols).unwrap().0.clone()
+    }
+
+    fn maker(&mut self) -> MakerName {
+        self.rng.pick(&self.makers).unwrap().clone()
+    }
+
+    fn maker_ref(&mut self, model: &Model) -> MakerRef {
+        let registered: Vec<MakerName> = model.makers.keys().cloned().collect();
+        let any = self.rng.pick(&registered).cloned().unwrap_or_else(|| self.maker());
+        let urgent = self.shortest_lease(model).map(|(name, _)| name).filter(|_| self.rng.chance(500));
+        let maker = urgent.unwrap_or(any);
+        let maker = if self.rng.chance(self.wrong / 4) { self.maker() } else { maker };
+        let present = model.makers.get(&maker).map_or(self.index, |known| known.incarnation);
+        let incarnation = if self.rng.chance(self.wrong / 2) { self.rng.below(self.index + 1) } else { present };
+        MakerRef { maker, incarnation }
+    }
+
+    pub(super) fn epoch(&mut self, symbol: &Symbol, model: &Model) -> u64 {
+        let present = model.symbols.get(symbol).map_or(0, |state| state.epoch);
+        if self.rng.chance(self.wrong / 2) {
+            return self.rng.below(present + 2);
+        }
+        present
+    }
+}

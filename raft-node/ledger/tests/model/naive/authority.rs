@@ -1,0 +1,219 @@
+//! Makers, and who holds which symbol.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quorate_ledger::{
+    Answer, AuthorityEndReason, DepartReason, Epoch, Event, Holding, Incarnation, MakerName, MakerRef, Millis,
+    QuoteEndReason, Refusal, RegisterMaker, ReleaseSymbol, Symbol,
+    bounds::{LEASE_TTL_MAX_MS, LEASE_TTL_MIN_MS, MAKERS_MAX},
+};
+
+use super::{Done, Maker, Model, accepted, full, invalid};
+
+impl Model {
+    pub(super) fn register_maker(
+        &mut self,
+        index: u64,
+        register: &RegisterMaker,
+        events: &mut Vec<Event>,
+    ) -> Result<Done, Refusal> {
+        let RegisterMaker { maker, ttl_ms } = register;
+        if *ttl_ms < LEASE_TTL_MIN_MS || *ttl_ms > LEASE_TTL_MAX_MS {
+            return Err(invalid());
+        }
+        if self.makers.contains_key(maker) {
+            self.depart(maker, DepartReason::Superseded, events);
+        }
+        if self.makers.len() >= MAKERS_MAX {
+            return Err(full(MAKERS_MAX));
+        }
+        let deadline = Millis(self.log_time.0.saturating_add(*ttl_ms));
+        self.makers.insert(maker.clone(), Maker { incarnation: index, ttl_ms: *ttl_ms, deadline });
+        events.push(Event::MakerRegistered { maker: maker.clone(), incarnation: index, deadline });
+        Ok(Done::Registered(maker.clone()))
+    }
+
+    /// The answer to a registration, once the rebalance is done.
+    pub(super) fn registered(&self, name: &MakerName) -> Answer {
+        let Maker { incarnation, deadline, .. } = self.makers[name];
+        Answer::MakerRegistered { incarnation, deadline, holds: self.holds(name) }
+    }
+
+    fn holds(&self, name: &MakerName) -> Vec<Holding> {
+        let held = self.symbols.iter().filter(|(_, state)| state.holder.as_ref() == Some(name));
+        held.map(|(symbol, state)| Holding {
+            symbol: symbol.clone(),
+            epoch: state.epoch,
+            moving_until: state.moving.as_ref().map(|(_, until)| *until),
+        })
+        .collect()
+    }
+
+    fn present_incarnation(&self, maker: &MakerRef) -> Result<(), Refusal> {
+        let present = self.makers.get(&maker.maker).map(|known| known.incarnation);
+        if present == Some(maker.incarnation) {
+            return Ok(());
+        }
+        Err(Refusal::UnknownMaker { incarnation: maker.incarnation, present })
+    }
+
+    pub(super) fn renew_maker(&mut self, renew: &MakerRef, events: &mut Vec<Event>) -> Result<Done, Refusal> {
+        self.present_incarnation(renew)?;
+        let log_time = self.log_time;
+        let maker = self.makers.get_mut(&renew.maker).unwrap();
+        if maker.deadline <= log_time {
+            return Err(Refusal::UnknownMaker { incarnation: renew.incarnation, present: Some(maker.incarnation) });
+        }
+        let deadline = Millis(log_time.0.saturating_add(maker.ttl_ms));
+        maker.deadline = deadline;
+        events.push(Event::MakerRenewed { maker: renew.maker.clone(), incarnation: renew.incarnation, deadline });
+        Ok(accepted(Answer::MakerRenewed { deadline, holds: self.holds(&renew.maker) }))
+    }
+
+    pub(super) fn deregister_maker(&mut self, leave: &MakerRef, events: &mut Vec<Event>) -> Result<Done, Refusal> {
+        self.present_incarnation(leave)?;
+        self.depart(&leave.maker, DepartReason::Left, events);
+        Ok(accepted(Answer::MakerDeregistered))
+    }
+
+    pub(super) fn release_symbol(&mut self, release: &ReleaseSymbol, events: &mut Vec<Event>) -> Result<Done, Refusal> {
+        self.held_under(&release.symbol, release.epoch)?;
+        self.hand_over(&release.symbol, AuthorityEndReason::Released, events);
+        Ok(accepted(Answer::SymbolReleased))
+    }
+
+    /// Whether the symbol is known, and held under this epoch.
+    pub(super) fn held_under(&self, symbol: &Symbol, epoch: Epoch) -> Result<(MakerName, Incarnation), Refusal> {
+        let state = self.known(symbol)?;
+        match &state.holder {
+            Some(holder) if state.epoch == epoch => Ok((holder.clone(), self.makers[holder].incarnation)),
+            holder => Err(Refusal::StaleEpoch { symbol: symbol.clone(), epoch: state.epoch, holder: holder.clone() }),
+        }
+    }
+
+    /// When authority over a held symbol ends, as things stand.
+    pub(super) fn authority_deadline(&self, symbol: &Symbol) -> Option<Millis> {
+        let state = &self.symbols[symbol];
+        let lease = self.makers[state.holder.as_ref()?].deadline;
+        Some(state.moving.as_ref().map_or(lease, |(_, until)| lease.min(*until)))
+    }
+
+    pub(super) fn depart(&mut self, name: &MakerName, reason: DepartReason, events: &mut Vec<Event>) {
+        let why = match reason {
+            DepartReason::Expired => AuthorityEndReason::LeaseExpired,
+            DepartReason::Left | DepartReason::Superseded => AuthorityEndReason::MakerLeft,
+        };
+        for symbol in self.symbol_names() {
+            if self.symbols[&symbol].holder.as_ref() == Some(name) {
+                self.end_authority(&symbol, why, events);
+            }
+        }
+        let gone = self.makers.remove(name).unwrap();
+        events.push(Event::MakerDeparted { maker: name.clone(), incarnation: gone.incarnation, reason });
+    }
+
+    /// Ends authority; where the symbol was moving, its destination (if it is still there) has it at once.
+    pub(super) fn hand_over(&mut self, symbol: &Symbol, reason: AuthorityEndReason, events: &mut Vec<Event>) {
+        let destination = self.symbols[symbol].moving.as_ref().map(|(to, _)| to.clone());
+        self.end_authority(symbol, reason, events);
+        if let Some(to) = destination.filter(|to| self.makers.contains_key(to)) {
+            self.grant(symbol, &to, events);
+        }
+    }
+
+    fn end_authority(&mut self, symbol: &Symbol, reason: AuthorityEndReason, events: &mut Vec<Event>) {
+        self.end_quote(symbol, QuoteEndReason::AuthorityEnded, events);
+        self.forget_demands(symbol);
+        let state = self.symbols.get_mut(symbol).unwrap();
+        let maker = state.holder.take().unwrap();
+        state.moving = None;
+        let (incarnation, epoch) = (self.makers[&maker].incarnation, state.epoch);
+        events.push(Event::AuthorityEnded { symbol: symbol.clone(), maker, incarnation, epoch, reason });
+    }
+
+    fn grant(&mut self, symbol: &Symbol, maker: &MakerName, events: &mut Vec<Event>) {
+        let state = self.symbols.get_mut(symbol).unwrap();
+        state.epoch += 1;
+        state.quote_seq = 0;
+        state.holder = Some(maker.clone());
+        events.push(Event::AuthorityGranted {
+            symbol: symbol.clone(),
+            maker: maker.clone(),
+            incarnation: self.makers[maker].incarnation,
+            epoch: state.epoch,
+        });
+    }
+
+    /// Run at every apply: where neither makers nor symbols changed it must find nothing to do.
+    pub(super) fn rebalance(&mut self, events: &mut Vec<Event>) {
+        if self.makers.is_empty() {
+            return;
+        }
+        let targets = self.balanced();
+        for (symbol, target) in targets {
+            let state = &self.symbols[&symbol];
+            let Some(holder) = state.holder.clone() else {
+                self.grant(&symbol, &target, events);
+                continue;
+            };
+            let lease = self.makers[&holder].deadline;
+            if target == holder && state.moving.as_ref().is_some_and(|(_, until)| self.passed(*until)) {
+                // Too late to call the move off: the authority has ended, swept or not.
+                self.end_authority(&symbol, AuthorityEndReason::MoveDeadline, events);
+                self.grant(&symbol, &target, events);
+                continue;
+            }
+            let moving = (target != holder).then(|| {
+                let until = state.moving.as_ref().map_or(lease, |(_, until)| *until);
+                (target, until)
+            });
+            let to = moving.as_ref().map(|(to, _)| to.clone());
+            if to != state.moving.as_ref().map(|(to, _)| to.clone()) {
+                let until = moving.as_ref().map_or(lease, |(_, until)| *until);
+                events.push(Event::AuthorityMoving { symbol: symbol.clone(), epoch: state.epoch, to, until });
+            }
+            self.symbols.get_mut(&symbol).unwrap().moving = moving;
+        }
+    }
+
+    /// The target of each symbol, after all have been balanced over the registered makers.
+    fn balanced(&self) -> BTreeMap<Symbol, MakerName> {
+        let mut targets: BTreeMap<Symbol, MakerName> = BTreeMap::new();
+        for (symbol, state) in &self.symbols {
+            let target = state.moving.as_ref().map(|(to, _)| to).or(state.holder.as_ref());
+            if let Some(active) = target.filter(|target| self.makers.contains_key(*target)) {
+                targets.insert(symbol.clone(), active.clone());
+            }
+        }
+        let load = |targets: &BTreeMap<Symbol, MakerName>, maker: &MakerName| {
+            targets.values().filter(|target| *target == maker).count()
+        };
+        let mut ranked: Vec<MakerName> = self.makers.keys().cloned().collect();
+        ranked.sort_by_key(|maker| (std::cmp::Reverse(load(&targets, maker)), maker.clone()));
+        let (least, with_one_more) = (self.symbols.len() / ranked.len(), self.symbols.len() % ranked.len());
+        let quotas: BTreeMap<MakerName, usize> = ranked
+            .iter()
+            .enumerate()
+            .map(|(rank, maker)| (maker.clone(), if rank < with_one_more { least + 1 } else { least }))
+            .collect();
+        for maker in quotas.keys() {
+            let (moving, held): (Vec<_>, Vec<_>) = targets
+                .iter()
+                .filter(|(_, target)| *target == maker)
+                .map(|(symbol, _)| symbol.clone())
+                .partition(|symbol| self.symbols[symbol].holder.as_ref() != Some(maker));
+            let mut in_order = moving.into_iter().rev().chain(held.into_iter().rev());
+            while load(&targets, maker) > quotas[maker] {
+                targets.remove(&in_order.next().unwrap());
+            }
+        }
+        let free: BTreeSet<Symbol> = self.symbols.keys().filter(|name| !targets.contains_key(*name)).cloned().collect();
+        for symbol in free {
+            let room = |maker: &MakerName| quotas[maker] - load(&targets, maker);
+            let most = quotas.keys().map(room).max().unwrap();
+            let first = quotas.keys().find(|maker| room(maker) == most).unwrap().clone();
+            targets.insert(symbol, first);
+        }
+        targets
+    }
+}

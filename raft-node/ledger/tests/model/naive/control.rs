@@ -1,0 +1,137 @@
+//! Control, and the definition of symbols.
+
+use quorate_ledger::{
+    Answer, DefineSymbol, Event, Exposure, OrderStatus, QuoteEndReason, QuotingScope, Refusal, SetExposureLimit,
+    SetKillSwitch, SetQuoting, Side, Symbol, UpgradeLedger,
+    bounds::{DECIMALS_MAX, EXPOSURE_PER_LOT_MAX, HARD_EXPOSURE_LIMIT, SYMBOLS_MAX},
+};
+
+use super::{Done, LEDGER_VERSION, Model, SymbolState, accepted, full, invalid};
+
+impl Model {
+    /// Compare-and-set: the new version, or the refusal.
+    fn next_control_version(&mut self, decided_on: u64) -> Result<u64, Refusal> {
+        if decided_on != self.control_version {
+            return Err(Refusal::ControlVersion { control_version: self.control_version });
+        }
+        self.control_version += 1;
+        Ok(self.control_version)
+    }
+
+    pub(super) fn set_exposure_limit(
+        &mut self,
+        set: &SetExposureLimit,
+        events: &mut Vec<Event>,
+    ) -> Result<Done, Refusal> {
+        if set.limit.0 < 0 || set.limit.0 > HARD_EXPOSURE_LIMIT {
+            return Err(Refusal::LimitOutOfRange { hard_limit: Exposure(HARD_EXPOSURE_LIMIT) });
+        }
+        let control_version = self.next_control_version(set.control_version)?;
+        self.limit = set.limit;
+        events.push(Event::ExposureLimitChanged { limit: set.limit, control_version });
+        while let Some(symbol) = self.newest_above_the_limit() {
+            self.end_quote(&symbol, QuoteEndReason::LimitLowered, events);
+        }
+        Ok(accepted(Answer::ControlChanged { control_version }))
+    }
+
+    fn newest_above_the_limit(&self) -> Option<Symbol> {
+        let above: Vec<Side> =
+            [Side::Buy, Side::Sell].into_iter().filter(|side| self.reserved(*side) > self.limit).collect();
+        let in_excess = self.symbols.keys().filter(|name| above.iter().any(|side| self.leaves(name, *side).0 > 0));
+        in_excess.max_by_key(|name| self.symbols[*name].quote.as_ref().map(|quote| quote.id)).cloned()
+    }
+
+    pub(super) fn set_quoting(&mut self, set: &SetQuoting, events: &mut Vec<Event>) -> Result<Done, Refusal> {
+        if let QuotingScope::Symbol(symbol) = &set.scope {
+            self.known(symbol)?;
+        }
+        let control_version = self.next_control_version(set.control_version)?;
+        match &set.scope {
+            QuotingScope::All => self.all_off = !set.on,
+            QuotingScope::Symbol(symbol) if set.on => drop(self.symbols_off.remove(symbol)),
+            QuotingScope::Symbol(symbol) => drop(self.symbols_off.insert(symbol.clone())),
+            QuotingScope::Maker(maker) if set.on => drop(self.makers_off.remove(maker)),
+            QuotingScope::Maker(maker) => drop(self.makers_off.insert(maker.clone())),
+        }
+        events.push(Event::QuotingChanged { scope: set.scope.clone(), on: set.on, control_version });
+        if !set.on {
+            for symbol in self.symbol_names() {
+                let concerned = match &set.scope {
+                    QuotingScope::All => true,
+                    QuotingScope::Symbol(named) => *named == symbol,
+                    QuotingScope::Maker(maker) => self.symbols[&symbol].holder.as_ref() == Some(maker),
+                };
+                if concerned {
+                    self.end_quote(&symbol, QuoteEndReason::QuotingOff, events);
+                    self.forget_demands(&symbol);
+                }
+            }
+        }
+        Ok(accepted(Answer::ControlChanged { control_version }))
+    }
+
+    pub(super) fn set_kill_switch(&mut self, set: &SetKillSwitch, events: &mut Vec<Event>) -> Result<Done, Refusal> {
+        let control_version = self.next_control_version(set.control_version)?;
+        self.kill_switch = set.engaged;
+        events.push(Event::KillSwitchChanged { engaged: set.engaged, control_version });
+        if set.engaged {
+            for symbol in self.symbol_names() {
+                self.end_quote(&symbol, QuoteEndReason::KillSwitch, events);
+            }
+            let open: Vec<_> = self.orders.iter().filter(|order| self.is_open(order)).map(|order| order.id).collect();
+            for order_id in open {
+                self.order_mut(order_id).ended = Some(OrderStatus::Cancelled);
+                events.push(self.order_closed(order_id));
+            }
+        }
+        Ok(accepted(Answer::ControlChanged { control_version }))
+    }
+
+    pub(super) fn upgrade_ledger(&mut self, upgrade: &UpgradeLedger, events: &mut Vec<Event>) -> Result<Done, Refusal> {
+        let known = LEDGER_VERSION;
+        if upgrade.ledger_version < self.ledger_version || upgrade.ledger_version > known {
+            return Err(Refusal::LedgerVersion { present: self.ledger_version, known });
+        }
+        let control_version = self.next_control_version(upgrade.control_version)?;
+        self.ledger_version = upgrade.ledger_version;
+        events.push(Event::LedgerUpgraded { ledger_version: self.ledger_version, control_version });
+        Ok(accepted(Answer::ControlChanged { control_version }))
+    }
+
+    pub(super) fn define_symbol(&mut self, define: &DefineSymbol, events: &mut Vec<Event>) -> Result<Done, Refusal> {
+        let DefineSymbol { symbol, spec } = define;
+        let sizes_good =
+            [spec.tick_size, spec.lot_size].iter().all(|d| d.is_positive() && d.decimals() <= DECIMALS_MAX);
+        if !sizes_good || spec.exposure_per_lot < 1 || spec.exposure_per_lot > EXPOSURE_PER_LOT_MAX {
+            return Err(invalid());
+        }
+        if let Some(known) = self.symbols.get(symbol) {
+            if known.spec != *spec {
+                return Err(Refusal::SymbolExists { symbol: symbol.clone() });
+            }
+            return Ok(accepted(Answer::SymbolDefined { existed: true }));
+        }
+        if self.symbols.len() >= SYMBOLS_MAX {
+            return Err(full(SYMBOLS_MAX));
+        }
+        let state = SymbolState {
+            spec: *spec,
+            epoch: 0,
+            holder: None,
+            moving: None,
+            quote: None,
+            quote_seq: 0,
+            long_demand: None,
+            short_demand: None,
+        };
+        self.symbols.insert(symbol.clone(), state);
+        events.push(Event::SymbolDefined { symbol: symbol.clone(), spec: *spec });
+        Ok(accepted(Answer::SymbolDefined { existed: false }))
+    }
+
+    /// The symbol's state, or the refusal.
+    pub(super) fn known(&self, symbol: &Symbol) -> Result<&SymbolState, Refusal> {
+        self.symbols.get(symbol).ok_or_else(|| Refusal::UnknownSymbol { symbol: symbol.clone() })
+    }
+}

@@ -1,0 +1,287 @@
+//! The naive model of the ledger: what `docs/ledger.md` says, as plainly as it can be written.
+//!
+//! It keeps facts, never figures: positions, leaves, reservations, loads and windows are computed
+//! from scratch at each use, by looking at everything. It must share no code with the ledger beyond
+//! its types, and must stay slow and obvious.
+
+mod authority;
+mod control;
+mod orders;
+mod quotes;
+mod sessions;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quorate_ledger::{
+    Against, Answer, AuthorityEndReason, Command, DepartReason, Epoch, Event, ExchangeEpoch, ExecuteOrder, Exposure,
+    Incarnation, Input, LeaderCommand, MakerName, Millis, NewOrder, OrderId, OrderStatus, Outcome, Price, Qty,
+    QuoteEndReason, QuoteId, QuoteSide, Refusal, Response, SessionId, Side, Symbol, SymbolSpec,
+    bounds::{CLOSED_ORDER_RETENTION_MS, CLOSED_ORDERS_MAX, HARD_EXPOSURE_LIMIT, SESSION_IDLE_MS, SWEEP_MAX},
+};
+
+/// The version at genesis, and the highest there is.
+const LEDGER_VERSION: u32 = 1;
+
+/// The whole state, as facts.
+#[derive(Debug, Clone)]
+pub(crate) struct Model {
+    pub(crate) log_time: Millis,
+    pub(crate) term: u64,
+    pub(crate) sessions: BTreeMap<SessionId, Session>,
+    pub(crate) control_version: u64,
+    pub(crate) ledger_version: u32,
+    pub(crate) limit: Exposure,
+    pub(crate) kill_switch: bool,
+    pub(crate) all_off: bool,
+    pub(crate) symbols_off: BTreeSet<Symbol>,
+    pub(crate) makers_off: BTreeSet<MakerName>,
+    pub(crate) symbols: BTreeMap<Symbol, SymbolState>,
+    pub(crate) makers: BTreeMap<MakerName, Maker>,
+    pub(crate) exchange: Option<ExchangeEpoch>,
+    /// Every order accepted from the present exchange, with its answer.
+    pub(crate) executed: Vec<(ExecuteOrder, Response)>,
+    /// Every order ever accepted, by id.
+    pub(crate) orders: Vec<Order>,
+    /// Every fill ever; the trade id is the place, from 1.
+    pub(crate) fills: Vec<Fill>,
+    pub(crate) floor: Millis,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    pub(crate) last_use: Millis,
+    /// Every call that was carried out, with its answer.
+    pub(crate) calls: Vec<(u64, Command, Response)>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct SymbolState {
+    pub(crate) spec: SymbolSpec,
+    pub(crate) epoch: Epoch,
+    pub(crate) holder: Option<MakerName>,
+    pub(crate) moving: Option<(MakerName, Millis)>,
+    pub(crate) quote: Option<Quote>,
+    pub(crate) quote_seq: u64,
+    pub(crate) long_demand: Option<Millis>,
+    pub(crate) short_demand: Option<Millis>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Maker {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) ttl_ms: u64,
+    pub(crate) deadline: Millis,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Quote {
+    pub(crate) id: QuoteId,
+    pub(crate) bid: Option<QuoteSide>,
+    pub(crate) ask: Option<QuoteSide>,
+    pub(crate) deadline: Millis,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Order {
+    pub(crate) id: OrderId,
+    pub(crate) new: NewOrder,
+    /// How it ended otherwise than by its fills.
+    pub(crate) ended: Option<OrderStatus>,
+    /// Closed, and gone from memory.
+    pub(crate) forgotten: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Fill {
+    pub(crate) symbol: Symbol,
+    pub(crate) price: Price,
+    pub(crate) qty: Qty,
+    pub(crate) taker: OrderId,
+    pub(crate) taker_side: Side,
+    pub(crate) against: Against,
+}
+
+/// What a command came to, before the rebalance.
+enum Done {
+    /// This.
+    Outcome(Outcome),
+    /// The answer of `RegisterMaker`, which is made after the rebalance.
+    Registered(MakerName),
+    /// The answer of an earlier command, as it was.
+    Before(Response),
+}
+
+fn accepted(answer: Answer) -> Done {
+    Done::Outcome(Outcome::Accepted(answer))
+}
+
+/// A text of a refusal; the ledger chooses its own, and the comparison leaves it out.
+fn some_text() -> String {
+    String::from("text")
+}
+
+fn invalid() -> Refusal {
+    Refusal::Invalid { what: some_text() }
+}
+
+fn full(max: usize) -> Refusal {
+    Refusal::Full { what: some_text(), max: u64::try_from(max).unwrap() }
+}
+
+impl Model {
+    pub(crate) fn new() -> Self {
+        Self {
+            log_time: Millis(0),
+            term: 0,
+            sessions: BTreeMap::new(),
+            control_version: 0,
+            ledger_version: LEDGER_VERSION,
+            limit: Exposure(HARD_EXPOSURE_LIMIT),
+            kill_switch: false,
+            all_off: false,
+            symbols_off: BTreeSet::new(),
+            makers_off: BTreeSet::new(),
+            symbols: BTreeMap::new(),
+            makers: BTreeMap::new(),
+            exchange: None,
+            executed: Vec::new(),
+            orders: Vec::new(),
+            fills: Vec::new(),
+            floor: Millis(0),
+        }
+    }
+
+    /// One apply, step by step as the page numbers them.
+    pub(crate) fn apply(&mut self, index: u64, now: Millis, input: &Input) -> (Response, Vec<Event>) {
+        let mut events = Vec::new();
+        self.log_time = self.log_time.max(now);
+        let begun = match input {
+            Input::Leader(LeaderCommand::BeginTerm { term, quote_age_proven, clock_jump_ms }) if *term > self.term => {
+                self.term = *term;
+                let graced = self.grace(&mut events);
+                Some(Event::TermBegan {
+                    term: *term,
+                    graced,
+                    quotes_pulled: !quote_age_proven,
+                    clock_jump_ms: *clock_jump_ms,
+                })
+            }
+            Input::Leader(_) | Input::Client(_) => None,
+        };
+        self.sweep(&mut events);
+        if let Some(Event::TermBegan { quotes_pulled: true, .. }) = begun {
+            for symbol in self.symbol_names() {
+                self.end_quote(&symbol, QuoteEndReason::AgeUnproven, &mut events);
+            }
+        }
+        let response = match input {
+            Input::Client(envelope) => self.client(index, envelope, &mut events),
+            Input::Leader(_) => {
+                self.rebalance(&mut events);
+                self.response(index, Outcome::Accepted(Answer::Done))
+            }
+        };
+        self.forget_beyond_the_bound();
+        events.extend(begun);
+        (response, events)
+    }
+
+    fn response(&self, index: u64, outcome: Outcome) -> Response {
+        Response { index, log_time: self.log_time, outcome }
+    }
+
+    /// A time that has come: whatever carries it is over.
+    fn passed(&self, deadline: Millis) -> bool {
+        deadline <= self.log_time
+    }
+
+    fn symbol_names(&self) -> Vec<Symbol> {
+        self.symbols.keys().cloned().collect()
+    }
+
+    fn grace(&mut self, events: &mut Vec<Event>) -> u32 {
+        let mut graced = 0;
+        for (name, maker) in &mut self.makers {
+            let lengthened = Millis(self.log_time.0.saturating_add(maker.ttl_ms));
+            if lengthened > maker.deadline {
+                maker.deadline = lengthened;
+                graced += 1;
+                let (maker, incarnation) = (name.clone(), maker.incarnation);
+                events.push(Event::MakerRenewed { maker, incarnation, deadline: lengthened });
+            }
+        }
+        graced
+    }
+
+    /// Ends what is due, one thing after the other, each time looking for the first of all that are due.
+    fn sweep(&mut self, events: &mut Vec<Event>) {
+        for _ in 0..SWEEP_MAX {
+            if let Some(maker) = self.first_due_maker() {
+                self.depart(&maker, DepartReason::Expired, events);
+            } else if let Some(symbol) = self.first_due_move() {
+                self.hand_over(&symbol, AuthorityEndReason::MoveDeadline, events);
+            } else if let Some(symbol) = self.first_due_quote() {
+                self.end_quote(&symbol, QuoteEndReason::Expired, events);
+            } else if let Some(session) = self.first_idle_session() {
+                self.sessions.remove(&session);
+            } else if let Some(order) = self.first_closed(|order| self.past_retention(order)) {
+                self.forget(order);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn first_due_maker(&self) -> Option<MakerName> {
+        let due = self.makers.iter().filter(|(_, maker)| self.passed(maker.deadline));
+        due.map(|(name, maker)| (maker.deadline, name.clone())).min().map(|(_, name)| name)
+    }
+
+    fn first_due_move(&self) -> Option<Symbol> {
+        let moves = self.symbols.iter().filter_map(|(name, state)| Some((state.moving.as_ref()?.1, name.clone())));
+        moves.filter(|(until, _)| self.passed(*until)).min().map(|(_, name)| name)
+    }
+
+    fn first_due_quote(&self) -> Option<Symbol> {
+        let quotes =
+            self.symbols.iter().filter_map(|(name, state)| Some((state.quote.as_ref()?.deadline, name.clone())));
+        quotes.filter(|(deadline, _)| self.passed(*deadline)).min().map(|(_, name)| name)
+    }
+
+    fn first_idle_session(&self) -> Option<SessionId> {
+        let idle = self.sessions.iter().filter(|(_, session)| self.idle_for(session) >= SESSION_IDLE_MS);
+        idle.map(|(id, session)| (session.last_use, *id)).min().map(|(_, id)| id)
+    }
+
+    fn idle_for(&self, session: &Session) -> u64 {
+        self.log_time.0 - session.last_use.0
+    }
+
+    /// The first by (timestamp, order id) of the closed orders that are remembered, and `which`.
+    fn first_closed(&self, which: impl Fn(&Order) -> bool) -> Option<OrderId> {
+        let closed = self.orders.iter().filter(|order| which(order) && !order.forgotten && !self.is_open(order));
+        closed.map(|order| (order.new.timestamp, order.id)).min().map(|(_, id)| id)
+    }
+
+    fn past_retention(&self, order: &Order) -> bool {
+        self.passed(Millis(order.new.timestamp.0.saturating_add(CLOSED_ORDER_RETENTION_MS)))
+    }
+
+    fn forget(&mut self, id: OrderId) {
+        let order = self.order_mut(id);
+        order.forgotten = true;
+        let timestamp = order.new.timestamp;
+        self.floor = self.floor.max(timestamp);
+    }
+
+    fn forget_beyond_the_bound(&mut self) {
+        // No fewer orders closed than there are orders at all.
+        if self.orders.len() <= CLOSED_ORDERS_MAX {
+            return;
+        }
+        while self.orders.iter().filter(|order| !order.forgotten && !self.is_open(order)).count() > CLOSED_ORDERS_MAX {
+            let first = self.first_closed(|_| true).unwrap();
+            self.forget(first);
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! Orders, fills, and the positions they make.
+
+use quorate_ledger::{
+    Against, Answer, CancelOrder, Event, ExecuteOrder, Exposure, FillCommitted, FilledMaker, Money, NewOrder, OrderId,
+    OrderResult, OrderStatus, OrderType, Outcome, PlannedFill, Position, Price, Qty, QuoteEndReason, QuoteId, Refusal,
+    RegisterExchange, Remainder, Side, Symbol, TimeInForce, Trade,
+    bounds::{EXEC_WINDOW, FILLS_PER_ORDER_MAX, OPEN_ORDERS_MAX, ORDER_DEADLINE_MAX_MS, ORDER_TIMESTAMP_AHEAD_MS},
+};
+
+use super::{Done, Fill, Model, Order, accepted, full, invalid, some_text};
+
+/// Whether an order or quote side on `side` at `own` would trade with an opposite one at `other`.
+pub(crate) trait WouldPay {
+    fn would_pay(self, own: Price, other: Price) -> bool;
+}
+
+impl WouldPay for Side {
+    fn would_pay(self, own: Price, other: Price) -> bool {
+        match self {
+            Side::Buy => own >= other,
+            Side::Sell => own <= other,
+        }
+    }
+}
+
+impl Model {
+    pub(super) fn order_mut(&mut self, id: OrderId) -> &mut Order {
+        self.orders.iter_mut().find(|order| order.id == id).unwrap()
+    }
+
+    fn order(&self, id: OrderId) -> &Order {
+        self.orders.iter().find(|order| order.id == id).unwrap()
+    }
+
+    fn fills_of(&self, id: OrderId) -> impl Iterator<Item = &Fill> {
+        self.fills.iter().filter(move |fill| fill.taker == id || fill.against == Against::Order(id))
+    }
+
+    fn filled(&self, id: OrderId) -> i64 {
+        self.fills_of(id).map(|fill| fill.qty.0).sum()
+    }
+
+    fn status(&self, order: &Order) -> OrderStatus {
+        let filled = self.filled(order.id);
+        match order.ended {
+            Some(ended) => ended,
+            None if filled == order.new.qty.0 => OrderStatus::Filled,
+            None if filled > 0 => OrderStatus::PartiallyFilled,
+            None => OrderStatus::New,
+        }
+    }
+
+    pub(crate) fn is_open(&self, order: &Order) -> bool {
+        order.ended.is_none() && !order.forgotten && self.filled(order.id) < order.new.qty.0
+    }
+
+    pub(crate) fn open_leaves(&self, order: &Order) -> Qty {
+        Qty(order.new.qty.0 - self.filled(order.id))
+    }
+
+    fn result(&self, order: &Order) -> OrderResult {
+        let money: i128 = self.fills_of(order.id).map(|fill| i128::from(fill.price.0) * i128::from(fill.qty.0)).sum();
+        OrderResult {
+            order_id: order.id,
+            status: self.status(order),
+            cum_qty: Qty(self.filled(order.id)),
+            leaves_qty: if self.is_open(order) { self.open_leaves(order) } else { Qty(0) },
+            cum_quote: Money(money),
+            trades: Vec::new(),
+        }
+    }
+
+    pub(super) fn order_closed(&self, id: OrderId) -> Event {
+        let order = self.order(id);
+        Event::OrderClosed {
+            order_id: id,
+            symbol: order.new.symbol.clone(),
+            account: order.new.account.clone(),
+            client_order_id: order.new.client_order_id.clone(),
+            status: self.status(order),
+            cum_qty: Qty(self.filled(id)),
+        }
+    }
+
+    /// What the symbol's quotes bought less what they sold; `None` where that leaves the range.
+    pub(crate) fn position(&self, symbol: &Symbol) -> Option<Position> {
+        let hits = self.fills.iter().filter(|fill| fill.symbol == *symbol && matches!(fill.against, Against::Quote(_)));
+        let signed = hits.map(|fill| match fill.taker_side {
+            Side::Buy => -fill.qty.0,
+            Side::Sell => fill.qty.0,
+        });
+        signed.map(i128::from).sum::<i128>().try_into().ok().map(Position)
+    }
+
+    pub(crate) fn position_seq(&self, symbol: &Symbol) -> u64 {
+        let hits = self.fills.iter().filter(|fill| fill.symbol == *symbol && matches!(fill.against, Against::Quote(_)));
+        u64::try_from(hits.count()).unwrap()
+    }
+
+    /// The best-priced open order of the symbol on `side`, the oldest of these, and its price.
+    pub(crate) fn best_resting(&self, symbol: &Symbol, side: Side) -> Option<(OrderId, Price)> {
+        let mut best: Option<(OrderId, Price)> = None;
+        for order in self.orders.iter().filter(|order| order.new.symbol == *symbol && order.new.side == side) {
+            let Some(price) = order.new.price.filter(|_| self.is_open(order)) else { continue };
+            let better = best.is_none_or(|(_, so_far)| match side {
+                Side::Buy => price > so_far,
+                Side::Sell => price < so_far,
+            });
+            if better {
+                best = Some((order.id, price));
+            }
+        }
+        best
+    }
+
+    pub(super) fn register_exchange(
+        &mut self,
+        index: u64,
+        register: &RegisterExchange,
+        events: &mut Vec<Event>,
+    ) -> Result<Done, Refusal> {
+        self.exchange = Some(index);
+        self.executed.clear();
+        events.push(Event::ExchangeRegistered { exchange: register.exchange.clone(), exchange_epoch: index });
+        Ok(accepted(Answer::ExchangeRegistered { exchange_epoch: index }))
+    }
+
+    fn present_exchange(&self, epoch: u64) -> Result<(), Refusal> {
+        if self.exchange == Some(epoch) {
+            return Ok(());
+        }
+        Err(Refusal::StaleExchange { exchange_epoch: self.exchange.unwrap_or(0) })
+    }
+
+    pub(crate) fn last_exec_id(&self) -> u64 {
+        self.executed.iter().map(|(execute, _)| execute.exec_id).max().unwrap_or(0)
+    }
+
+    pub(super) fn execute_order(
+        &mut self,
+        index: u64,
+        execute: &ExecuteOrder,
+        events: &mut Vec<Event>,
+    ) -> Result<Done, Refusal> {
+        self.present_exchange(execute.exchange_epoch)?;
+        let (exec_id, last) = (execute.exec_id, self.last_exec_id());
+        if exec_id <= last {
+            let kept = self.executed.iter().find(|(first, _)| first == execute && exec_id + EXEC_WINDOW > last);
+            return kept.map(|(_, answer)| Done::Before(answer.clone())).ok_or(Refusal::ExecReused { exec_id });
+        }
+        if exec_id != last + 1 {
+            return Err(Refusal::ExecGap { expected: last + 1 });
+        }
+        if self.kill_switch {
+            return Err(Refusal::KillSwitch { control_version: self.control_version });
+        }
+        self.known(&execute.order.symbol)?;
+        if !self.plan_well_formed(execute) {
+            return Err(invalid());
+        }
+        self.new_and_in_time(execute)?;
+        let fills_before = self.fills.len();
+        let outcome = self.fill_and_rest(index, execute);
+        if outcome.is_err() {
+            self.fills.truncate(fills_before);
+        }
+        self.settle(index, execute, outcome?, events)
+    }
+
+    fn plan_well_formed(&self, execute: &ExecuteOrder) -> bool {
+        let ExecuteOrder { order, fills, remainder, .. } = execute;
+        let sum: i128 = fills.iter().map(|fill| i128::from(fill.qty.0)).sum();
+        let qty = i128::from(order.qty.0);
+        let type_good = match order.order_type {
+            OrderType::Limit => order.price.is_some(),
+            OrderType::Market => order.price.is_none() && order.time_in_force == TimeInForce::Ioc,
+            OrderType::LimitMaker => {
+                order.price.is_some() && order.time_in_force == TimeInForce::Gtc && fills.is_empty()
+            }
+        };
+        let remainder_good = match remainder {
+            Remainder::None => sum == qty,
+            Remainder::Rest => sum != qty && order.time_in_force == TimeInForce::Gtc,
+            Remainder::Expire => sum != qty,
+            Remainder::Reject => sum != qty && order.order_type == OrderType::LimitMaker,
+        };
+        order.qty.is_valid()
+            && order.price.is_none_or(Price::is_valid)
+            && type_good
+            && fills.len() <= FILLS_PER_ORDER_MAX
+            && fills.iter().all(|fill| fill.qty.is_valid() && fill.price.is_valid())
+            && sum <= qty
+            && remainder_good
+            && (order.time_in_force != TimeInForce::Fok || sum == qty || fills.is_empty())
+            && execute.deadline.0 <= self.log_time.0.saturating_add(ORDER_DEADLINE_MAX_MS)
+            && order.timestamp.0 <= self.log_time.0.saturating_add(ORDER_TIMESTAMP_AHEAD_MS)
+    }
+
+    /// Checks 7 to 9.
+    fn new_and_in_time(&self, execute: &ExecuteOrder) -> Result<(), Refusal> {
+        let order = &execute.order;
+        let known = self.orders.iter().find(|known| {
+            !known.forgotten
+                && (&known.new.account, &known.new.client_order_id) == (&order.account, &order.client_order_id)
+        });
+        if let Some(known) = known {
+            return Err(Refusal::DuplicateOrder {
+                client_order_id: order.client_order_id.clone(),
+                same: same_order(&known.new, order),
+                result: self.result(known),
+            });
+        }
+        if self.passed(execute.deadline) {
+            return Err(Refusal::DeadlinePassed { log_time: self.log_time });
+        }
+        if order.timestamp <= self.floor {
+            return Err(Refusal::TimestampTooOld { floor: self.floor });
+        }
+        Ok(())
+    }
+
+    /// Checks 10 and 11, carrying the fills out as they come; their events, in order.
+    fn fill_and_rest(&mut self, index: u64, execute: &ExecuteOrder) -> Result<Vec<Event>, Refusal> {
+        let mut events = Vec::new();
+        for planned in &execute.fills {
+            let maker = self.fill(index, &execute.order, planned)?;
+            events.push(Event::FillCommitted(FillCommitted {
+                trade_id: u64::try_from(self.fills.len()).unwrap(),
+                symbol: execute.order.symbol.clone(),
+                price: planned.price,
+                qty: planned.qty,
+                taker_order_id: index,
+                taker_side: execute.order.side,
+                maker,
+            }));
+            match planned.against {
+                Against::Order(id) if !self.is_open(self.order(id)) => events.push(self.order_closed(id)),
+                Against::Quote(id) if SIDES.iter().all(|side| self.leaves(&execute.order.symbol, *side) == Qty(0)) => {
+                    events.push(quote_filled(&execute.order.symbol, id));
+                }
+                Against::Order(_) | Against::Quote(_) => {}
+            }
+        }
+        if execute.remainder == Remainder::Rest {
+            self.may_rest(&execute.order)?;
+        }
+        Ok(events)
+    }
+
+    fn fill(&mut self, taker: OrderId, order: &NewOrder, planned: &PlannedFill) -> Result<FilledMaker, Refusal> {
+        let (symbol, against, resting_side) = (&order.symbol, planned.against, order.side.opposite());
+        let hit = match against {
+            Against::Quote(id) => {
+                let quote = self.active_quote(symbol).filter(|quote| quote.id == id);
+                let side = quote.and_then(|quote| quote.side(resting_side));
+                side.map(|side| (self.leaves(symbol, resting_side), side.price))
+            }
+            Against::Order(id) => {
+                let resting = self.orders.iter().find(|known| known.id == id && self.is_open(known));
+                let resting = resting.filter(|known| known.new.symbol == *symbol && known.new.side == resting_side);
+                resting.map(|known| (self.open_leaves(known), known.new.price.unwrap()))
+            }
+        };
+        let Some((leaves, price)) = hit.filter(|(leaves, _)| leaves.0 > 0) else {
+            return Err(Refusal::NotActive { against });
+        };
+        if leaves != planned.leaves {
+            return Err(Refusal::LeavesMoved { against, leaves });
+        }
+        if planned.qty > leaves {
+            return Err(invalid());
+        }
+        if planned.price != price || !order.price.is_none_or(|own| order.side.would_pay(own, price)) {
+            return Err(Refusal::DoesNotCross { against, price });
+        }
+        self.fills.push(Fill {
+            symbol: symbol.clone(),
+            price,
+            qty: planned.qty,
+            taker,
+            taker_side: order.side,
+            against,
+        });
+        let leaves = Qty(leaves.0 - planned.qty.0);
+        Ok(match against {
+            Against::Quote(quote_id) => {
+                let position = self.position(symbol).ok_or(Refusal::Overflow { what: some_text() })?;
+                let state = &self.symbols[symbol];
+                let (maker, epoch) = (state.holder.clone().unwrap(), state.epoch);
+                let position_seq = self.position_seq(symbol);
+                FilledMaker::Quote { quote_id, maker, epoch, leaves, position, position_seq }
+            }
+            Against::Order(order_id) => {
+                let NewOrder { account, client_order_id, .. } = self.order(order_id).new.clone();
+                FilledMaker::Order { order_id, account, client_order_id, leaves }
+            }
+        })
+    }
+
+    /// Check 11.
+    fn may_rest(&self, order: &NewOrder) -> Result<(), Refusal> {
+        let (Some(own), opposite) = (order.price, order.side.opposite()) else { return Err(invalid()) };
+        let quoted = self
+            .active_quote(&order.symbol)
+            .filter(|_| self.leaves(&order.symbol, opposite).0 > 0)
+            .and_then(|quote| Some((Against::Quote(quote.id), quote.side(opposite)?.price)));
+        let resting = self.best_resting(&order.symbol, opposite).map(|(id, price)| (Against::Order(id), price));
+        for (against, price) in [quoted, resting].into_iter().flatten() {
+            if order.side.would_pay(own, price) {
+                return Err(Refusal::WouldCross { against, price });
+            }
+        }
+        if self.orders.iter().filter(|order| self.is_open(order)).count() >= OPEN_ORDERS_MAX {
+            return Err(full(OPEN_ORDERS_MAX));
+        }
+        Ok(())
+    }
+
+    /// Records the order, with what the fills ended.
+    fn settle(
+        &mut self,
+        index: u64,
+        execute: &ExecuteOrder,
+        fill_events: Vec<Event>,
+        events: &mut Vec<Event>,
+    ) -> Result<Done, Refusal> {
+        let ended = match execute.remainder {
+            Remainder::None | Remainder::Rest => None,
+            Remainder::Expire => Some(OrderStatus::Expired),
+            Remainder::Reject => Some(OrderStatus::Rejected),
+        };
+        let order = Order { id: index, new: execute.order.clone(), ended, forgotten: false };
+        let mut result = self.result(&order);
+        self.orders.push(order);
+        events.push(Event::OrderExecuted {
+            order_id: index,
+            exchange_epoch: execute.exchange_epoch,
+            exec_id: execute.exec_id,
+            order: execute.order.clone(),
+            status: result.status,
+            cum_qty: result.cum_qty,
+            leaves_qty: result.leaves_qty,
+        });
+        if fill_events.iter().any(|event| matches!(event, Event::QuoteEnded { .. })) {
+            self.symbols.get_mut(&execute.order.symbol).unwrap().quote = None;
+        }
+        events.extend(fill_events);
+        let own = self.fills.iter().enumerate().filter(|(_, fill)| fill.taker == index);
+        result.trades = own
+            .map(|(place, fill)| Trade {
+                trade_id: u64::try_from(place + 1).unwrap(),
+                price: fill.price,
+                qty: fill.qty,
+            })
+            .collect();
+        let outcome = Outcome::Accepted(Answer::OrderExecuted(result));
+        self.executed.push((execute.clone(), self.response(index, outcome.clone())));
+        Ok(Done::Outcome(outcome))
+    }
+
+    pub(super) fn cancel_order(&mut self, cancel: &CancelOrder, events: &mut Vec<Event>) -> Result<Done, Refusal> {
+        self.present_exchange(cancel.exchange_epoch)?;
+        let CancelOrder { account, order_id, .. } = cancel;
+        let known =
+            self.orders.iter().find(|order| order.id == *order_id && order.new.account == *account && !order.forgotten);
+        let Some(order) = known else {
+            return Err(Refusal::UnknownOrder { account: account.clone(), order_id: *order_id });
+        };
+        if !self.is_open(order) {
+            return Err(Refusal::OrderClosed { result: self.result(order) });
+        }
+        self.order_mut(*order_id).ended = Some(OrderStatus::Cancelled);
+        events.push(self.order_closed(*order_id));
+        Ok(accepted(Answer::OrderCancelled(self.result(self.order(*order_id)))))
+    }
+}
+
+const SIDES: [Side; 2] = [Side::Buy, Side::Sell];
+
+/// The same order, as far as a duplicate is concerned.
+fn same_order(one: &NewOrder, other: &NewOrder) -> bool {
+    one.symbol == other.symbol
+        && one.side == other.side
+        && one.order_type == other.order_type
+        && one.time_in_force == other.time_in_force
+        && one.price == other.price
+        && one.qty == other.qty
+}
+
+/// The end of a quote that the fills left nothing of; the quote itself goes in [`Model::settle`].
+fn quote_filled(symbol: &Symbol, quote_id: QuoteId) -> Event {
+    let (released_long, released_short) = (Exposure(0), Exposure(0));
+    let reason = QuoteEndReason::Filled;
+    Event::QuoteEnded { symbol: symbol.clone(), quote_id, released_long, released_short, reason }
+}

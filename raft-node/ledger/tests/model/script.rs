@@ -1,0 +1,288 @@
+//! Entries written by hand, for the bounds that chance does not reach.
+
+use quorate_ledger::{
+    Account, Against, ClientOrderId, Command, Decimal, DefineSymbol, Envelope, ExecuteOrder, Exposure, Input,
+    MakerName, MakerRef, Millis, NewOrder, OrderType, PlaceQuote, PlannedFill, Price, PullQuote, Qty, QuoteCause,
+    QuoteSide, RegisterExchange, RegisterMaker, ReleaseSymbol, Remainder, SetExposureLimit, Side, Symbol, SymbolSpec,
+    TimeInForce,
+    bounds::{EXEC_WINDOW, MAKERS_MAX, SESSION_IDLE_MIN_MS, SESSION_IDLE_MS, SESSIONS_MAX, SYMBOLS_MAX},
+};
+
+use crate::{generate::Step, naive::Model};
+
+/// A growing list of entries, and the model's state after them.
+pub(crate) struct Script {
+    pub(crate) steps: Vec<Step>,
+    model: Model,
+    now: u64,
+    session: u64,
+    seq: u64,
+}
+
+impl Script {
+    fn new() -> Self {
+        Self { steps: Vec::new(), model: Model::new(), now: 1_700_000_000_000, session: 0, seq: 0 }
+    }
+
+    /// With a session open, in which [`Script::send`] sends.
+    pub(crate) fn with_session() -> Self {
+        let mut script = Self::new();
+        script.session = script.in_session(0, 0, Command::OpenSession);
+        script
+    }
+
+    fn in_session(&mut self, session: u64, seq: u64, command: Command) -> u64 {
+        let index = self.next_index();
+        let step = Step { index, now: Millis(self.now), input: Input::Client(Envelope { session, seq, command }) };
+        self.model.apply(step.index, step.now, &step.input);
+        self.steps.push(step);
+        index
+    }
+
+    fn next_index(&self) -> u64 {
+        u64::try_from(self.steps.len()).unwrap() + 1
+    }
+
+    /// Sends in the script's session, under the next number; the index.
+    pub(crate) fn send(&mut self, command: Command) -> u64 {
+        self.seq += 1;
+        self.in_session(self.session, self.seq, command)
+    }
+
+    fn define(&mut self, name: &str) {
+        self.send(define(name, 1));
+    }
+
+    fn register(&mut self, name: &str, ttl_ms: u64) -> MakerRef {
+        let maker = MakerName::new(name).unwrap();
+        let incarnation = self.send(Command::RegisterMaker(RegisterMaker { maker: maker.clone(), ttl_ms }));
+        MakerRef { maker, incarnation }
+    }
+
+    fn quote(&mut self, name: &str, bid: Option<i64>, ask: Option<i64>, ttl_ms: u64) -> u64 {
+        let symbol = Symbol::new(name).unwrap();
+        let state = &self.model.symbols[&symbol];
+        let holder = state.holder.as_ref().unwrap();
+        let side = |price, qty: i64| QuoteSide { price: Price(price), qty: Qty(qty) };
+        let place = PlaceQuote {
+            incarnation: self.model.makers[holder].incarnation,
+            epoch: state.epoch,
+            quote_seq: state.quote_seq + 1,
+            position_seq: self.model.position_seq(&symbol),
+            bid: bid.map(|qty| side(10, qty)),
+            ask: ask.map(|qty| side(11, qty)),
+            allow_reduced: true,
+            ttl_ms,
+            cause: QuoteCause::Refresh,
+            computed_at: 0,
+            symbol,
+        };
+        self.send(Command::PlaceQuote(place))
+    }
+
+    fn pull(&mut self, name: &str) {
+        let symbol = Symbol::new(name).unwrap();
+        let epoch = self.model.symbols[&symbol].epoch;
+        self.send(Command::PullQuote(PullQuote { symbol, epoch }));
+    }
+}
+
+pub(crate) fn define(name: &str, exposure_per_lot: i64) -> Command {
+    let size = Decimal::new(1, 2).unwrap();
+    let spec = SymbolSpec { tick_size: size, lot_size: size, exposure_per_lot };
+    Command::DefineSymbol(DefineSymbol { symbol: Symbol::new(name).unwrap(), spec })
+}
+
+/// Buys one lot of `BTCUSDT` at `price`, filled against `against` or else as `remainder` says.
+pub(crate) fn order(
+    exchange_epoch: u64,
+    exec_id: u64,
+    now: u64,
+    price: i64,
+    fill: Option<Against>,
+    remainder: Remainder,
+) -> ExecuteOrder {
+    let fill = fill.map(|against| PlannedFill { against, leaves: Qty(1), price: Price(price), qty: Qty(1) });
+    ExecuteOrder {
+        exchange_epoch,
+        exec_id,
+        deadline: Millis(now + 1_000),
+        order: NewOrder {
+            account: Account::new("acc").unwrap(),
+            client_order_id: ClientOrderId::new(&format!("o{exec_id}")).unwrap(),
+            symbol: Symbol::new("BTCUSDT").unwrap(),
+            side: Side::Buy,
+            order_type: OrderType::Limit,
+            time_in_force: TimeInForce::Gtc,
+            price: Some(Price(price)),
+            qty: Qty(1),
+            timestamp: Millis(now),
+        },
+        fills: fill.into_iter().collect(),
+        remainder,
+    }
+}
+
+pub(crate) fn register_exchange() -> Command {
+    Command::RegisterExchange(RegisterExchange { exchange: "x".parse().unwrap() })
+}
+
+/// Sessions up to the bound, refused beyond it, evicted after a minute, swept 64 at a time after ten.
+pub(crate) fn sessions_at_the_bound() -> Vec<Step> {
+    let mut script = Script::new();
+    let first = script.in_session(0, 0, Command::OpenSession);
+    let mut last = first;
+    while script.model.sessions.len() < SESSIONS_MAX {
+        script.now += 1;
+        last = script.in_session(0, 0, Command::OpenSession);
+    }
+    script.in_session(0, 0, Command::OpenSession);
+    // The first one has been used since, so that the second is the one to go, and not a moment too soon.
+    script.in_session(first, 1, define("BTCUSDT", 1));
+    let second_opened = script.model.sessions[&(first + 1)].last_use.0;
+    for idle in [SESSION_IDLE_MIN_MS - 1, SESSION_IDLE_MIN_MS] {
+        script.now = second_opened + idle;
+        script.in_session(0, 0, Command::OpenSession);
+    }
+    for session in [first, first + 1, first + 2, last] {
+        script.in_session(session, 2, define("BTCUSDT", 1));
+    }
+    // Due to be swept, and used before the sweep comes to it.
+    script.now += SESSION_IDLE_MS;
+    for session in [last, last - 1, first] {
+        script.in_session(session, 3, define("BTCUSDT", 1));
+    }
+    for _ in 0..20 {
+        script.in_session(0, 0, Command::OpenSession);
+    }
+    script.steps
+}
+
+/// Makers up to the bound; the one too many is refused, one that comes again is not.
+pub(crate) fn makers_at_the_bound() -> Vec<Step> {
+    let mut script = Script::with_session();
+    for n in 0..100 {
+        script.define(&format!("S{n}"));
+    }
+    for n in 0..=MAKERS_MAX {
+        script.register(&format!("m{n}"), 60_000);
+    }
+    script.register("m7", 60_000);
+    script.now += 60_000;
+    script.register("late", 60_000);
+    script.steps
+}
+
+/// Symbols up to the bound; the one too many is refused, one that is known is not.
+pub(crate) fn symbols_at_the_bound() -> Vec<Step> {
+    let mut script = Script::with_session();
+    for n in 0..=SYMBOLS_MAX {
+        script.define(&format!("S{n}"));
+    }
+    script.define("S0");
+    script.register("ada", 9_000);
+    script.steps
+}
+
+/// Each way of using what is due but not yet swept, in lists of their own.
+///
+/// Of 151 quoted symbols 75 move, all due at once with `moves`; without, all the quotes are due at once.
+/// One sweep takes 64 of them, and the symbol used is the last.
+pub(crate) fn uses_before_the_sweep(moves: bool) -> Vec<Vec<Step>> {
+    (0..7).map(|way| use_before_the_sweep(moves, way)).collect()
+}
+
+fn use_before_the_sweep(moves: bool, way: usize) -> Vec<Step> {
+    let mut script = Script::with_session();
+    let exchange = script.send(register_exchange());
+    for n in 0..=150 {
+        script.define(&format!("S{n:03}"));
+    }
+    let ada = script.register("ada", 60_000);
+    for n in 0..=150 {
+        let bid = (n % 2 == 1).then_some(1);
+        script.quote(&format!("S{n:03}"), bid, bid.is_none().then_some(1), 30_000);
+    }
+    let quote = u64::try_from(script.steps.len()).unwrap();
+    if moves {
+        script.now += 100;
+        script.register("bob", 60_000);
+        script.now += 59_899;
+        script.send(Command::RenewMaker(ada.clone()));
+        // The quotes are gone by now: others, that outlive the moves.
+        for n in 76..=150 {
+            script.quote(&format!("S{n:03}"), None, Some(1), 30_000);
+        }
+    }
+    let quote = if moves { u64::try_from(script.steps.len()).unwrap() } else { quote };
+    script.now += if moves { 1 } else { 30_000 };
+    let symbol = Symbol::new("S150").unwrap();
+    let mut execute = order(exchange, 1, script.now, 11, Some(Against::Quote(quote)), Remainder::None);
+    execute.order.symbol = symbol.clone();
+    let resting = ExecuteOrder { fills: Vec::new(), remainder: Remainder::Rest, ..execute.clone() };
+    match way {
+        0 => drop(script.quote("S150", Some(1), Some(100), 30_000)),
+        1 => drop(script.send(Command::ExecuteOrder(execute))),
+        2 => drop(script.send(Command::ExecuteOrder(resting))),
+        3 => script.pull("S150"),
+        4 => drop(script.send(Command::ReleaseSymbol(ReleaseSymbol { symbol, epoch: 1 }))),
+        5 => {
+            let limit = SetExposureLimit { limit: Exposure(3), control_version: 0 };
+            script.send(Command::SetExposureLimit(limit));
+        }
+        _ => drop(script.send(Command::RenewMaker(ada))),
+    }
+    script.quote("S150", Some(1), Some(100), 30_000);
+    script.register("cyd", 60_000);
+    script.steps
+}
+
+/// Whether what is due but not yet swept still counts among those that demand exposure: three asks of
+/// 20 stand behind 64 things due before them, and another symbol asks for everything.
+///
+/// What is due is quotes; or moves, to a maker whose lease ends `lag` later than they do, or with them.
+pub(crate) fn demand_before_the_sweep(lag: Option<u64>) -> Vec<Step> {
+    let mut script = Script::with_session();
+    for n in 0..=150 {
+        script.define(&format!("S{n:03}"));
+    }
+    let ada = script.register("ada", 60_000);
+    let moves = lag.is_some();
+    if let Some(lag) = lag {
+        script.now += lag;
+        script.register("bob", 60_000);
+        script.now += 59_999 - lag;
+        script.send(Command::RenewMaker(ada));
+    } else {
+        for n in 80..144 {
+            script.quote(&format!("S{n:03}"), Some(1), None, 10_000);
+        }
+    }
+    script.now += u64::from(!moves);
+    for n in 148..=150 {
+        script.quote(&format!("S{n:03}"), None, Some(20), 10_000);
+    }
+    script.now += if moves { 1 } else { 10_000 };
+    // Granted 40: below its share, and so remembered, only where the three are not counted.
+    script.quote("S000", None, Some(100), 10_000);
+    script.quote("S001", None, Some(100), 10_000);
+    script.quote("S000", None, Some(1), 10_000);
+    script.quote("S001", None, Some(100), 10_000);
+    script.steps
+}
+
+/// Answers by `exec_id` are kept for a window, and no further back.
+pub(crate) fn executions_beyond_the_window() -> Vec<Step> {
+    let mut script = Script::with_session();
+    let exchange = script.send(register_exchange());
+    script.define("BTCUSDT");
+    let now = script.now;
+    let execution = |exec_id| Command::ExecuteOrder(order(exchange, exec_id, now, 10, None, Remainder::Expire));
+    for exec_id in 1..=EXEC_WINDOW + 5 {
+        script.send(execution(exec_id));
+    }
+    for exec_id in [1, 5, 6, 7, EXEC_WINDOW + 5] {
+        script.send(execution(exec_id));
+    }
+    script.steps
+}
