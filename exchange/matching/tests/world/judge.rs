@@ -215,6 +215,8 @@ impl Judge {
             Refusal::OrderClosed { .. } => "OrderClosed",
             Refusal::UnknownOrder { .. } => "UnknownOrder",
             Refusal::SeqTooOld { .. } => "SeqTooOld",
+            // A late copy of what was given up at its deadline; for one in flight the engine would halt.
+            Refusal::ExecReused { .. } => "ExecReused",
             Refusal::Invalid { what } => panic!("a plan was malformed: {what}"),
             // Only this exchange moves leaves, and in order: LeavesMoved or DoesNotCross were a wrong projection.
             other => panic!("no plan may be refused with {other:?}"),
