@@ -339,14 +339,12 @@ where
         let slot = self.storage.reserve(bytes).await?;
         let append = {
             let mut state = self.state();
-            let empty = state.first == state.end && state.purged.is_none();
-            let mut next = records.first().map_or(state.end, |(index, _)| if empty { *index } else { state.end });
-            for (index, _) in &records {
-                if *index != next {
-                    let text = format!("entry {index} would leave a hole: the next one is {next}");
-                    return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-                }
-                next += 1;
+            // The very first entry may have any index.
+            let fresh = state.first == state.end && state.purged.is_none();
+            let first = records.first().filter(|_| fresh).map_or(state.end, |(index, _)| *index);
+            if let Some(((index, _), next)) = records.iter().zip(first..).find(|((index, _), next)| index != next) {
+                let text = format!("entry {index} would leave a hole: the next one is {next}");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
             }
             state.push(held)
         };

@@ -6,7 +6,8 @@
 //! - The bit that names the current commit slot has no checksum. Flipped at rest, it would serve the
 //!   commit before the last one. So where the other slot is newer (which a crash between the two
 //!   phases of a commit also leaves) and everything it reaches verifies, it becomes the current one: it
-//!   is either the last acknowledged commit, or one that was whole and merely not yet acknowledged.
+//!   is either the last acknowledged commit, or one that was whole and merely not yet acknowledged. The
+//!   slot that it replaces must be sound too: a flipped bit in its number would make the other look newer.
 //!
 //! Invariant: no acknowledged commit is ever given up here. The layout is that of redb's file format 3,
 //! whose stability redb promises.
@@ -34,7 +35,8 @@ const SLOTS: [usize; 2] = [64, 192];
 const USER_ROOT_PRESENT: usize = 1;
 const TRANSACTION_ID: usize = 104;
 const HEADER_LEN: usize = 320;
-const PAGE: u64 = 4096;
+const PAGE_BYTES: usize = 4096;
+const PAGE: u64 = PAGE_BYTES as u64;
 const TRIAL_CACHE_BYTES: usize = 1 << 20;
 
 /// A backend that several holders share: redb gets one, the preflight keeps one.
@@ -110,17 +112,22 @@ fn examine(device: &Device) -> io::Result<()> {
         // Two facts, so that no single flipped bit makes a store in use look new.
         transaction_id(&header, current) == 0 && header[current + USER_ROOT_PRESENT] == 0
     } else {
-        // Data pages are written only after the magic number is on the disk.
-        is_zero_from(device, PAGE, len)?
+        // Written last, so it is cut short or missing; data pages come only after it is on the disk.
+        let written = header.iter().zip(MAGIC).take_while(|(byte, expected)| **byte == *expected).count();
+        header[written..MAGIC.len()].iter().all(|byte| *byte == 0) && is_zero_from(device, PAGE, len)?
     };
     if never_committed {
         tracing::warn!("the store was never committed to: creating it anew");
         device.set_len(0)?;
         return device.sync_data();
     }
+    let newest = transaction_id(&header, other);
     if flags & TWO_PHASE != 0
-        && transaction_id(&header, other) > transaction_id(&header, current)
-        && verifies(device, flags ^ PRIMARY)
+        && newest > transaction_id(&header, current)
+        && try_open(device, flags | RECOVERY_REQUIRED).is_ok()
+        // By the rules of one phase redb falls back to the current slot unless all of the newer one is
+        // sound; what it falls back to, or goes on from, shows in the number of its repair.
+        && try_open(device, (flags ^ PRIMARY | RECOVERY_REQUIRED) & !TWO_PHASE).is_ok_and(|id| id > newest)
     {
         tracing::warn!("the store's newest commit is whole but not current: making it current");
         device.write(FLAGS as u64, &[flags ^ PRIMARY])?;
@@ -148,17 +155,19 @@ fn is_zero_from(device: &Device, mut offset: u64, len: u64) -> io::Result<bool> 
     Ok(true)
 }
 
-/// Whether the file would verify as a whole with these flags. Nothing is written to it.
-fn verifies(device: &Device, flags: u8) -> bool {
-    let trial = no_panic(|| {
-        let overlay = Overlay::new(device.clone())?;
-        overlay.write(FLAGS as u64, &[flags | RECOVERY_REQUIRED])?;
+/// Opens the file as it would be with these flags, all of it verified, and returns the number of the
+/// commit that the opening ends with. Nothing is written to the file.
+fn try_open(device: &Device, flags: u8) -> io::Result<u64> {
+    no_panic(|| {
+        let overlay = Device(Arc::new(Overlay::new(device.clone())?));
+        overlay.write(FLAGS as u64, &[flags])?;
         let mut builder = Builder::new();
-        let mut database =
-            builder.set_cache_size(TRIAL_CACHE_BYTES).create_with_backend(overlay).map_err(io::Error::other)?;
-        database.check_integrity().map_err(io::Error::other)
-    });
-    trial.is_ok()
+        let opened = builder.set_cache_size(TRIAL_CACHE_BYTES).create_with_backend(overlay.clone());
+        let _database = opened.map_err(io::Error::other)?;
+        let mut header = [0; HEADER_LEN];
+        overlay.read(0, &mut header)?;
+        Ok(transaction_id(&header, SLOTS[usize::from(header[FLAGS] & PRIMARY)]))
+    })
 }
 
 /// A view of a device that keeps what is written to itself.
@@ -177,7 +186,7 @@ impl Overlay {
     }
 
     fn base_page(&self, page: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; PAGE as usize];
+        let mut bytes = vec![0; PAGE_BYTES];
         let start = page * PAGE;
         if start < self.base_len {
             let count = usize::try_from(PAGE.min(self.base_len - start)).map_err(io::Error::other)?;
@@ -194,7 +203,7 @@ fn by_page(offset: u64, len: usize) -> impl Iterator<Item = (u64, usize, usize, 
         (done < len).then(|| {
             let at = offset + done as u64;
             let within = usize::try_from(at % PAGE).unwrap_or(0);
-            let count = (len - done).min(PAGE as usize - within);
+            let count = (len - done).min(PAGE_BYTES - within);
             let part = (at / PAGE, within, done, count);
             done += count;
             part

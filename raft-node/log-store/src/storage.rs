@@ -233,7 +233,7 @@ impl Storage {
     /// # Errors
     /// [`StorageFailed`]: the store had stopped already, or could not flush.
     pub async fn close(&self) -> Result<(), StorageFailed> {
-        let flushed = self.send_and_wait(Op::Close).await;
+        let flushed = self.stop_writer().await;
         let database = lock(&self.0.database).take();
         match &self.0.lane {
             Lane::Thread { thread, .. } => {
@@ -251,6 +251,14 @@ impl Storage {
             }
         }
         flushed
+    }
+
+    /// Ends the writer, also a failed one.
+    async fn stop_writer(&self) -> Result<(), StorageFailed> {
+        let slot = self.place(0).await?;
+        let (answer, answered) = oneshot::channel();
+        slot.send(Op::Close, Box::new(move |outcome| drop(answer.send(outcome))));
+        answered.await.unwrap_or_else(|_| Err(StorageFailed::closed()))
     }
 
     pub(crate) fn downgrade(&self) -> WeakStorage {
@@ -284,6 +292,10 @@ impl Storage {
     /// Waits for a place in the queue for a message of `bytes`.
     pub(crate) async fn reserve(&self, bytes: usize) -> Result<Slot<'_>, StorageFailed> {
         self.check()?;
+        self.place(bytes).await
+    }
+
+    async fn place(&self, bytes: usize) -> Result<Slot<'_>, StorageFailed> {
         match &self.0.lane {
             Lane::Inline(writer) => Ok(Slot::Inline(writer)),
             Lane::Thread { sender, units, .. } => {
