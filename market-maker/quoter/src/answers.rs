@@ -1,0 +1,215 @@
+//! What became of the commands.
+
+use std::time::Duration;
+
+use quorate_ledger::{Answer, Epoch, Holding, Incarnation, Outcome, Price, QuoteCause, Refusal, Response, Symbol};
+
+use crate::{
+    authority::Lease,
+    quoter::{Quoter, Sent, What},
+    symbol::{RETRY_MIN, pause_after},
+    types::{Answered, CommandId, Output},
+};
+
+/// A quote that was sent.
+struct Placed<'a> {
+    symbol: &'a Symbol,
+    epoch: Epoch,
+    cause: QuoteCause,
+    reference: Price,
+    sent_at: Duration,
+}
+
+impl Quoter {
+    /// Takes in what became of the command `id`.
+    pub(crate) fn answered(&mut self, id: CommandId, sent: Sent, answer: Answered, outputs: &mut Vec<Output>) {
+        let response = match answer {
+            Answered::Response(response) => Some(response),
+            Answered::NotApplied | Answered::Unknown => None,
+        };
+        match &sent.what {
+            What::Register => self.register_answered(sent.at, response, outputs),
+            What::Renew { incarnation } => self.renew_answered(*incarnation, sent.at, response, outputs),
+            What::Deregister => self.deregister_answered(response),
+            What::Release { symbol, epoch } => self.release_answered(symbol, *epoch, response),
+            What::Place { symbol, epoch, cause, reference } => {
+                let placed = Placed { symbol, epoch: *epoch, cause: *cause, reference: *reference, sent_at: sent.at };
+                self.place_answered(id, &placed, response);
+            }
+            What::Pull { symbol, epoch } => self.pull_answered(symbol, *epoch, response),
+        }
+    }
+
+    fn register_answered(&mut self, sent_at: Duration, response: Option<Response>, outputs: &mut Vec<Output>) {
+        self.lane.in_flight = None;
+        match response {
+            Some(Response {
+                index,
+                outcome: Outcome::Accepted(Answer::MakerRegistered { incarnation, holds, .. }),
+                ..
+            }) => self.leased(incarnation, index, &holds, sent_at, outputs),
+            Some(_) | None => self.lease_failed(),
+        }
+    }
+
+    fn renew_answered(
+        &mut self,
+        incarnation: Incarnation,
+        sent_at: Duration,
+        response: Option<Response>,
+        outputs: &mut Vec<Output>,
+    ) {
+        self.lane.in_flight = None;
+        if self.authority.lease.is_none_or(|lease| lease.incarnation != incarnation) {
+            return;
+        }
+        match response {
+            Some(Response { index, outcome: Outcome::Accepted(Answer::MakerRenewed { holds, .. }), .. }) => {
+                self.leased(incarnation, index, &holds, sent_at, outputs);
+            }
+            Some(Response { outcome: Outcome::Refused(Refusal::UnknownMaker { present, .. }), .. }) => {
+                self.lost_registration(present.is_some_and(|present| present != incarnation));
+            }
+            Some(_) | None => self.lease_failed(),
+        }
+    }
+
+    /// The lease runs from the instant of sending, not from that of the answer.
+    fn leased(
+        &mut self,
+        incarnation: Incarnation,
+        index: u64,
+        holds: &[Holding],
+        sent_at: Duration,
+        outputs: &mut Vec<Output>,
+    ) {
+        self.authority.lease = Some(Lease { incarnation, until: sent_at + self.config.belief() });
+        self.authority.learn_holdings(index, incarnation, holds);
+        self.lane.failures = 0;
+        self.lane.due = if self.authority.leaving { self.now } else { sent_at + self.config.lease_ttl() / 3 };
+        self.validated(sent_at, outputs);
+    }
+
+    fn lease_failed(&mut self) {
+        self.lane.due = self.now + pause_after(self.lane.failures);
+        self.lane.failures = self.lane.failures.saturating_add(1);
+    }
+
+    fn deregister_answered(&mut self, response: Option<Response>) {
+        self.lane.in_flight = None;
+        match response.map(|response| response.outcome) {
+            Some(Outcome::Accepted(_) | Outcome::Refused(Refusal::UnknownMaker { .. })) => self.authority.end_lease(),
+            Some(Outcome::Refused(_)) | None => self.lease_failed(),
+        }
+    }
+
+    fn release_answered(&mut self, symbol: &Symbol, epoch: Epoch, response: Option<Response>) {
+        match response {
+            Some(Response { index, outcome: Outcome::Accepted(_), .. }) => {
+                self.authority.learn(symbol, index, epoch, None);
+            }
+            Some(Response { index, outcome: Outcome::Refused(Refusal::StaleEpoch { epoch, .. }), .. }) => {
+                self.authority.learn(symbol, index, epoch, None);
+                self.lane.due = self.now;
+            }
+            Some(_) | None => self.authority.release_failed(symbol, epoch, self.now + RETRY_MIN),
+        }
+    }
+
+    fn place_answered(&mut self, id: CommandId, placed: &Placed<'_>, response: Option<Response>) {
+        let quoting = self.symbols.entry(placed.symbol.clone()).or_default();
+        if quoting.busy() == Some(id) {
+            quoting.settled();
+        }
+        match response {
+            Some(Response { outcome: Outcome::Accepted(Answer::QuotePlaced { quote_id, .. }), .. }) => {
+                quoting.accepted(quote_id, placed.epoch, placed.sent_at, placed.reference);
+            }
+            Some(Response { index, outcome: Outcome::Refused(refusal), .. }) => {
+                self.place_refused(placed, index, refusal);
+            }
+            Some(Response { outcome: Outcome::Accepted(_), .. }) | None => quoting.again_later(placed.cause, self.now),
+        }
+    }
+
+    fn place_refused(&mut self, placed: &Placed<'_>, index: u64, refusal: Refusal) {
+        let (now, memory) = (self.now, self.config.refresh);
+        let quoting = self.symbols.entry(placed.symbol.clone()).or_default();
+        match refusal {
+            Refusal::StalePosition { position_seq, position } => {
+                quoting.learn_position(position_seq, position, index);
+                quoting.stale_position(placed.cause);
+            }
+            Refusal::CrossesResting { side, price } => quoting.crossed(side, price, placed.cause, now, memory),
+            Refusal::StaleQuoteSeq { last } => quoting.stale_quote_seq(last, placed.epoch, placed.cause, now),
+            Refusal::KillSwitch { .. } => {
+                quoting.want(QuoteCause::Refresh);
+                if index > self.last_frame {
+                    self.control.refused_by_kill_switch();
+                }
+            }
+            Refusal::QuotingOff { scope } => {
+                quoting.want(QuoteCause::Refresh);
+                if index > self.last_frame {
+                    self.control.refused_by(&scope);
+                }
+            }
+            Refusal::StaleEpoch { epoch, .. } => self.not_held(placed.symbol, index, epoch),
+            Refusal::AuthorityExpired { .. } | Refusal::UnknownMaker { .. } => {
+                self.not_held(placed.symbol, index, placed.epoch);
+            }
+            // Exposure comes free as others refresh; the rest does not mend by itself, but a new try
+            // costs little and the pause grows.
+            Refusal::ExposureShort { .. }
+            | Refusal::SessionRequired
+            | Refusal::SessionExpired { .. }
+            | Refusal::SeqReused { .. }
+            | Refusal::SeqTooOld { .. }
+            | Refusal::TooManySessions { .. }
+            | Refusal::Invalid { .. }
+            | Refusal::Full { .. }
+            | Refusal::UnknownSymbol { .. }
+            | Refusal::SymbolExists { .. }
+            | Refusal::ControlVersion { .. }
+            | Refusal::LimitOutOfRange { .. }
+            | Refusal::LedgerVersion { .. }
+            | Refusal::StaleExchange { .. }
+            | Refusal::ExecGap { .. }
+            | Refusal::ExecReused { .. }
+            | Refusal::DeadlinePassed { .. }
+            | Refusal::DuplicateOrder { .. }
+            | Refusal::TimestampTooOld { .. }
+            | Refusal::NotActive { .. }
+            | Refusal::LeavesMoved { .. }
+            | Refusal::DoesNotCross { .. }
+            | Refusal::WouldCross { .. }
+            | Refusal::Overflow { .. }
+            | Refusal::UnknownOrder { .. }
+            | Refusal::OrderClosed { .. } => quoting.again_later(placed.cause, now),
+        }
+    }
+
+    /// The ledger does not take this maker for the holder: renew at once, to hear what it does hold.
+    fn not_held(&mut self, symbol: &Symbol, index: u64, epoch: Epoch) {
+        self.authority.learn(symbol, index, epoch, None);
+        self.lane.due = self.now;
+    }
+
+    fn pull_answered(&mut self, symbol: &Symbol, epoch: Epoch, response: Option<Response>) {
+        let quoting = self.symbols.entry(symbol.clone()).or_default();
+        quoting.settled();
+        match response {
+            Some(Response { index, outcome: Outcome::Accepted(Answer::QuotePulled { quote_id }), .. }) => {
+                quoting.pulled(quote_id, index);
+            }
+            Some(Response { index, outcome: Outcome::Refused(Refusal::StaleEpoch { epoch, .. }), .. }) => {
+                quoting.pause(self.now);
+                self.not_held(symbol, index, epoch);
+            }
+            Some(Response { index, outcome: Outcome::Refused(Refusal::UnknownSymbol { .. }), .. }) => {
+                self.not_held(symbol, index, epoch);
+            }
+            Some(_) | None => quoting.pause(self.now),
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! One symbol's quote: what is known, what is wanted, what is in flight.
+//!
+//! Invariants: at most one quote command is in flight; a quote is computed from the newest position
+//! seen; a refused quote is tried again after a pause that grows, unless what it was refused for is
+//! mended by the refusal itself.
+
+use std::time::Duration;
+
+use quorate_ledger::{Epoch, Position, Price, QuoteCause, QuoteId, QuoteSide, Side};
+use quorate_strategy::{DesiredQuote, FixedSpread};
+
+use crate::types::CommandId;
+
+/// First pause before a refused quote is tried again; it doubles with each further refusal.
+pub(crate) const RETRY_MIN: Duration = Duration::from_millis(100);
+/// Longest such pause: well within the time that the ledger remembers a demand for exposure.
+pub(crate) const RETRY_MAX: Duration = Duration::from_millis(1_600);
+/// After so many refusals in a row for a stale position the quote is pulled before the next try.
+const STALE_POSITIONS_MAX: u32 = 2;
+
+/// A committed position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) seq: u64,
+    pub(crate) position: Position,
+    /// The log index that it was learnt at.
+    pub(crate) index: u64,
+}
+
+/// What to do about a symbol now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Nothing before this instant, as far as the clock goes.
+    Wait(Duration),
+    /// Place this quote.
+    Place(Plan),
+    /// Pull what may be active.
+    Pull,
+}
+
+/// A quote to be placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) cause: QuoteCause,
+    pub(crate) quote: DesiredQuote,
+    pub(crate) known: Known,
+    pub(crate) reference: Price,
+}
+
+/// What the decision needs of the configuration.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules<'a> {
+    pub(crate) pricing: &'a FixedSpread,
+    pub(crate) refresh: Duration,
+    pub(crate) quote_ttl: Duration,
+    pub(crate) tolerance_ticks: i64,
+    pub(crate) reference_age_max: Duration,
+}
+
+/// One symbol's state.
+#[derive(Debug, Default)]
+pub(crate) struct Quoting {
+    known: Option<Known>,
+    /// The reference price, and when it was last observed.
+    reference: Option<(Price, Duration)>,
+    busy: Option<CommandId>,
+    /// Why a quote is wanted, whatever the clock says.
+    pending: Option<QuoteCause>,
+    /// The newest quote heard of, and whether it is active as far as is known.
+    latest: QuoteId,
+    active: bool,
+    /// The reference price of the last quote accepted.
+    basis: Option<Price>,
+    /// When that was sent, or when it was last found that nothing is to be quoted.
+    placed_at: Option<Duration>,
+    not_before: Duration,
+    failures: u32,
+    stale_in_row: u32,
+    pull_first: bool,
+    /// Prices that resting orders leave free, learnt from refusals: highest bid, lowest ask, until when.
+    bid_cap: Option<(Price, Duration)>,
+    ask_floor: Option<(Price, Duration)>,
+    /// The epoch in which `seq` was used last.
+    epoch: Epoch,
+    seq: u64,
+}
+
+impl Quoting {
+    /// The committed position, if it is known.
+    pub(crate) fn known(&self) -> Option<Known> {
+        self.known
+    }
+
+    /// Whether a quote is active, as far as is known.
+    pub(crate) fn is_active(&self) -> bool {
+        self.active
+    }
+
+    /// The quote command in flight.
+    pub(crate) fn busy(&self) -> Option<CommandId> {
+        self.busy
+    }
+
+    /// The symbol came to be held under `epoch`.
+    pub(crate) fn gained(&mut self, epoch: Epoch, now: Duration) {
+        if epoch != self.epoch {
+            (self.epoch, self.seq) = (epoch, 0);
+            self.active = false;
+        }
+        self.pending = Some(QuoteCause::AuthorityGained);
+        (self.failures, self.stale_in_row, self.pull_first) = (0, 0, false);
+        self.not_before = now;
+    }
+
+    /// A committed position was learnt. A newer one wants a new quote at once.
+    pub(crate) fn learn_position(&mut self, seq: u64, position: Position, index: u64) {
+        match &mut self.known {
+            Some(known) if seq < known.seq => {}
+            Some(known) if seq == known.seq => known.index = known.index.max(index),
+            Some(known) => {
+                *known = Known { seq, position, index };
+                self.want(QuoteCause::Fill);
+            }
+            None => self.known = Some(Known { seq, position, index }),
+        }
+    }
+
+    /// A reference price was observed.
+    pub(crate) fn observe(&mut self, price: Price, now: Duration, age_max: Duration) {
+        let returned = self.reference.is_none_or(|(_, at)| now.saturating_sub(at) > age_max);
+        self.reference = Some((price, now));
+        if returned && !self.active {
+            self.want(QuoteCause::ReferenceMoved);
+        }
+    }
+
+    /// A quote became active.
+    pub(crate) fn quote_placed(&mut self, id: QuoteId) {
+        if id > self.latest {
+            (self.latest, self.active) = (id, true);
+        }
+    }
+
+    /// A quote ended; `cause` is why another is wanted, if one is.
+    pub(crate) fn quote_ended(&mut self, id: QuoteId, cause: Option<QuoteCause>) {
+        if id < self.latest {
+            return;
+        }
+        (self.latest, self.active) = (id, false);
+        if let Some(cause) = cause {
+            self.want(cause);
+        }
+    }
+
+    /// The active quote was read at `index`.
+    pub(crate) fn quote_read(&mut self, quote: Option<QuoteId>, index: u64) {
+        match quote {
+            Some(id) => self.quote_placed(id),
+            None if self.latest <= index => self.active = false,
+            None => {}
+        }
+        self.want(QuoteCause::Refresh);
+    }
+
+    /// A new quote is wanted; the weightiest cause is told.
+    pub(crate) fn want(&mut self, cause: QuoteCause) {
+        let heavier = self.pending.is_none_or(|pending| weight(cause) > weight(pending));
+        if heavier {
+            self.pending = Some(cause);
+        }
+    }
+
+    /// What was short may be there now: no need to wait any longer.
+    pub(crate) fn retry_now(&mut self) {
+        self.not_before = Duration::ZERO;
+    }
+
+    /// What to do now, for a symbol that is held and may be quoted.
+    pub(crate) fn decide(&mut self, now: Duration, rules: &Rules<'_>) -> Decision {
+        if self.busy.is_some() {
+            return Decision::Wait(Duration::MAX);
+        }
+        if now < self.not_before {
+            return Decision::Wait(self.not_before);
+        }
+        if self.pull_first {
+            return Decision::Pull;
+        }
+        let (Some(known), Some((reference, seen_at))) = (self.known, self.reference) else {
+            return Decision::Wait(Duration::MAX);
+        };
+        let stale_at = seen_at + rules.reference_age_max;
+        if now > stale_at {
+            return if self.active { Decision::Pull } else { Decision::Wait(Duration::MAX) };
+        }
+        let Some(cause) = self.cause(now, reference, rules) else {
+            let refresh_at = self.placed_at.map_or(now, |at| at + rules.refresh);
+            return Decision::Wait(if self.active { refresh_at.min(stale_at + MILLI) } else { refresh_at });
+        };
+        let quote = self.within_free_prices(rules.pricing.quote(reference, known.position), now);
+        if !quote.is_empty() {
+            return Decision::Place(Plan { cause, quote, known, reference });
+        }
+        if self.active {
+            return Decision::Pull;
+        }
+        (self.placed_at, self.pending) = (Some(now), None);
+        Decision::Wait(now + rules.refresh)
+    }
+
+    /// Why a quote is to be placed now, if one is.
+    fn cause(&self, now: Duration, reference: Price, rules: &Rules<'_>) -> Option<QuoteCause> {
+        if self.pending.is_some() {
+            return self.pending;
+        }
+        let Some(placed_at) = self.placed_at else { return Some(QuoteCause::Refresh) };
+        let moved = |basis: Price| (reference.0 - basis.0).abs() > rules.tolerance_ticks;
+        if self.active && self.basis.is_some_and(moved) {
+            return Some(QuoteCause::ReferenceMoved);
+        }
+        if now < placed_at + rules.refresh {
+            None
+        } else if now >= placed_at + rules.quote_ttl {
+            Some(QuoteCause::Expiry)
+        } else {
+            Some(QuoteCause::Refresh)
+        }
+    }
+
+    /// The quote, moved behind the resting orders that were met, for as long as they are remembered.
+    fn within_free_prices(&self, quote: DesiredQuote, now: Duration) -> DesiredQuote {
+        let cap = self.bid_cap.filter(|(_, until)| now < *until).map(|(price, _)| price);
+        let floor = self.ask_floor.filter(|(_, until)| now < *until).map(|(price, _)| price);
+        let bid = quote.bid.map(|side| QuoteSide { price: cap.map_or(side.price, |cap| side.price.min(cap)), ..side });
+        let ask =
+            quote.ask.map(|side| QuoteSide { price: floor.map_or(side.price, |floor| side.price.max(floor)), ..side });
+        let valid = |side: &QuoteSide| side.price.is_valid();
+        DesiredQuote { bid: bid.filter(valid), ask: ask.filter(valid) }
+    }
+
+    /// A quote goes out as `id`; returns its number within the epoch.
+    pub(crate) fn placing(&mut self, id: CommandId) -> u64 {
+        self.busy = Some(id);
+        self.pending = None;
+        self.seq += 1;
+        self.seq
+    }
+
+    /// A pull goes out as `id`.
+    pub(crate) fn pulling(&mut self, id: CommandId, now: Duration) {
+        self.busy = Some(id);
+        if !self.pull_first {
+            (self.placed_at, self.pending) = (Some(now), None);
+        }
+    }
+
+    /// The command in flight was answered.
+    pub(crate) fn settled(&mut self) {
+        self.busy = None;
+    }
+
+    /// The quote sent at `sent_at` was placed.
+    pub(crate) fn accepted(&mut self, id: QuoteId, epoch: Epoch, sent_at: Duration, reference: Price) {
+        if epoch != self.epoch {
+            return;
+        }
+        self.quote_placed(id);
+        (self.placed_at, self.basis) = (Some(sent_at), Some(reference));
+        (self.failures, self.stale_in_row) = (0, 0);
+    }
+
+    /// The active quote was pulled, or there was none.
+    pub(crate) fn pulled(&mut self, id: Option<QuoteId>, index: u64) {
+        if self.latest <= index {
+            self.active = false;
+        }
+        if let Some(id) = id {
+            self.quote_ended(id, None);
+        }
+        if self.pull_first {
+            (self.pull_first, self.stale_in_row) = (false, 0);
+            self.want(QuoteCause::Fill);
+        }
+        self.failures = 0;
+    }
+
+    /// Refused for a stale position: at once again, by way of a pull after the second time in a row.
+    pub(crate) fn stale_position(&mut self, cause: QuoteCause) {
+        self.want(cause);
+        self.want(QuoteCause::Fill);
+        self.stale_in_row = self.stale_in_row.saturating_add(1);
+        self.pull_first |= self.stale_in_row >= STALE_POSITIONS_MAX;
+    }
+
+    /// Refused because a resting order stands at `price`: one tick behind it, for a while.
+    pub(crate) fn crossed(&mut self, side: Side, price: Price, cause: QuoteCause, now: Duration, memory: Duration) {
+        let until = now + memory;
+        match side {
+            Side::Buy => self.bid_cap = Some((Price(price.0 - 1), until)),
+            Side::Sell => self.ask_floor = Some((Price(price.0.saturating_add(1)), until)),
+        }
+        // The first time nothing is lost by trying at once; a book that keeps moving is given time.
+        if self.failures == 0 {
+            self.failures = 1;
+            self.want(cause);
+        } else {
+            self.again_later(cause, now);
+        }
+    }
+
+    /// A `quote_seq` above this is needed.
+    pub(crate) fn stale_quote_seq(&mut self, last: u64, epoch: Epoch, cause: QuoteCause, now: Duration) {
+        if epoch == self.epoch {
+            self.seq = self.seq.max(last);
+        }
+        self.again_later(cause, now);
+    }
+
+    /// Tries again after a pause that grows with each failure in a row.
+    pub(crate) fn again_later(&mut self, cause: QuoteCause, now: Duration) {
+        self.want(cause);
+        self.pause(now);
+    }
+
+    /// Does nothing for a pause that grows with each failure in a row.
+    pub(crate) fn pause(&mut self, now: Duration) {
+        self.not_before = now + pause_after(self.failures);
+        self.failures = self.failures.saturating_add(1);
+    }
+}
+
+/// The pause after `failures` failures before this one.
+pub(crate) fn pause_after(failures: u32) -> Duration {
+    RETRY_MIN.saturating_mul(1 << failures.min(10)).min(RETRY_MAX)
+}
+
+const MILLI: Duration = Duration::from_millis(1);
+
+/// Of several causes the weightiest is told.
+fn weight(cause: QuoteCause) -> u8 {
+    match cause {
+        QuoteCause::Refresh => 0,
+        QuoteCause::ReferenceMoved => 1,
+        QuoteCause::Expiry => 2,
+        QuoteCause::Fill => 3,
+        QuoteCause::AuthorityGained => 4,
+    }
+}

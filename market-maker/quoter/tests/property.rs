@@ -1,0 +1,120 @@
+//! The quoter's invariants, over random faults around the real ledger.
+
+mod group;
+
+use std::collections::BTreeSet;
+
+use group::{Action, Group, Setup};
+use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
+
+fn action() -> impl Strategy<Value = Action> {
+    let at = 0..4usize;
+    prop_oneof![
+        6 => (1..8_000u64).prop_map(Action::Run),
+        6 => (1..60u64).prop_map(Action::Run),
+        6 => (at.clone(), any::<bool>(), 1..40i64).prop_map(|(at, buy, lots)| Action::Take(at, buy, lots)),
+        2 => (at.clone(), any::<bool>(), 1..6i64).prop_map(|(at, buy, ticks)| Action::RestOrder(at, buy, ticks)),
+        1 => Just(Action::CancelAll),
+        4 => (at.clone(), -8..8i64).prop_map(|(at, ticks)| Action::Reference(at, ticks)),
+        2 => (at.clone(), 100..20_000u64).prop_map(|(at, ms)| Action::Pause(at, ms)),
+        2 => (at.clone(), 100..20_000u64).prop_map(|(at, ms)| Action::Cut(at, ms)),
+        2 => (at.clone(), 100..5_000u64).prop_map(|(at, ms)| Action::Delay(at, ms)),
+        1 => at.clone().prop_map(Action::RestartStream),
+        1 => at.clone().prop_map(Action::Leave),
+        1 => at.clone().prop_map(Action::Kill),
+        2 => (0..300u64).prop_map(Action::NewTerm),
+        1 => at.prop_map(Action::QuotingOff),
+        1 => Just(Action::KillSwitch),
+        1 => (10..=100i64).prop_map(Action::Limit),
+    ]
+}
+
+fn setup() -> impl Strategy<Value = Setup> {
+    let quote_ttl = prop_oneof![Just(30_000u64), 1_000..=30_000u64];
+    (any::<u64>(), 1..=4usize, 1..=60i64, quote_ttl, 2..=80u64).prop_map(
+        |(seed, symbols, order_qty, quote_ttl_ms, delay_max_ms)| Setup {
+            seed,
+            symbols,
+            order_qty,
+            quote_ttl_ms,
+            delay_max_ms,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_fault_makes_a_quoter_act_without_authority(setup in setup(), actions in prop::collection::vec(action(), 1..120)) {
+        let mut group = Group::new(setup);
+        for action in actions {
+            group.act(action);
+        }
+        // Then all faults stop, and every symbol is quoted again, as often as it must be.
+        group.heal();
+        group.run(30_000);
+        let mut held = 0;
+        for (symbol, state) in group.ledger.symbols() {
+            held += 1;
+            prop_assert!(state.holder.is_some(), "nobody holds {}", symbol);
+            let gap = group.longest_gap.get(symbol).copied();
+            prop_assert!(gap.is_some_and(|gap| gap > 0 && gap <= 5_000), "{symbol} was quoted with a gap of {gap:?} ms");
+        }
+        prop_assert_eq!(held, setup.symbols);
+        prop_assert!(group.ledger.audit().is_empty());
+    }
+}
+
+/// The property above says nothing where nothing happens: over the same kind of runs, all that matters
+/// to a quoter must occur.
+#[test]
+fn the_runs_meet_every_fault_and_every_answer() {
+    let mut runner = TestRunner::deterministic();
+    let runs = (setup(), prop::collection::vec(action(), 60..120));
+    let mut seen = BTreeSet::new();
+    for _ in 0..40 {
+        let (setup, actions) = runs.new_tree(&mut runner).unwrap().current();
+        let mut group = Group::new(setup);
+        actions.into_iter().for_each(|action| group.act(action));
+        seen.append(&mut group.seen);
+    }
+    let wanted = [
+        "sent register_maker",
+        "sent renew_maker",
+        "sent deregister_maker",
+        "sent release_symbol",
+        "sent place_quote",
+        "sent pull_quote",
+        "belief Gained",
+        "belief Renewed",
+        "belief Ended",
+        "pause noticed",
+        "left",
+        "reduced",
+        "refused StalePosition",
+        "refused StaleEpoch",
+        "refused StaleQuoteSeq",
+        "refused UnknownMaker",
+        "refused CrossesResting",
+        "refused ExposureShort",
+        "refused KillSwitch",
+        "refused QuotingOff",
+        "cause AuthorityGained",
+        "cause Fill",
+        "cause Expiry",
+        "cause ReferenceMoved",
+        "cause Refresh",
+        "authority ended Released",
+        "authority ended LeaseExpired",
+        "authority ended MoveDeadline",
+        "authority ended MakerLeft",
+        "quote ended Expired",
+        "quote ended AgeUnproven",
+        "quote ended LimitLowered",
+        "quote ended Pulled",
+        "quote ended Filled",
+    ];
+    let missing: Vec<_> = wanted.into_iter().filter(|name| !seen.contains(*name)).collect();
+    assert!(missing.is_empty(), "never occurred: {missing:?}; occurred: {seen:?}");
+}
