@@ -237,6 +237,15 @@ impl Inner {
         self.stop.get()
     }
 
+    /// Resolves when a stream with `peer` must end: it is cut, or this node stops.
+    pub(crate) async fn stream_ends(&self, peer: u64) {
+        tokio::select! {
+            biased;
+            () = self.links.faults.cut(peer) => {}
+            _ = self.stop.wait() => {}
+        }
+    }
+
     pub(crate) fn stop(&self, reason: StopReason) {
         self.stop.set(reason);
     }

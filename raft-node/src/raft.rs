@@ -1,4 +1,8 @@
 //! openraft, bound to this house: types, runtime, network, state machine.
+//!
+//! Failpoints, beside the store's: `state.apply.before` and `state.apply.after` (each entry),
+//! `snapshot.build`, `snapshot.install.before` and `snapshot.install.after`, `propose.before` (each
+//! command, on the leader), `answer.before` (each batch, after commit, on the leader).
 
 pub(crate) mod applied;
 pub(crate) mod clock;

@@ -81,6 +81,7 @@ where
     let clients = serve(listeners.api, api(node.clone()), max_connections);
 
     let reason = tokio::select! {
+        biased;
         reason = node.stopped() => reason,
         () = shutdown => StopReason::Shutdown,
     };

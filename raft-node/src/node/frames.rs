@@ -81,7 +81,13 @@ impl Reader {
                     if self.node.leader().is_none() {
                         return Err(StreamEnd::NoLeader);
                     }
-                    let more = self.node.applied.wait_for_frame(self.next);
+                    let more = async {
+                        tokio::select! {
+                            biased;
+                            () = self.node.applied.wait_for_frame(self.next) => {}
+                            _ = self.node.stop.wait() => {}
+                        }
+                    };
                     if timeout(KEEP_ALIVE, more).await.is_err() {
                         return Ok(StreamItem::Applied(self.node.applied.index()));
                     }

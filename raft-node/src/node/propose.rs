@@ -60,7 +60,11 @@ impl Node {
     pub async fn propose(&self, batch: Vec<Envelope>, deadline: Instant) -> Vec<Applied> {
         let inner = &self.inner;
         inner.counters.commands.add(batch.len());
-        let mut answers: Vec<Option<Applied>> = batch.iter().map(refuse_before_proposing).collect();
+        let refuse = |envelope: &Envelope| {
+            let what = not_understood(&envelope.command)?;
+            Some(Applied::Problem(Problem::new(ProblemKind::InvalidRequest, what)))
+        };
+        let mut answers: Vec<Option<Applied>> = batch.iter().map(refuse).collect();
         let mut left: Vec<(usize, Envelope)> =
             batch.into_iter().enumerate().filter(|(at, _)| answers[*at].is_none()).collect();
         while !left.is_empty() {
@@ -82,15 +86,12 @@ impl Node {
 }
 
 /// What this program would not understand must not enter the log.
-fn refuse_before_proposing(envelope: &Envelope) -> Option<Applied> {
-    match &envelope.command {
-        Command::UpgradeLedger(upgrade) if upgrade.ledger_version > LEDGER_VERSION => {
-            let detail = format!(
-                "ledger_version {}: this node's program knows up to {LEDGER_VERSION}; upgrade every node first",
-                upgrade.ledger_version
-            );
-            Some(Applied::Problem(Problem::new(ProblemKind::InvalidRequest, detail)))
-        }
+fn not_understood(command: &Command) -> Option<String> {
+    match command {
+        Command::UpgradeLedger(upgrade) if upgrade.ledger_version > LEDGER_VERSION => Some(format!(
+            "ledger_version {}: this node's program knows up to {LEDGER_VERSION}; upgrade every node first",
+            upgrade.ledger_version
+        )),
         _ => None,
     }
 }
@@ -133,7 +134,11 @@ impl Inner {
         let answer: Result<Vec<Outcome>, _> =
             self.links.call(leader, &peer.peer_addr, paths::FORWARD, &message, remaining).await;
         let answered = match answer {
-            Ok(answered) if answered.len() == taken.len() => answered,
+            // Not serving there, it hands over: somebody else will.
+            Ok(answered) if answered.len() == taken.len() => answered
+                .into_iter()
+                .map(|outcome| if matches!(outcome, Outcome::NotServing(_)) { Outcome::NotProposed } else { outcome })
+                .collect(),
             Ok(_) => vec![Outcome::Unknown("the leader's answer is malformed".to_owned()); taken.len()],
             Err(LinkError::NotReached(_) | LinkError::Refused(..)) => vec![Outcome::NotProposed; taken.len()],
             Err(error @ (LinkError::Broken(_) | LinkError::Timeout(_))) => {
@@ -155,9 +160,10 @@ impl Inner {
         let Some(term) = self.begun_term(deadline).await else { return vec![Outcome::NotProposed; count] };
         let mut waiting = Vec::with_capacity(count);
         for envelope in batch {
-            waiting.push(match self.places.take(&envelope.command) {
-                Some(place) => self.write(term, Input::Client(envelope), Some(place)).await,
-                None => Err(Outcome::Overloaded),
+            waiting.push(match (not_understood(&envelope.command), self.places.take(&envelope.command)) {
+                (Some(what), _) => Err(Outcome::Invalid(what)),
+                (None, None) => Err(Outcome::Overloaded),
+                (None, place) => self.write(term, Input::Client(envelope), place).await,
             });
         }
         let mut outcomes = Vec::with_capacity(count);
@@ -213,6 +219,7 @@ impl Inner {
                 let detail = "too many commands are in flight: wait, then send it again";
                 Problem::new(ProblemKind::Overloaded, detail)
             }
+            Outcome::Invalid(what) => Problem::new(ProblemKind::InvalidRequest, what),
             Outcome::NotServing(why) => {
                 self.counters.not_proposed.add(1);
                 Problem::new(ProblemKind::NotReady, format!("{why}: try another node"))

@@ -85,7 +85,8 @@ impl Node {
             links: links.clone(),
             clock: clock.clone(),
             history: HistorySource { applied: Arc::clone(&applied), storage: storage.clone(), pruning },
-            stall: Duration::from_millis(config.election_max_ms),
+            // Heartbeats go beside the stream, so this may be longer than they may.
+            stall: Duration::from_millis(2 * config.election_max_ms),
         };
         let unreadable = |error: std::io::Error| StartError::Storage(error.to_string());
         let mut log = LogStore::<TypeConfig>::new(&storage).map_err(unreadable)?;
@@ -171,6 +172,7 @@ impl Inner {
         let (stop, failed) = (self.stop.clone(), self.stop.clone());
         let task = self.scope.spawn(async move {
             tokio::select! {
+                biased;
                 () = work => {}
                 _ = stop.wait() => {}
             }
@@ -187,6 +189,7 @@ impl Inner {
     async fn watch_recovery(self: Arc<Self>, tail: Option<u64>) {
         let Some(tail) = tail else { return };
         tokio::select! {
+            biased;
             () = self.applied.wait_index(tail) => {}
             committed = self.raft.wait_for_recovery(None) => if committed.is_err() {
                 return;

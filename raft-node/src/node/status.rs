@@ -79,8 +79,8 @@ impl Node {
     }
 
     /// Recomputes every derived figure of the ledger as applied here.
-    pub async fn audit(&self) -> AuditView {
-        let ledger = self.inner.applied.snapshot().ledger;
+    pub async fn audit(&self, snapshot: &Snapshot) -> AuditView {
+        let ledger = snapshot.ledger.clone();
         let work = move || AuditView {
             violations: ledger.audit().iter().map(ToString::to_string).collect(),
             state: ledger.state_digest(),

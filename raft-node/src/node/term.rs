@@ -51,6 +51,7 @@ impl Inner {
                 return None;
             }
             tokio::select! {
+                biased;
                 changed = begun.changed() => changed.ok()?,
                 () = self.leader_changed(RETRY_PAUSE) => {}
                 () = tokio::time::sleep_until(deadline) => return None,

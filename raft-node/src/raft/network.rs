@@ -253,6 +253,7 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
             }
         };
         tokio::select! {
+            biased;
             closed = cancel => Err(StreamingError::Closed(closed)),
             answer = timeout(SNAPSHOT_DEADLINE, send) => match answer {
                 Ok(answer) => answer.map_err(|error| rpc_error(error).into()),

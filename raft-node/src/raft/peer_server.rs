@@ -141,7 +141,7 @@ fn requests(
     stream::unfold((node, reader), move |(node, mut reader)| async move {
         let next = tokio::select! {
             biased;
-            () = node.links.faults.cut(from) => return None,
+            () = node.stream_ends(from) => return None,
             next = reader.next::<Append>() => next,
         };
         match next {
@@ -170,7 +170,7 @@ where
             let mut results = results?;
             let next = tokio::select! {
                 biased;
-                () = node.links.faults.cut(from) => return None,
+                () = node.stream_ends(from) => return None,
                 next = results.next() => next?,
             };
             match next {
@@ -211,7 +211,7 @@ async fn install_snapshot(State(node): Node, request: Request) -> Answer {
         let (node, mut work) = state?;
         let (reply, next) = tokio::select! {
             biased;
-            () = node.links.faults.cut(from) => return None,
+            () = node.stream_ends(from) => return None,
             reply = &mut work => (reply, None),
             () = tokio::time::sleep(SNAPSHOT_BEAT) => (SnapshotReply::Receiving, Some((node, work))),
         };

@@ -89,6 +89,8 @@ pub(crate) enum Outcome {
     NotProposed,
     /// Certainly not proposed: too much is in flight.
     Overloaded,
+    /// Certainly not proposed: it would not be understood.
+    Invalid(String),
     /// Certainly not proposed: the node is not serving.
     NotServing(String),
     /// Perhaps proposed, perhaps applied.
