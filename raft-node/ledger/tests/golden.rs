@@ -1,0 +1,485 @@
+//! The bytes of everything that is persisted in the log, kept as an answer or an event, or written into
+//! a snapshot. A change here means that a running group could no longer read its own data: variants and
+//! fields are only ever added at the end, behind a new `ledger_version`.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{collections::BTreeMap, fmt::Debug, path::Path};
+
+use quorate_ledger::*;
+use serde::{Serialize, de::DeserializeOwned};
+
+const GOLDEN: &str = include_str!("golden.txt");
+
+/// Lines of `kind.name hex`, by `kind.name`.
+#[derive(Default)]
+struct Pins(BTreeMap<String, String>);
+
+impl Pins {
+    fn add<T: Serialize + DeserializeOwned + PartialEq + Debug>(&mut self, name: &str, value: &T) {
+        let bytes = postcard::to_stdvec(value).unwrap();
+        assert_eq!(&postcard::from_bytes::<T>(&bytes).unwrap(), value, "{name} does not survive its own bytes");
+        assert!(self.0.insert(name.to_owned(), hex::encode(bytes)).is_none(), "{name} is pinned twice");
+    }
+
+    /// Pins every variant of an enum, and makes sure that there is no other.
+    fn variants<T: Serialize + DeserializeOwned + PartialEq + Debug>(&mut self, kind: &str, values: &[T]) {
+        for (ordinal, value) in values.iter().enumerate() {
+            let bytes = postcard::to_stdvec(value).unwrap();
+            assert_eq!(usize::from(bytes[0]), ordinal, "{kind} {value:?} is not the variant at its place");
+            let name: String = format!("{value:?}").chars().take_while(char::is_ascii_alphanumeric).collect();
+            self.add(&format!("{kind}.{name}"), value);
+        }
+        // The next ordinal is not a variant: else the bytes would end too early, or make a value.
+        let next = u8::try_from(values.len()).unwrap();
+        let beyond = postcard::from_bytes::<T>(&[next]);
+        assert_eq!(beyond, Err(postcard::Error::SerdeDeCustom), "a variant of {kind} is not pinned: add it");
+    }
+}
+
+#[test]
+fn persisted_bytes_stay_as_they_are() {
+    let mut pins = Pins::default();
+    pins.variants("command", &commands());
+    pins.variants("answer", &answers());
+    pins.variants("refusal", &refusals());
+    pins.variants("event", &events());
+    words(&mut pins);
+    envelopes(&mut pins);
+    let ledger = small_ledger();
+    let bytes = ledger.encode();
+    assert_eq!(Ledger::decode(&bytes).unwrap().encode(), bytes);
+    pins.0.insert("snapshot".to_owned(), hex::encode(bytes));
+    pins.0.insert("snapshot.chain".to_owned(), ledger.chain().to_string());
+    pins.0.insert("snapshot.digest".to_owned(), ledger.state_digest().to_string());
+
+    let actual: String = pins.0.iter().map(|(name, bytes)| format!("{name} {bytes}\n")).collect();
+    if actual != GOLDEN {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("golden.txt");
+        std::fs::write(&path, &actual).unwrap();
+        panic!(
+            "persisted bytes have changed: {}\nA group that runs could not read what it wrote. If every line that \
+             changed is new, or stands behind a new ledger_version or snapshot form, copy {} over tests/golden.txt.",
+            changed(&pins.0),
+            path.display()
+        );
+    }
+}
+
+/// The names whose bytes differ from the file's.
+fn changed(actual: &BTreeMap<String, String>) -> String {
+    let golden: BTreeMap<&str, &str> = GOLDEN.lines().filter_map(|line| line.split_once(' ')).collect();
+    let differs = |name: &&str| actual.get(*name).map(String::as_str) != golden.get(*name).copied();
+    let mut names: Vec<&str> =
+        golden.keys().copied().chain(actual.keys().map(String::as_str)).filter(differs).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.join(", ")
+}
+
+#[test]
+fn the_pinned_snapshot_still_reads() {
+    let line = GOLDEN.lines().find_map(|line| line.strip_prefix("snapshot ")).expect("a snapshot is pinned");
+    let ledger = Ledger::decode(&hex::decode(line).unwrap()).unwrap();
+    assert_eq!(ledger.fills(), 2);
+    assert_eq!(ledger.exchange().unwrap().last_exec_id, 3);
+    let symbol = ledger.symbol(&symbol()).unwrap();
+    assert_eq!((symbol.position, symbol.position_seq, symbol.cash), (Position(-3), 1, Money(303)));
+}
+
+fn symbol() -> Symbol {
+    Symbol::new("BTCUSDT").unwrap()
+}
+
+fn maker() -> MakerName {
+    MakerName::new("m1").unwrap()
+}
+
+fn account() -> Account {
+    Account::new("alice").unwrap()
+}
+
+fn client_order_id() -> ClientOrderId {
+    ClientOrderId::new("o-1").unwrap()
+}
+
+fn spec() -> SymbolSpec {
+    SymbolSpec { tick_size: "0.01".parse().unwrap(), lot_size: "0.00001".parse().unwrap(), exposure_per_lot: 2 }
+}
+
+fn side(price: i64, qty: i64) -> QuoteSide {
+    QuoteSide { price: Price(price), qty: Qty(qty) }
+}
+
+fn order() -> NewOrder {
+    NewOrder {
+        account: account(),
+        client_order_id: client_order_id(),
+        symbol: symbol(),
+        side: Side::Sell,
+        order_type: OrderType::Limit,
+        time_in_force: TimeInForce::Ioc,
+        price: Some(Price(6_000_000)),
+        qty: Qty(300),
+        timestamp: Millis(1_700_000_000_123),
+    }
+}
+
+fn result() -> OrderResult {
+    OrderResult {
+        order_id: 17,
+        status: OrderStatus::PartiallyFilled,
+        cum_qty: Qty(3),
+        leaves_qty: Qty(297),
+        cum_quote: Money(-18_000_000),
+        trades: vec![Trade { trade_id: 9, price: Price(6_000_000), qty: Qty(3) }],
+    }
+}
+
+fn holding() -> Holding {
+    Holding { symbol: symbol(), epoch: 4, moving_until: Some(Millis(300)) }
+}
+
+fn place_quote() -> PlaceQuote {
+    PlaceQuote {
+        symbol: symbol(),
+        incarnation: 5,
+        epoch: 4,
+        quote_seq: 7,
+        position_seq: 8,
+        bid: Some(side(99, 10)),
+        ask: None,
+        allow_reduced: true,
+        ttl_ms: 30_000,
+        cause: QuoteCause::ReferenceMoved,
+        computed_at: 200,
+    }
+}
+
+fn execute_order() -> ExecuteOrder {
+    ExecuteOrder {
+        exchange_epoch: 6,
+        exec_id: 2,
+        deadline: Millis(1_700_000_001_000),
+        order: order(),
+        fills: vec![PlannedFill { against: Against::Quote(12), leaves: Qty(10), price: Price(6_000_000), qty: Qty(3) }],
+        remainder: Remainder::Expire,
+    }
+}
+
+fn commands() -> Vec<Command> {
+    let maker_ref = MakerRef { maker: maker(), incarnation: 5 };
+    vec![
+        Command::OpenSession,
+        Command::CloseSession,
+        Command::DefineSymbol(DefineSymbol { symbol: symbol(), spec: spec() }),
+        Command::SetExposureLimit(SetExposureLimit { limit: Exposure(90), control_version: 3 }),
+        Command::SetQuoting(SetQuoting { scope: QuotingScope::Symbol(symbol()), on: true, control_version: 3 }),
+        Command::SetKillSwitch(SetKillSwitch { engaged: true, control_version: 3 }),
+        Command::UpgradeLedger(UpgradeLedger { ledger_version: 1, control_version: 3 }),
+        Command::RegisterMaker(RegisterMaker { maker: maker(), ttl_ms: 9_000 }),
+        Command::RenewMaker(maker_ref.clone()),
+        Command::DeregisterMaker(maker_ref),
+        Command::ReleaseSymbol(ReleaseSymbol { symbol: symbol(), epoch: 4 }),
+        Command::PlaceQuote(place_quote()),
+        Command::PullQuote(PullQuote { symbol: symbol(), epoch: 4 }),
+        Command::RegisterExchange(RegisterExchange { exchange: ExchangeName::new("venue").unwrap() }),
+        Command::ExecuteOrder(execute_order()),
+        Command::CancelOrder(CancelOrder { exchange_epoch: 6, account: account(), order_id: 17 }),
+    ]
+}
+
+fn answers() -> Vec<Answer> {
+    let (deadline, holds) = (Millis(400), vec![holding()]);
+    vec![
+        Answer::SessionOpened { session: 3 },
+        Answer::SessionClosed,
+        Answer::SymbolDefined { existed: true },
+        Answer::ControlChanged { control_version: 4 },
+        Answer::MakerRegistered { incarnation: 5, deadline, holds: holds.clone() },
+        Answer::MakerRenewed { deadline, holds },
+        Answer::MakerDeregistered,
+        Answer::SymbolReleased,
+        Answer::QuotePlaced { quote_id: 12, bid_qty: Qty(10), ask_qty: Qty(0), reduced: true, deadline },
+        Answer::QuotePulled { quote_id: Some(12) },
+        Answer::ExchangeRegistered { exchange_epoch: 6 },
+        Answer::OrderExecuted(result()),
+        Answer::OrderCancelled(result()),
+        Answer::Done,
+    ]
+}
+
+fn refusals() -> Vec<Refusal> {
+    let (against, price) = (Against::Order(17), Price(99));
+    vec![
+        Refusal::SessionRequired,
+        Refusal::SessionExpired { session: 3 },
+        Refusal::SeqReused { seq: 4 },
+        Refusal::SeqTooOld { seq: 4, window_from: 5 },
+        Refusal::TooManySessions { max: 1_024 },
+        Refusal::Invalid { what: "bid".to_owned() },
+        Refusal::Full { what: "makers".to_owned(), max: 64 },
+        Refusal::UnknownSymbol { symbol: symbol() },
+        Refusal::SymbolExists { symbol: symbol() },
+        Refusal::ControlVersion { control_version: 4 },
+        Refusal::LimitOutOfRange { hard_limit: Exposure(100) },
+        Refusal::LedgerVersion { present: 1, known: 2 },
+        Refusal::KillSwitch { control_version: 4 },
+        Refusal::QuotingOff { scope: QuotingScope::Maker(maker()) },
+        Refusal::UnknownMaker { incarnation: 5, present: Some(6) },
+        Refusal::StaleEpoch { symbol: symbol(), epoch: 4, holder: Some(maker()) },
+        Refusal::AuthorityExpired { symbol: symbol(), deadline: Millis(400) },
+        Refusal::StaleQuoteSeq { last: 7 },
+        Refusal::StalePosition { position_seq: 8, position: Position(-9) },
+        Refusal::CrossesResting { side: Side::Buy, price },
+        Refusal::ExposureShort { long_free: Exposure(1), short_free: Exposure(2) },
+        Refusal::StaleExchange { exchange_epoch: 6 },
+        Refusal::ExecGap { expected: 2 },
+        Refusal::ExecReused { exec_id: 1 },
+        Refusal::DeadlinePassed { log_time: Millis(400) },
+        Refusal::DuplicateOrder { client_order_id: client_order_id(), same: true, result: result() },
+        Refusal::TimestampTooOld { floor: Millis(300) },
+        Refusal::NotActive { against },
+        Refusal::LeavesMoved { against, leaves: Qty(2) },
+        Refusal::DoesNotCross { against, price },
+        Refusal::WouldCross { against, price },
+        Refusal::Overflow { what: "the cash".to_owned() },
+        Refusal::UnknownOrder { account: account(), order_id: 17 },
+        Refusal::OrderClosed { result: result() },
+    ]
+}
+
+fn quote_placed() -> QuotePlaced {
+    QuotePlaced {
+        symbol: symbol(),
+        quote_id: 12,
+        maker: maker(),
+        incarnation: 5,
+        epoch: 4,
+        quote_seq: 7,
+        position_seq: 8,
+        bid: Some(side(99, 10)),
+        ask: None,
+        bid_asked: Qty(20),
+        ask_asked: Qty(5),
+        deadline: Millis(400),
+        cause: QuoteCause::Fill,
+        computed_at: 11,
+        superseded: Some(10),
+    }
+}
+
+fn fill(maker: FilledMaker) -> FillCommitted {
+    FillCommitted {
+        trade_id: 9,
+        symbol: symbol(),
+        price: Price(99),
+        qty: Qty(3),
+        taker_order_id: 17,
+        taker_side: Side::Buy,
+        maker,
+    }
+}
+
+fn filled_quote() -> FilledMaker {
+    FilledMaker::Quote {
+        quote_id: 12,
+        maker: maker(),
+        epoch: 4,
+        leaves: Qty(7),
+        position: Position(-3),
+        position_seq: 9,
+    }
+}
+
+fn filled_order() -> FilledMaker {
+    FilledMaker::Order { order_id: 16, account: account(), client_order_id: client_order_id(), leaves: Qty(0) }
+}
+
+fn events() -> Vec<Event> {
+    let (maker_name, incarnation, deadline, control_version, epoch) = (maker(), 5, Millis(400), 4, 4);
+    let maker = || maker_name.clone();
+    vec![
+        Event::TermBegan { term: 2, graced: 3, quotes_pulled: true, clock_jump_ms: 70 },
+        Event::SymbolDefined { symbol: symbol(), spec: spec() },
+        Event::ExposureLimitChanged { limit: Exposure(90), control_version },
+        Event::QuotingChanged { scope: QuotingScope::All, on: false, control_version },
+        Event::KillSwitchChanged { engaged: true, control_version },
+        Event::LedgerUpgraded { ledger_version: 2, control_version },
+        Event::MakerRegistered { maker: maker(), incarnation, deadline },
+        Event::MakerRenewed { maker: maker(), incarnation, deadline },
+        Event::MakerDeparted { maker: maker(), incarnation, reason: DepartReason::Expired },
+        Event::AuthorityGranted { symbol: symbol(), maker: maker(), incarnation, epoch },
+        Event::AuthorityMoving { symbol: symbol(), epoch, to: Some(maker()), until: deadline },
+        Event::AuthorityEnded {
+            symbol: symbol(),
+            maker: maker(),
+            incarnation,
+            epoch,
+            reason: AuthorityEndReason::MoveDeadline,
+        },
+        Event::QuotePlaced(quote_placed()),
+        Event::QuoteRefused {
+            symbol: symbol(),
+            incarnation,
+            quote_seq: 7,
+            refusal: Refusal::StaleQuoteSeq { last: 7 },
+        },
+        Event::QuoteEnded {
+            symbol: symbol(),
+            quote_id: 12,
+            released_long: Exposure(10),
+            released_short: Exposure(0),
+            reason: QuoteEndReason::Pulled,
+        },
+        Event::ExchangeRegistered { exchange: ExchangeName::new("venue").unwrap(), exchange_epoch: 6 },
+        Event::OrderExecuted {
+            order_id: 17,
+            exchange_epoch: 6,
+            exec_id: 2,
+            order: order(),
+            status: OrderStatus::Expired,
+            cum_qty: Qty(3),
+            leaves_qty: Qty(0),
+        },
+        Event::FillCommitted(fill(filled_quote())),
+        Event::OrderClosed {
+            order_id: 16,
+            symbol: symbol(),
+            account: account(),
+            client_order_id: client_order_id(),
+            status: OrderStatus::Filled,
+            cum_qty: Qty(3),
+        },
+    ]
+}
+
+/// The smaller enums that commands, answers and events are made of.
+fn words(pins: &mut Pins) {
+    let scopes = [QuotingScope::All, QuotingScope::Symbol(symbol()), QuotingScope::Maker(maker())];
+    pins.variants("scope", &scopes);
+    pins.variants("side", &[Side::Buy, Side::Sell]);
+    pins.variants("order_type", &[OrderType::Limit, OrderType::Market, OrderType::LimitMaker]);
+    pins.variants("time_in_force", &[TimeInForce::Gtc, TimeInForce::Ioc, TimeInForce::Fok]);
+    pins.variants("against", &[Against::Quote(12), Against::Order(17)]);
+    pins.variants("remainder", &[Remainder::None, Remainder::Rest, Remainder::Expire, Remainder::Reject]);
+    let causes = [
+        QuoteCause::Fill,
+        QuoteCause::Expiry,
+        QuoteCause::ReferenceMoved,
+        QuoteCause::Refresh,
+        QuoteCause::AuthorityGained,
+    ];
+    pins.variants("cause", &causes);
+    let statuses = [
+        OrderStatus::New,
+        OrderStatus::PartiallyFilled,
+        OrderStatus::Filled,
+        OrderStatus::Cancelled,
+        OrderStatus::Rejected,
+        OrderStatus::Expired,
+    ];
+    pins.variants("status", &statuses);
+    pins.variants("filled", &[filled_quote(), filled_order()]);
+    pins.variants("departed", &[DepartReason::Left, DepartReason::Expired, DepartReason::Superseded]);
+    let ends = [
+        AuthorityEndReason::Released,
+        AuthorityEndReason::MoveDeadline,
+        AuthorityEndReason::MakerLeft,
+        AuthorityEndReason::LeaseExpired,
+    ];
+    pins.variants("authority_ended", &ends);
+    let ends = [
+        QuoteEndReason::Expired,
+        QuoteEndReason::Pulled,
+        QuoteEndReason::Filled,
+        QuoteEndReason::AuthorityEnded,
+        QuoteEndReason::QuotingOff,
+        QuoteEndReason::KillSwitch,
+        QuoteEndReason::LimitLowered,
+        QuoteEndReason::AgeUnproven,
+    ];
+    pins.variants("quote_ended", &ends);
+}
+
+/// What carries commands into the log, and answers and events out of it.
+fn envelopes(pins: &mut Pins) {
+    let begin = LeaderCommand::BeginTerm { term: 2, quote_age_proven: true, clock_jump_ms: 300 };
+    pins.variants("leader_command", &[LeaderCommand::Tick, begin.clone()]);
+    let envelope = Envelope { session: 3, seq: 300, command: Command::CloseSession };
+    pins.variants("input", &[Input::Client(envelope), Input::Leader(begin)]);
+    let outcomes = [Outcome::Accepted(Answer::Done), Outcome::Refused(Refusal::SessionRequired)];
+    pins.variants("outcome", &outcomes);
+    let [accepted, _] = outcomes;
+    pins.add("response", &Response { index: 300, log_time: Millis(1_700_000_000_000), outcome: accepted });
+    let events = vec![Event::KillSwitchChanged { engaged: true, control_version: 4 }];
+    pins.add("frame", &Frame { index: 300, log_time: Millis(400), chain: Digest([7; 32]), events });
+}
+
+/// A ledger with something in every table, by a fixed history.
+fn small_ledger() -> Ledger {
+    let mut ledger = Ledger::new();
+    let mut now = 1_700_000_000_000;
+    let mut seq = 0;
+    let mut send = |ledger: &mut Ledger, session, command| {
+        now += 10;
+        seq += 1;
+        let index = ledger.last_index() + 1;
+        let input = Input::Client(Envelope { session, seq, command });
+        let (response, _) = ledger.apply(index, Millis(now), &input);
+        assert!(matches!(response.outcome, Outcome::Accepted(_)), "{input:?}: {response:?}");
+        index
+    };
+    let begin = LeaderCommand::BeginTerm { term: 1, quote_age_proven: true, clock_jump_ms: 0 };
+    ledger.apply(1, Millis(1_700_000_000_000), &Input::Leader(begin));
+    let session = send(&mut ledger, 0, Command::OpenSession);
+    for name in ["BTCUSDT", "ETHUSDT", "SOLUSDT"] {
+        let symbol = Symbol::new(name).unwrap();
+        send(&mut ledger, session, Command::DefineSymbol(DefineSymbol { symbol, spec: spec() }));
+    }
+    let register = |maker| Command::RegisterMaker(RegisterMaker { maker, ttl_ms: 9_000 });
+    let incarnation = send(&mut ledger, session, register(maker()));
+    send(&mut ledger, session, register(MakerName::new("m2").unwrap()));
+    let quote = |name, lots| {
+        Command::PlaceQuote(PlaceQuote {
+            symbol: Symbol::new(name).unwrap(),
+            incarnation,
+            epoch: 1,
+            position_seq: 0,
+            bid: Some(side(99, lots)),
+            ask: Some(side(101, lots)),
+            ..place_quote()
+        })
+    };
+    let quote_id = send(&mut ledger, session, quote("BTCUSDT", 48));
+    send(&mut ledger, session, quote("ETHUSDT", 5));
+    let exchange = Command::RegisterExchange(RegisterExchange { exchange: ExchangeName::new("venue").unwrap() });
+    let exchange_epoch = send(&mut ledger, session, exchange);
+    let order = |id, side, price, qty| NewOrder {
+        client_order_id: ClientOrderId::new(id).unwrap(),
+        side,
+        price: Some(Price(price)),
+        qty: Qty(qty),
+        time_in_force: TimeInForce::Gtc,
+        ..order()
+    };
+    let execute = |exec_id, order, fills, remainder| {
+        let deadline = Millis(1_700_000_030_000);
+        Command::ExecuteOrder(ExecuteOrder { exchange_epoch, exec_id, deadline, order, fills, remainder })
+    };
+    let take = |against, leaves, price, qty| {
+        vec![PlannedFill { against, leaves: Qty(leaves), price: Price(price), qty: Qty(qty) }]
+    };
+    let resting = order("rest", Side::Sell, 105, 8);
+    let resting_id = send(&mut ledger, session, execute(1, resting, Vec::new(), Remainder::Rest));
+    let taking = order("take", Side::Buy, 101, 3);
+    let fills = take(Against::Quote(quote_id), 48, 101, 3);
+    send(&mut ledger, session, execute(2, taking, fills, Remainder::None));
+    let sweeping = order("sweep", Side::Buy, 105, 2);
+    let fills = take(Against::Order(resting_id), 8, 105, 2);
+    send(&mut ledger, session, execute(3, sweeping, fills, Remainder::None));
+    let scope = QuotingScope::Maker(MakerName::new("m3").unwrap());
+    send(&mut ledger, 0, Command::SetQuoting(SetQuoting { scope, on: false, control_version: 0 }));
+    assert!(ledger.audit().is_empty());
+    ledger
+}

@@ -1,0 +1,287 @@
+//! A snapshot and the rest of the log give the same state as the whole log: for random histories, cut at
+//! a random place, both through the bytes of a snapshot and through a clone.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use proptest::prelude::*;
+use quorate_ledger::*;
+
+/// One random step; what it means depends on the ledger that it meets.
+#[derive(Debug, Clone)]
+struct Step {
+    kind: u8,
+    which: usize,
+    price: i64,
+    qty: i64,
+    elapsed: u64,
+    /// Makes the command stale, late or repeated rather than right.
+    wrong: bool,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let elapsed = prop_oneof![60 => 0..50u64, 8 => 500..4_000u64, 1 => 10_000..700_000u64];
+    let step = (0..=30u8, 0..64usize, 90..111i64, 1..60i64, elapsed, prop::bool::weighted(0.1));
+    let step =
+        step.prop_map(|(kind, which, price, qty, elapsed, wrong)| Step { kind, which, price, qty, elapsed, wrong });
+    prop::collection::vec(step, 60..260)
+}
+
+const SYMBOLS: [&str; 4] = ["AAA", "BBB", "CCC", "DDD"];
+const MAKERS: [&str; 3] = ["m1", "m2", "m3"];
+
+/// Turns steps into inputs that mostly fit the ledger's state.
+struct Author {
+    now: u64,
+    session: SessionId,
+    seq: u64,
+    orders: u64,
+    last: Option<Input>,
+}
+
+impl Author {
+    fn new() -> Self {
+        Self { now: 1_000_000, session: 0, seq: 0, orders: 0, last: None }
+    }
+
+    fn input(&mut self, ledger: &Ledger, step: &Step) -> Input {
+        self.now += step.elapsed;
+        if step.wrong
+            && step.kind < 4
+            && let Some(last) = &self.last
+        {
+            return last.clone();
+        }
+        let input = match self.command(ledger, step) {
+            Err(leader) => Input::Leader(leader),
+            Ok(command) if command.needs_session() => {
+                self.seq += 1;
+                Input::Client(Envelope { session: self.session, seq: self.seq, command })
+            }
+            Ok(command) => Input::Client(Envelope { session: 0, seq: 0, command }),
+        };
+        self.last = Some(input.clone());
+        input
+    }
+
+    /// Takes note of a new session; an old one may have expired.
+    fn answered(&mut self, response: &Response) {
+        match &response.outcome {
+            Outcome::Accepted(Answer::SessionOpened { session }) => (self.session, self.seq) = (*session, 0),
+            Outcome::Accepted(Answer::SessionClosed) | Outcome::Refused(Refusal::SessionExpired { .. }) => {
+                self.session = 0;
+            }
+            Outcome::Accepted(_) | Outcome::Refused(_) => {}
+        }
+    }
+
+    fn command(&mut self, ledger: &Ledger, step: &Step) -> Result<Command, LeaderCommand> {
+        let symbol = Symbol::new(SYMBOLS[step.which % SYMBOLS.len()]).unwrap();
+        let maker = MakerName::new(MAKERS[step.which % MAKERS.len()]).unwrap();
+        let incarnation = ledger.incarnation(&maker).unwrap_or(0);
+        let state = ledger.symbol(&symbol);
+        let epoch = state.map_or(0, |state| state.epoch) + u64::from(step.wrong);
+        let control_version = ledger.control().version + u64::from(step.wrong);
+        if self.session == 0 {
+            return Ok(Command::OpenSession);
+        }
+        Ok(match step.kind {
+            0 | 1 => Command::DefineSymbol(DefineSymbol { symbol, spec: spec(1 + i64::from(step.wrong)) }),
+            2 => Command::RegisterMaker(RegisterMaker { maker, ttl_ms: 9_000 }),
+            3 => Command::RenewMaker(MakerRef { maker, incarnation }),
+            4 if step.qty < 10 => Command::DeregisterMaker(MakerRef { maker, incarnation }),
+            4 | 5 => Command::ReleaseSymbol(ReleaseSymbol { symbol, epoch }),
+            6 => Command::PullQuote(PullQuote { symbol, epoch }),
+            7 if ledger.exchange().is_none() || step.wrong => {
+                Command::RegisterExchange(RegisterExchange { exchange: ExchangeName::new("venue").unwrap() })
+            }
+            7 | 8 => self.cancel(ledger, step),
+            9 => return Err(LeaderCommand::Tick),
+            10 => {
+                let term = ledger.term() + u64::from(!step.wrong);
+                let quote_age_proven = step.qty % 2 == 0;
+                return Err(LeaderCommand::BeginTerm { term, quote_age_proven, clock_jump_ms: 0 });
+            }
+            11 => {
+                let limit = Exposure(40 + step.qty);
+                Command::SetExposureLimit(SetExposureLimit { limit, control_version })
+            }
+            12 => {
+                let scope = match step.which % 3 {
+                    0 => QuotingScope::All,
+                    1 => QuotingScope::Symbol(symbol),
+                    _ => QuotingScope::Maker(maker),
+                };
+                Command::SetQuoting(SetQuoting { scope, on: step.qty > 15, control_version })
+            }
+            13 => Command::SetKillSwitch(SetKillSwitch { engaged: step.qty < 5, control_version }),
+            14 if step.wrong => Command::CloseSession,
+            14..=20 => self.order(ledger, step, symbol),
+            _ => quote(state, step, symbol, epoch),
+        })
+    }
+
+    fn cancel(&self, ledger: &Ledger, step: &Step) -> Command {
+        let open: Vec<&Order> = ledger.open_orders().collect();
+        let order = (!open.is_empty()).then(|| open[step.which % open.len()]);
+        let account = order.map_or_else(account, |order| order.order.account.clone());
+        let exchange_epoch = ledger.exchange().map_or(0, |exchange| exchange.epoch);
+        Command::CancelOrder(CancelOrder { exchange_epoch, account, order_id: order.map_or(1, |order| order.id) })
+    }
+
+    /// Takes what the quote has, up to its own quantity; the rest expires, or rests where it can.
+    fn order(&mut self, ledger: &Ledger, step: &Step, symbol: Symbol) -> Command {
+        self.orders += u64::from(!step.wrong);
+        let side = if step.which.is_multiple_of(2) { Side::Buy } else { Side::Sell };
+        let take = |quote: &Quote| quote.sides.of(side.opposite()).map(|leg| leg.price);
+        let price = ledger.active_quote(&symbol).and_then(take).filter(|_| step.qty % 2 == 0);
+        let price = price.unwrap_or(Price(step.price));
+        let crosses = |resting: Price| if side == Side::Buy { price >= resting } else { price <= resting };
+        let quote = ledger.active_quote(&symbol);
+        let leg = quote.and_then(|quote| quote.sides.of(side.opposite()).map(|leg| (quote.id, leg)));
+        let fills: Vec<PlannedFill> = leg
+            .filter(|(_, leg)| leg.leaves > Qty::ZERO && crosses(leg.price))
+            .map(|(id, leg)| {
+                let qty = leg.leaves.min(Qty(step.qty));
+                PlannedFill { against: Against::Quote(id), leaves: leg.leaves, price: leg.price, qty }
+            })
+            .into_iter()
+            .collect();
+        let filled: i64 = fills.iter().map(|fill| fill.qty.0).sum();
+        let remainder = if filled == step.qty {
+            Remainder::None
+        } else if step.which.is_multiple_of(3) {
+            Remainder::Expire
+        } else {
+            Remainder::Rest
+        };
+        Command::ExecuteOrder(ExecuteOrder {
+            exchange_epoch: ledger.exchange().map_or(0, |exchange| exchange.epoch),
+            exec_id: ledger.exchange().map_or(0, |exchange| exchange.last_exec_id) + 1,
+            deadline: Millis(self.now + 5_000),
+            order: NewOrder {
+                account: account(),
+                client_order_id: ClientOrderId::new(&format!("o{}", self.orders)).unwrap(),
+                symbol,
+                side,
+                order_type: OrderType::Limit,
+                time_in_force: TimeInForce::Gtc,
+                price: Some(price),
+                qty: Qty(step.qty),
+                timestamp: Millis(self.now),
+            },
+            fills,
+            remainder,
+        })
+    }
+}
+
+fn quote(state: Option<&SymbolState>, step: &Step, symbol: Symbol, epoch: Epoch) -> Command {
+    let side = |price, qty| Some(QuoteSide { price: Price(price), qty: Qty(qty) });
+    let holder = state.and_then(|state| state.holder.as_ref());
+    Command::PlaceQuote(PlaceQuote {
+        symbol,
+        incarnation: holder.map_or(0, |holder| holder.incarnation),
+        epoch,
+        quote_seq: state.map_or(0, |state| state.quote_seq) + 1,
+        position_seq: state.map_or(0, |state| state.position_seq),
+        bid: if step.which.is_multiple_of(5) { None } else { side(step.price - 1, step.qty) },
+        ask: if step.which % 5 == 1 { None } else { side(step.price + 1, step.qty + 5) },
+        allow_reduced: step.which.is_multiple_of(2),
+        ttl_ms: 100 + step.elapsed * 10 % 29_000,
+        cause: QuoteCause::Refresh,
+        computed_at: 0,
+    })
+}
+
+fn account() -> Account {
+    Account::new("alice").unwrap()
+}
+
+fn spec(exposure_per_lot: i64) -> SymbolSpec {
+    SymbolSpec { tick_size: "1".parse().unwrap(), lot_size: "1".parse().unwrap(), exposure_per_lot }
+}
+
+/// What each apply answered, with the input and its stamp, so that it can be applied again.
+type History = Vec<(Millis, Input, Response, Vec<Event>)>;
+
+fn play(steps: &[Step]) -> (Ledger, History) {
+    let (mut ledger, mut author, mut history) = (Ledger::new(), Author::new(), Vec::new());
+    for step in steps {
+        let input = author.input(&ledger, step);
+        let now = Millis(author.now);
+        let (response, events) = ledger.apply(ledger.last_index() + 1, now, &input);
+        author.answered(&response);
+        history.push((now, input, response, events));
+    }
+    (ledger, history)
+}
+
+fn replay(ledger: &mut Ledger, history: &History, from: usize) {
+    for (now, input, response, events) in &history[from..] {
+        let (again, again_events) = ledger.apply(ledger.last_index() + 1, *now, input);
+        assert_eq!((&again, &again_events), (response, events), "at {}", ledger.last_index());
+    }
+}
+
+fn assert_same(one: &Ledger, other: &Ledger) {
+    assert_eq!(one.chain(), other.chain());
+    assert_eq!(one.state_digest(), other.state_digest());
+    assert_eq!(one.next_deadline(), other.next_deadline());
+    assert_eq!(one.reserved(), other.reserved());
+    assert_eq!(other.audit(), vec![]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_snapshot_and_the_tail_equal_the_whole_log(steps in steps(), cut in any::<prop::sample::Index>()) {
+        let (whole, history) = play(&steps);
+        prop_assert_eq!(whole.audit(), vec![]);
+        let at = cut.index(history.len());
+        let mut prefix = Ledger::new();
+        replay(&mut prefix, &history[..at].to_vec(), 0);
+
+        let copy = prefix.clone();
+        let bytes = prefix.encode();
+        let mut restored = Ledger::decode(&bytes).unwrap();
+        assert_same(&prefix, &restored);
+        replay(&mut restored, &history, at);
+        assert_same(&whole, &restored);
+
+        replay(&mut prefix, &history, at);
+        assert_same(&whole, &prefix);
+        prop_assert_eq!(copy.encode(), bytes, "a clone is not touched by what comes after");
+    }
+}
+
+/// The histories above are worth something only if they get somewhere.
+#[test]
+fn random_histories_reach_what_they_are_to_test() {
+    use proptest::{strategy::ValueTree, test_runner::TestRunner};
+    let mut runner = TestRunner::deterministic();
+    let mut reached = [0usize; 7];
+    for _ in 0..64 {
+        let steps = steps().new_tree(&mut runner).unwrap().current();
+        let (ledger, history) = play(&steps);
+        let count = |test: fn(&Event) -> bool| history.iter().flat_map(|entry| &entry.3).filter(|e| test(e)).count();
+        for (place, found) in [
+            count(|event| matches!(event, Event::QuotePlaced(_))),
+            count(|event| matches!(event, Event::FillCommitted(_))),
+            count(|event| matches!(event, Event::AuthorityMoving { .. })),
+            count(|event| matches!(event, Event::MakerDeparted { .. })),
+            count(|event| matches!(event, Event::OrderClosed { .. })),
+            count(|event| matches!(event, Event::QuoteEnded { .. })),
+            ledger.open_order_count() + ledger.closed_order_count(),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            reached[place] += found;
+        }
+    }
+    assert!(
+        reached.iter().all(|found| *found >= 20),
+        "quotes, fills, moves, departures, closings, ends, orders: {reached:?}"
+    );
+}
