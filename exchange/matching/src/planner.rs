@@ -158,12 +158,13 @@ impl Projection<'_> {
                 extras.push(Candidate { against: Some(against), price: side.price, leaves, rank });
             }
         }
-        for rest in &self.in_flight.rests {
+        for (place, rest) in (1u64 << 63..).zip(&self.in_flight.rests) {
             if rest.side != taker && crosses(taker, limit, rest.price) {
                 let against = rest.order_id.map(Against::Order);
                 let leaves = against.map_or(rest.leaves, |against| self.in_flight.left(against, taker, rest.leaves));
-                // Without an id it will come after all that has one; a stable sort keeps their order.
-                let rank = rank(taker, rest.price, rest.order_id.unwrap_or(u64::MAX));
+                // They come after all that the mirror has, in their own order; answers may overtake each
+                // other, so that a later one has its id before an earlier one.
+                let rank = rank(taker, rest.price, place);
                 extras.push(Candidate { against, price: rest.price, leaves, rank });
             }
         }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_ledger::{
     Answer, ClientOrderId, Command, Envelope, Event, ExchangeEpoch, Frame, Input as LedgerInput, Ledger, Millis,
-    NewOrder, OrderId, Outcome, Refusal, Response, Side, Symbol,
+    NewOrder, OrderId, Outcome, Price, Qty, QuoteSide, Refusal, Response, Side, Symbol,
 };
 use quorate_matching::{
     Answered, CancelOutcome, Committed, Config, Control, Effect, Engine, Halt, Input, OpenOrder, OrderOutcome, Quote,
@@ -119,6 +119,9 @@ pub struct World {
     /// The last index at which a symbol's liquidity changed otherwise than by an execution.
     pub moved: BTreeMap<Symbol, u64>,
     pub judge: judge::Judge,
+    /// What callers were told, in order.
+    pub replies: Vec<(RequestId, OrderOutcome)>,
+    pub cancel_replies: Vec<(RequestId, CancelOutcome)>,
     pub config: Config,
     pub stats: Stats,
     maker_session: u64,
@@ -153,6 +156,8 @@ impl World {
             planned: BTreeMap::new(),
             moved: BTreeMap::new(),
             judge: judge::Judge::default(),
+            replies: Vec::new(),
+            cancel_replies: Vec::new(),
             config,
             stats: Stats::default(),
             maker_session: 0,
@@ -391,6 +396,7 @@ impl World {
     }
 
     fn order_reply(&mut self, request: RequestId, outcome: OrderOutcome) {
+        self.replies.push((request, outcome.clone()));
         let asked = self.outstanding.remove(&request);
         let Some(Asked::Order(id)) = asked else { panic!("{request:?} is answered twice, or was {asked:?}") };
         let client = self.clients.get_mut(&id).unwrap();
@@ -420,6 +426,7 @@ impl World {
     }
 
     fn cancel_reply(&mut self, request: RequestId, outcome: CancelOutcome) {
+        self.cancel_replies.push((request, outcome.clone()));
         let asked = self.outstanding.remove(&request);
         let Some(Asked::Cancel(target)) = asked else { panic!("{request:?} is answered twice, or was {asked:?}") };
         self.judge.cancelled(&self.ledger, &target, &outcome);
@@ -518,10 +525,8 @@ impl World {
 
     pub fn maker_acts(&mut self) {
         let symbol = symbol(self.rng.below(names::SYMBOLS));
-        let state = self.ledger.symbol(&symbol).unwrap();
-        let (epoch, position_seq) = (state.epoch, state.position_seq);
         if self.rng.percent(15) {
-            self.as_maker(Command::PullQuote(quorate_ledger::PullQuote { symbol, epoch }));
+            self.pull(&symbol);
             return;
         }
         if self.rng.percent(3) {
@@ -532,29 +537,42 @@ impl World {
         if let Outcome::Refused(_) = self.as_maker(Command::RenewMaker(renew)) {
             self.register_maker();
         }
-        self.quote_seq += 1;
         let middle = self.rng.range(98, 103);
         let leg = |rng: &mut Rng, side: Side| {
             let away = rng.range(1, 3);
             let price = if side == Side::Buy { middle - away } else { middle + away };
-            let qty = quorate_ledger::Qty(rng.range(1, 25));
-            rng.percent(90).then_some(quorate_ledger::QuoteSide { price: quorate_ledger::Price(price), qty })
+            let qty = rng.range(1, 25);
+            rng.percent(90).then_some((price, qty))
         };
         let (bid, ask) = (leg(&mut self.rng, Side::Buy), leg(&mut self.rng, Side::Sell));
         let ttl_ms = u64::try_from(self.rng.range(100, 1_500)).unwrap();
+        self.quote(&symbol, bid, ask, ttl_ms);
+    }
+
+    /// Places a quote: (price, lots) of each side.
+    pub fn quote(&mut self, symbol: &Symbol, bid: Option<(i64, i64)>, ask: Option<(i64, i64)>, ttl_ms: u64) -> Outcome {
+        let state = self.ledger.symbol(symbol).unwrap();
+        let (epoch, position_seq) = (state.epoch, state.position_seq);
+        let side = |(price, qty)| QuoteSide { price: Price(price), qty: Qty(qty) };
+        self.quote_seq += 1;
         self.as_maker(Command::PlaceQuote(quorate_ledger::PlaceQuote {
-            symbol,
+            symbol: symbol.clone(),
             incarnation: self.incarnation,
             epoch,
             quote_seq: self.quote_seq,
             position_seq,
-            bid,
-            ask,
+            bid: bid.map(side),
+            ask: ask.map(side),
             allow_reduced: true,
             ttl_ms,
             cause: quorate_ledger::QuoteCause::Refresh,
             computed_at: 0,
-        }));
+        }))
+    }
+
+    pub fn pull(&mut self, symbol: &Symbol) {
+        let epoch = self.ledger.symbol(symbol).unwrap().epoch;
+        self.as_maker(Command::PullQuote(quorate_ledger::PullQuote { symbol: symbol.clone(), epoch }));
     }
 
     pub fn kill_switch(&mut self) {

@@ -1,0 +1,535 @@
+//! One situation each, step by step, against the real ledger.
+
+// In tests an unwrap is an assertion.
+#![allow(clippy::unwrap_used)]
+
+mod world;
+
+use quorate_ledger::{
+    Account, Against, Command, Digest, Event, ExecuteOrder, Frame, Millis, NewOrder, OrderStatus, OrderType, Price,
+    Qty, Refusal, Remainder, Side, TimeInForce, bounds::FILLS_PER_ORDER_MAX,
+};
+use quorate_matching::{
+    Answered, CancelOutcome, Committed, Config, Effect, Halt, Input, Known, NotExecuted, OrderOutcome, RequestId,
+    Target,
+};
+use world::{
+    World,
+    names::{account, client_id, limit, market, symbol},
+};
+
+/// All frames handed in, nothing on its way.
+fn world() -> World {
+    world_with(Config::default())
+}
+
+fn world_with(config: Config) -> World {
+    let mut world = World::new(1, config);
+    world.time += 1;
+    catch_up(&mut world);
+    world
+}
+
+fn catch_up(world: &mut World) {
+    while world.hand_in_frame() {}
+}
+
+/// Everything on its way arrives, in order, until nothing is.
+fn settle(world: &mut World) {
+    catch_up(world);
+    while !world.packets.is_empty() {
+        answer_all(world);
+        catch_up(world);
+    }
+}
+
+/// Everything on its way is applied and answered, and what comes of it too; no frame is handed in.
+fn answer_all(world: &mut World) {
+    while !world.packets.is_empty() {
+        let packet = world.packets.remove(0);
+        world.deliver_and_answer(&packet);
+        while !world.answers.is_empty() {
+            world.hand_in_answer(0);
+        }
+    }
+}
+
+/// Answers one packet as the test likes.
+fn answer(world: &mut World, at: usize, answered: Answered) {
+    let packet = world.packets.remove(at);
+    world.answers.push((packet.generation, packet.submission.id, answered));
+    let last = world.answers.len() - 1;
+    world.hand_in_answer(last);
+}
+
+fn executes(world: &World) -> Vec<&ExecuteOrder> {
+    world
+        .packets
+        .iter()
+        .filter_map(|packet| match &packet.submission.command {
+            Command::ExecuteOrder(execute) => Some(execute),
+            _ => None,
+        })
+        .collect()
+}
+
+fn told(world: &World, request: RequestId) -> &OrderOutcome {
+    let mut all = world.replies.iter().filter(|(to, _)| *to == request);
+    let (_, outcome) = all.next().expect("it is answered");
+    assert!(all.next().is_none(), "once");
+    outcome
+}
+
+fn committed(world: &World, request: RequestId) -> &Committed {
+    match told(world, request) {
+        OrderOutcome::Committed(committed) => committed,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn told_of_cancel(world: &World, request: RequestId) -> &CancelOutcome {
+    &world.cancel_replies.iter().find(|(to, _)| *to == request).expect("it is answered").1
+}
+
+/// Places an order and lets all come to rest.
+fn done(world: &mut World, order: NewOrder) -> RequestId {
+    let request = world.place(order);
+    settle(world);
+    request
+}
+
+#[test]
+fn takes_the_quote_and_resting_orders_by_price_then_time() {
+    let mut world = world();
+    done(&mut world, limit(1, Side::Sell, 101, 2, 1_000_000));
+    world.quote(&symbol(0), Some((98, 5)), Some((101, 5)), 30_000);
+    done(&mut world, limit(2, Side::Sell, 101, 2, 1_000_000));
+    done(&mut world, limit(3, Side::Sell, 100, 1, 1_000_000));
+    let quote = world.ledger.active_quote(&symbol(0)).unwrap().id;
+    let id = |n| world.ledger.order_named(&account(), &client_id(n)).unwrap().id;
+    let expected = [Against::Order(id(3)), Against::Order(id(1)), Against::Quote(quote), Against::Order(id(2))];
+    let depth = world.live.engine.depth(Millis(world.time), &symbol(0), 5);
+    let asks: Vec<(i64, i64)> = depth.asks.iter().map(|level| (level.price.0, level.leaves.0)).collect();
+    assert_eq!(asks, [(100, 1), (101, 9)]);
+
+    let taker = world.place(limit(4, Side::Buy, 101, 9, 1_000_000));
+    let plan = executes(&world)[0];
+    assert_eq!(plan.fills.iter().map(|fill| fill.against).collect::<Vec<_>>(), expected);
+    assert_eq!(plan.fills.iter().map(|fill| fill.qty.0).collect::<Vec<_>>(), [1, 2, 5, 1]);
+    settle(&mut world);
+    assert_eq!(committed(&world, taker).result.status, OrderStatus::Filled);
+}
+
+#[test]
+fn plans_in_flight_take_liquidity_once() {
+    let mut world = world();
+    world.quote(&symbol(0), None, Some((101, 10)), 30_000);
+    catch_up(&mut world);
+    let requests: Vec<RequestId> = (1..5).map(|n| world.place(market(n, Side::Buy, 4, 1_000_000))).collect();
+    assert_eq!(world.packets.len(), 4, "all are in flight at once");
+    let leaves: Vec<Option<i64>> =
+        executes(&world).iter().map(|plan| plan.fills.first().map(|fill| fill.leaves.0)).collect();
+    assert_eq!(leaves, [Some(10), Some(6), Some(2), None]);
+    settle(&mut world);
+    let filled: Vec<i64> = requests.iter().map(|request| committed(&world, *request).result.cum_qty.0).collect();
+    assert_eq!(filled, [4, 4, 2, 0]);
+    assert_eq!(committed(&world, requests[3]).result.status, OrderStatus::Expired);
+}
+
+#[test]
+fn fills_of_one_order_are_bounded() {
+    let mut world = world_with(Config { order_ttl_ms: 50_000, ..Config::default() });
+    let max = i64::try_from(FILLS_PER_ORDER_MAX).unwrap();
+    let mut next = 1;
+    let mut stock = |world: &mut World| {
+        while world.ledger.open_order_count() < FILLS_PER_ORDER_MAX + 2 {
+            done(world, limit(next, Side::Sell, 101, 1, 1_000_000));
+            next += 1;
+        }
+    };
+    stock(&mut world);
+    let kill = limit(10_000, Side::Buy, 101, max + 1, 1_000_000);
+    let kill = done(&mut world, NewOrder { time_in_force: TimeInForce::Fok, ..kill });
+    let result = &committed(&world, kill).result;
+    assert_eq!((result.status, result.cum_qty), (OrderStatus::Expired, Qty(0)));
+
+    let gtc = done(&mut world, limit(10_001, Side::Buy, 101, max + 1, 1_000_000));
+    let result = &committed(&world, gtc).result;
+    assert_eq!((result.status, result.cum_qty), (OrderStatus::Expired, Qty(max)), "it must not rest across the book");
+
+    stock(&mut world);
+    let fill = limit(10_002, Side::Buy, 101, max, 1_000_000);
+    let fill = done(&mut world, NewOrder { time_in_force: TimeInForce::Fok, ..fill });
+    assert_eq!(committed(&world, fill).result.status, OrderStatus::Filled);
+}
+
+#[test]
+fn post_only_rests_or_is_rejected() {
+    let mut world = world();
+    world.quote(&symbol(0), Some((99, 5)), Some((101, 5)), 30_000);
+    catch_up(&mut world);
+    let post = |n, price| NewOrder { order_type: OrderType::LimitMaker, ..limit(n, Side::Buy, price, 3, 1_000_000) };
+    let (rests, takes) = (done(&mut world, post(1, 100)), done(&mut world, post(2, 101)));
+    assert_eq!(committed(&world, rests).result.status, OrderStatus::New);
+    assert_eq!(committed(&world, takes).result.status, OrderStatus::Rejected);
+}
+
+#[test]
+fn an_answer_that_is_lost_is_asked_for_again_and_executes_once() {
+    let mut world = world();
+    world.quote(&symbol(0), None, Some((101, 10)), 30_000);
+    catch_up(&mut world);
+    let request = world.place(market(1, Side::Buy, 4, 1_000_000));
+    let packet = world.packets[0].clone();
+    world.deliver(&packet);
+    answer(&mut world, 0, Answered::Unknown);
+    // A lost session changes nothing: exec_id speaks for the order.
+    world.lose_session();
+    assert_eq!(executes(&world).len(), 1, "the very same is on its way again");
+    answer_all(&mut world);
+    let first = committed(&world, request);
+    assert_eq!((first.result.cum_qty, first.repeat), (Qty(4), false));
+    catch_up(&mut world);
+    assert_eq!(world.ledger.fills(), 1);
+}
+
+#[test]
+fn out_of_patience_is_unknown_in_flight_and_definite_before() {
+    let mut world = world_with(Config { window_max: 1, ..Config::default() });
+    world.quote(&symbol(0), None, Some((101, 10)), 30_000);
+    catch_up(&mut world);
+    let flying = world.place(market(1, Side::Buy, 4, 1_000_000));
+    let waiting = world.place(market(2, Side::Buy, 4, 1_000_000));
+    for request in [flying, waiting] {
+        world.feed(Input::OutOfPatience { request });
+    }
+    assert_eq!(*told(&world, flying), OrderOutcome::Unknown);
+    assert_eq!(*told(&world, waiting), OrderOutcome::NotExecuted(NotExecuted::TimedOut));
+    assert_eq!(world.judge.settled, 0);
+    settle(&mut world);
+    assert_eq!(world.judge.settled, 1, "settling goes on");
+    assert!(world.ledger.order_named(&account(), &client_id(2)).is_none());
+}
+
+#[test]
+fn in_doubt_past_its_deadline_is_definite_by_frames_alone() {
+    let mut world = world();
+    let request = world.place(limit(1, Side::Buy, 100, 4, 1_000_000));
+    answer(&mut world, 0, Answered::Unknown);
+    assert_eq!(world.packets.len(), 1);
+    world.time += Config::default().order_ttl_ms + 200;
+    world.pull(&symbol(0));
+    catch_up(&mut world);
+    let outcome = told(&world, request).clone();
+    assert!(matches!(outcome, OrderOutcome::Refused(Refusal::DeadlinePassed { .. })), "{outcome:?}");
+    // The copy still on its way can do nothing, and the next order is not held up.
+    let next = done(&mut world, limit(2, Side::Buy, 100, 4, 1_000_000));
+    assert_eq!(committed(&world, next).result.status, OrderStatus::New);
+}
+
+#[test]
+fn never_answered_refused_while_it_may_be_executed() {
+    let mut world = world();
+    let request = world.place(limit(1, Side::Buy, 100, 4, 1_000_000));
+    let packet = world.packets[0].clone();
+    world.deliver(&packet);
+    answer(&mut world, 0, Answered::Unknown);
+    // The second attempt is not proposed: that says nothing of the first.
+    answer(&mut world, 0, Answered::NotApplied);
+    assert!(world.replies.is_empty());
+    answer_all(&mut world);
+    assert_eq!(committed(&world, request).result.status, OrderStatus::New);
+}
+
+#[test]
+fn not_proposed_is_definite_and_those_behind_are_planned_again() {
+    let mut world = world();
+    world.quote(&symbol(0), None, Some((101, 10)), 30_000);
+    catch_up(&mut world);
+    let (first, second) =
+        (world.place(market(1, Side::Buy, 4, 1_000_000)), world.place(market(2, Side::Buy, 8, 1_000_000)));
+    answer(&mut world, 0, Answered::NotApplied);
+    assert_eq!(*told(&world, first), OrderOutcome::NotExecuted(NotExecuted::Unavailable));
+    settle(&mut world);
+    assert_eq!(committed(&world, second).result.cum_qty, Qty(8));
+    assert_eq!(world.live.engine.stats().gaps, 1);
+}
+
+#[test]
+fn a_refusal_with_newer_facts_waits_for_the_mirror() {
+    let mut world = world();
+    world.quote(&symbol(0), None, Some((101, 10)), 30_000);
+    catch_up(&mut world);
+    let request = world.place(market(1, Side::Buy, 4, 1_000_000));
+    world.quote(&symbol(0), None, Some((102, 10)), 30_000);
+    answer_all(&mut world);
+    assert!(world.packets.is_empty(), "no plan from a book known to be old");
+    settle(&mut world);
+    let result = &committed(&world, request).result;
+    assert_eq!((result.cum_qty, result.trades[0].price), (Qty(4), Price(102)));
+    assert_eq!(world.live.engine.stats().replanned, 1);
+}
+
+#[test]
+fn after_bounded_plans_it_is_expired_under_its_own_name() {
+    let mut world = world_with(Config { replans_max: 2, ..Config::default() });
+    world.quote(&symbol(0), None, Some((101, 10)), 30_000);
+    catch_up(&mut world);
+    let request = world.place(limit(1, Side::Buy, 105, 4, 1_000_000));
+    for _ in 0..3 {
+        world.quote(&symbol(0), None, Some((101, 10)), 30_000);
+        answer_all(&mut world);
+        catch_up(&mut world);
+    }
+    let plan = executes(&world)[0];
+    assert_eq!((plan.fills.len(), plan.remainder), (0, Remainder::Expire));
+    settle(&mut world);
+    assert_eq!(committed(&world, request).result.status, OrderStatus::Expired);
+    assert_eq!(world.live.engine.stats().gave_up, 1);
+    let again = done(&mut world, limit(1, Side::Buy, 105, 4, 1_000_000));
+    assert!(committed(&world, again).repeat, "the name is taken");
+}
+
+#[test]
+fn an_order_that_would_hit_one_in_flight_waits_for_its_id() {
+    let mut world = world();
+    world.place(limit(1, Side::Sell, 101, 4, 1_000_000));
+    let taker = world.place(limit(2, Side::Buy, 101, 3, 1_000_000));
+    let elsewhere = NewOrder { symbol: symbol(1), ..limit(3, Side::Buy, 90, 1, 1_000_000) };
+    world.place(elsewhere);
+    assert_eq!(executes(&world).len(), 2, "the taker waits, another symbol goes on");
+    answer_all(&mut world);
+    assert_eq!(committed(&world, taker).result.status, OrderStatus::Filled, "no frame was needed");
+    let left = world.live.engine.open_orders(&account(), Some(&symbol(0)));
+    assert_eq!(left.iter().map(|open| open.leaves().0).collect::<Vec<_>>(), [1], "seen before its frame");
+}
+
+#[test]
+fn a_cancel_goes_after_what_hits_the_order() {
+    let mut world = world();
+    let resting = done(&mut world, limit(1, Side::Sell, 101, 4, 1_000_000));
+    world.place(limit(2, Side::Buy, 101, 3, 1_000_000));
+    let cancel = world.cancel(Target::Order(committed(&world, resting).result.order_id));
+    assert_eq!(world.packets.len(), 1, "the cancel waits");
+    answer_all(&mut world);
+    let CancelOutcome::Cancelled(cancelled) = told_of_cancel(&world, cancel) else { panic!() };
+    assert_eq!((cancelled.result.status, cancelled.result.cum_qty), (OrderStatus::Cancelled, Qty(3)));
+    assert!(world.live.engine.open_orders(&account(), None).is_empty(), "seen before its frame");
+    let gone = done(&mut world, market(3, Side::Buy, 1, 1_000_000));
+    assert_eq!(committed(&world, gone).result.cum_qty, Qty(0));
+    let again = world.cancel(Target::Client(client_id(1)));
+    assert!(matches!(told_of_cancel(&world, again), CancelOutcome::Closed(_)));
+    let nothing = world.cancel(Target::Client(client_id(77)));
+    assert_eq!(*told_of_cancel(&world, nothing), CancelOutcome::UnknownOrder);
+}
+
+#[test]
+fn a_cancel_of_an_order_in_flight_waits_for_it() {
+    let mut world = world();
+    world.place(limit(1, Side::Sell, 101, 4, 1_000_000));
+    let cancel = world.cancel(Target::Client(client_id(1)));
+    assert_eq!(world.packets.len(), 1);
+    settle(&mut world);
+    assert!(matches!(told_of_cancel(&world, cancel), CancelOutcome::Cancelled(_)));
+}
+
+#[test]
+fn a_cancel_whose_answer_was_lost_is_ours() {
+    let mut world = world();
+    done(&mut world, limit(1, Side::Sell, 101, 4, 1_000_000));
+    let cancel = world.cancel(Target::Client(client_id(1)));
+    let packet = world.packets[0].clone();
+    world.deliver(&packet);
+    answer(&mut world, 0, Answered::Unknown);
+    world.lose_session();
+    settle(&mut world);
+    assert!(matches!(told_of_cancel(&world, cancel), CancelOutcome::Cancelled(_)));
+}
+
+#[test]
+fn a_client_order_id_stands_for_one_order() {
+    let mut world = world();
+    let order = limit(1, Side::Buy, 100, 4, 1_000_000);
+    let (first, second) = (world.place(order.clone()), world.place(order.clone()));
+    let other = RequestId(777);
+    let changed = NewOrder { qty: Qty(5), ..order.clone() };
+    let effects = world.live.engine.handle(Millis(world.time), Input::Order { request: other, order: changed.clone() });
+    let outcome = OrderOutcome::NotExecuted(NotExecuted::ClientIdInFlight);
+    assert_eq!(effects, [Effect::OrderReply { request: other, outcome }]);
+    settle(&mut world);
+    assert!(!committed(&world, first).repeat && committed(&world, second).repeat);
+    let again = done(&mut world, order);
+    assert!(committed(&world, again).repeat);
+    assert_eq!(committed(&world, again).result.order_id, committed(&world, first).result.order_id);
+    let effects = world.live.engine.handle(Millis(world.time), Input::Order { request: other, order: changed });
+    let [Effect::OrderReply { outcome: OrderOutcome::Refused(Refusal::DuplicateOrder { same: false, .. }), .. }] =
+        effects.as_slice()
+    else {
+        panic!("{effects:?}")
+    };
+}
+
+#[test]
+fn what_an_earlier_epoch_did_is_found_by_its_name() {
+    let mut world = world_with(Config::default());
+    world.quote(&symbol(0), None, Some((101, 10)), 30_000);
+    catch_up(&mut world);
+    let order = market(1, Side::Buy, 4, 1_000_000);
+    world.place(order.clone());
+    world.place(limit(2, Side::Buy, 90, 4, 1_000_000));
+    let late = world.packets.remove(1);
+    let packet = world.packets.remove(0);
+    world.deliver(&packet);
+    world.recover();
+    catch_up(&mut world);
+    let again = done(&mut world, order);
+    let found = committed(&world, again);
+    assert!((found.repeat, found.result.cum_qty) == (true, Qty(4)) && found.result.trades.is_empty());
+    // What was on its way under the old epoch comes too late.
+    world.deliver(&late);
+    assert!(world.ledger.order_named(&account(), &client_id(2)).is_none());
+    assert_eq!(world.judge.refusals["StaleExchange"], 1);
+}
+
+#[test]
+fn fenced_by_an_answer_in_doubt_is_unknown_and_the_rest_is_refused() {
+    let mut world = world_with(Config { window_max: 2, ..Config::default() });
+    let requests: Vec<RequestId> = (1..4).map(|n| world.place(limit(n, Side::Buy, 90, 1, 1_000_000))).collect();
+    let exchange = quorate_ledger::ExchangeName::new("other").unwrap();
+    world.as_maker(Command::RegisterExchange(quorate_ledger::RegisterExchange { exchange }));
+    let packet = world.packets.remove(0);
+    world.deliver_and_answer(&packet);
+    world.hand_in_answer(0);
+    let halted = OrderOutcome::NotExecuted(NotExecuted::Halted);
+    let told: Vec<&OrderOutcome> = requests.iter().map(|request| told(&world, *request)).collect();
+    assert_eq!(told, [&halted, &OrderOutcome::Unknown, &halted]);
+    assert_eq!(world.judge.fenced, 1);
+}
+
+#[test]
+fn fenced_by_a_frame_nothing_is_in_doubt() {
+    let mut world = world();
+    let request = world.place(limit(1, Side::Buy, 90, 1, 1_000_000));
+    answer(&mut world, 0, Answered::Unknown);
+    let exchange = quorate_ledger::ExchangeName::new("other").unwrap();
+    world.as_maker(Command::RegisterExchange(quorate_ledger::RegisterExchange { exchange }));
+    catch_up(&mut world);
+    assert_eq!(*told(&world, request), OrderOutcome::NotExecuted(NotExecuted::Halted));
+}
+
+#[test]
+fn the_kill_switch_refuses_what_waits_and_what_comes() {
+    let mut world = world_with(Config { window_max: 1, ..Config::default() });
+    let flying = world.place(limit(1, Side::Buy, 90, 1, 1_000_000));
+    let waiting = world.place(limit(2, Side::Buy, 90, 1, 1_000_000));
+    let control_version = world.ledger.control().version;
+    world.as_admin(Command::SetKillSwitch(quorate_ledger::SetKillSwitch { engaged: true, control_version }));
+    settle(&mut world);
+    let comes = world.place(limit(3, Side::Buy, 90, 1, 1_000_000));
+    let killed = OrderOutcome::Refused(Refusal::KillSwitch { control_version: control_version + 1 });
+    for request in [flying, waiting, comes] {
+        assert_eq!(*told(&world, request), killed);
+    }
+}
+
+#[test]
+fn full_queues_refuse() {
+    let config = Config { orders_max: 2, cancels_max: 1, ..Config::default() };
+    let mut world = world_with(config);
+    world.place(limit(1, Side::Buy, 90, 1, 1_000_000));
+    world.place(limit(2, Side::Buy, 90, 1, 1_000_000));
+    let over = world.place(limit(3, Side::Buy, 90, 1, 1_000_000));
+    assert_eq!(*told(&world, over), OrderOutcome::NotExecuted(NotExecuted::Overloaded));
+    world.cancel(Target::Client(client_id(1)));
+    let over = world.cancel(Target::Client(client_id(2)));
+    assert_eq!(*told_of_cancel(&world, over), CancelOutcome::NotExecuted(NotExecuted::Overloaded));
+    settle(&mut world);
+}
+
+#[test]
+fn malformed_orders_cost_no_exec_id() {
+    let mut world = world();
+    let good = || limit(1, Side::Buy, 90, 1, 1_000_000);
+    let bad = [
+        NewOrder { qty: Qty(0), ..good() },
+        NewOrder { qty: Qty(-1), ..good() },
+        NewOrder { qty: Qty(i64::MAX), ..good() },
+        NewOrder { price: None, ..good() },
+        NewOrder { price: Some(Price(0)), ..good() },
+        NewOrder { price: Some(Price(i64::MAX)), ..good() },
+        NewOrder { order_type: OrderType::LimitMaker, time_in_force: TimeInForce::Ioc, ..good() },
+        NewOrder { price: Some(Price(90)), ..market(1, Side::Buy, 1, 1_000_000) },
+        NewOrder { time_in_force: TimeInForce::Gtc, ..market(1, Side::Buy, 1, 1_000_000) },
+    ];
+    for order in bad {
+        let effects = world
+            .live
+            .engine
+            .handle(Millis(world.time), Input::Order { request: RequestId(999), order: order.clone() });
+        let [Effect::OrderReply { outcome: OrderOutcome::Refused(Refusal::Invalid { .. }), .. }] = effects.as_slice()
+        else {
+            panic!("{order:?}: {effects:?}")
+        };
+    }
+    let unknown = NewOrder { symbol: symbol(9), ..good() };
+    let effects =
+        world.live.engine.handle(Millis(world.time), Input::Order { request: RequestId(999), order: unknown });
+    let [Effect::OrderReply { outcome: OrderOutcome::Refused(Refusal::UnknownSymbol { .. }), .. }] = effects.as_slice()
+    else {
+        panic!("{effects:?}")
+    };
+}
+
+#[test]
+fn look_ups_follow_an_order_from_pending_to_closed() {
+    let mut world = world();
+    let target = Target::Client(client_id(1));
+    let order = |world: &World| world.live.engine.order(&account(), &target);
+    assert_eq!(order(&world), None);
+    world.place(limit(1, Side::Buy, 90, 2, 1_000_000));
+    assert!(matches!(order(&world), Some(Known::Pending { proposed: true, .. })));
+    settle(&mut world);
+    let Some(Known::Open(open)) = order(&world) else { panic!() };
+    assert_eq!(world.live.engine.order(&account(), &Target::Order(open.order_id)), order(&world));
+    let stranger = Account::new("stranger").unwrap();
+    assert_eq!(world.live.engine.order(&stranger, &Target::Order(open.order_id)), None);
+    done(&mut world, limit(2, Side::Sell, 90, 2, 1_000_000));
+    let Some(Known::Closed { committed, .. }) = order(&world) else { panic!() };
+    assert_eq!((committed.result.status, committed.result.cum_qty), (OrderStatus::Filled, Qty(2)));
+}
+
+fn halts(effects: &[Effect]) -> bool {
+    matches!(effects.last(), Some(Effect::Halted(Halt::Inconsistent(_))))
+}
+
+#[test]
+fn an_execution_under_its_epoch_that_it_did_not_propose_halts_it() {
+    let mut world = world();
+    let (index, log_time) = world.live.engine.applied();
+    let event = Event::OrderExecuted {
+        order_id: index + 1,
+        exchange_epoch: world.live.engine.exchange_epoch(),
+        exec_id: 1,
+        order: limit(1, Side::Buy, 90, 2, 1_000_000),
+        status: OrderStatus::New,
+        cum_qty: Qty(0),
+        leaves_qty: Qty(2),
+    };
+    let frame = Frame { index: index + 1, log_time, chain: Digest::default(), events: vec![event] };
+    assert!(halts(&world.live.engine.handle(log_time, Input::Frame(frame))));
+    assert!(!world.live.engine.is_ready());
+}
+
+#[test]
+fn a_frame_that_never_came_halts_it() {
+    let mut world = world();
+    world.place(limit(1, Side::Buy, 90, 2, 1_000_000));
+    answer_all(&mut world);
+    let (index, log_time) = (world.ledger.last_index(), world.ledger.log_time());
+    assert!(halts(&world.live.engine.handle(log_time, Input::Applied { index, log_time })));
+    // From then on it refuses.
+    let order = limit(2, Side::Buy, 90, 2, 1_000_000);
+    let effects = world.live.engine.handle(log_time, Input::Order { request: RequestId(5), order });
+    let outcome = OrderOutcome::NotExecuted(NotExecuted::Halted);
+    assert_eq!(effects, [Effect::OrderReply { request: RequestId(5), outcome }]);
+}
