@@ -129,9 +129,9 @@ impl Feed {
                 Ended::Lost(problem) => {
                     tracing::debug!(node = target.base, %problem, next = self.next, "event stream lost");
                     self.client.shared.nodes.failed(&target, problem.leader, Instant::now());
-                    tokio::time::sleep(self.backoff.next()).await;
                 }
             }
+            tokio::time::sleep(self.backoff.next()).await;
         }
     }
 
