@@ -14,7 +14,7 @@ use quorate_node::{
     run::{Listeners, RunError, run},
 };
 use quorate_seams::{Failpoints, World};
-use support::open_session;
+use support::{audited, open_session};
 use tempfile::TempDir;
 use tokio::{
     net::TcpListener,
@@ -152,19 +152,15 @@ async fn a_group_over_sockets_commits_hands_over_and_catches_up_by_snapshot() {
     assert_ne!(next, leader);
     cluster.commit(behind, 1).await;
     cluster.restart(leader).await;
+    let mut audits = Vec::new();
     for id in [1, 2, 3] {
-        let read = cluster.node(id).read(Consistency::Linearizable, Instant::now() + Duration::from_secs(20)).await;
-        assert!(read.unwrap().applied_index > 2_300);
+        let node = cluster.node(id);
+        let read = node.read(Consistency::Linearizable, Instant::now() + Duration::from_secs(20)).await.unwrap();
+        assert!(read.applied_index > 2_300);
+        audits.push((read.applied_index, node.audit(&read).await));
     }
     assert_eq!(cluster.node(behind).metrics().snapshots_installed, 1);
-    let digests: Vec<_> = {
-        let mut audits = Vec::new();
-        for id in [1, 2, 3] {
-            audits.push(cluster.node(id).audit().await);
-        }
-        audits
-    };
-    assert!(digests.iter().all(|audit| audit.violations.is_empty() && *audit == digests[0]), "{digests:?}");
+    assert!(audits.iter().all(|audit| audit.1.violations.is_empty() && *audit == audits[0]), "{audits:?}");
     for id in [1, 2, 3] {
         cluster.stop(id).await;
     }

@@ -6,39 +6,97 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use quorate_api::{
-    AuditView, ChangeMembers, CheckpointView, ClusterView, Faults, Problem, ProblemKind, StatusView, TransferLeader,
+    AuditView, ChangeMembers, CheckpointView, ClusterView, Consistency, Faults, Problem, ProblemKind, Read, StatusView,
+    TransferLeader,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
     deadline,
-    extract::{Failure, JsonBytes, json},
+    extract::{Failure, JsonBytes, Query, json},
+    reads::{Freshness, answer, applied, fresh},
 };
 use crate::node::Node;
 
+/// What a node knows by itself. With `consistency=local` it waits for nothing: a node that has no leader, or still
+/// recovers, must be able to say so.
+async fn known<T: Serialize>(
+    node: &Node,
+    headers: &HeaderMap,
+    query: &Freshness,
+    what: impl FnOnce(&Node) -> T,
+) -> Result<Response, Failure> {
+    if query.consistency == Consistency::Linearizable {
+        fresh(node, headers, query.consistency, query.min_index).await?;
+    } else if let Some(index) = query.min_index {
+        applied(node, headers, index).await?;
+    }
+    // The index first: what the answer shows is at or after it.
+    let status = node.status();
+    let data = what(node);
+    let read = Read {
+        applied_index: status.applied_index,
+        log_time: status.log_time,
+        node_id: status.node_id,
+        consistency: query.consistency,
+        data,
+    };
+    Ok(json(StatusCode::OK, &read))
+}
+
 /// The node and its ledger in figures, as applied here.
-#[utoipa::path(get, path = "/v1/status", tag = "group", responses((status = 200, body = StatusView)))]
-pub(crate) async fn status(State(node): State<Node>) -> Response {
-    json(StatusCode::OK, &node.status())
+#[utoipa::path(
+    get, path = "/v1/status", tag = "group", params(Freshness),
+    responses((status = 200, body = Read<StatusView>), (status = "default", body = Problem))
+)]
+pub(crate) async fn status(
+    State(node): State<Node>,
+    headers: HeaderMap,
+    Query(query): Query<Freshness>,
+) -> Result<Response, Failure> {
+    known(&node, &headers, &query, Node::status).await
 }
 
 /// The group, as this node knows it.
-#[utoipa::path(get, path = "/v1/cluster", tag = "group", responses((status = 200, body = ClusterView)))]
-pub(crate) async fn cluster(State(node): State<Node>) -> Response {
-    json(StatusCode::OK, &node.cluster())
+#[utoipa::path(
+    get, path = "/v1/cluster", tag = "group", params(Freshness),
+    responses((status = 200, body = Read<ClusterView>), (status = "default", body = Problem))
+)]
+pub(crate) async fn cluster(
+    State(node): State<Node>,
+    headers: HeaderMap,
+    Query(query): Query<Freshness>,
+) -> Result<Response, Failure> {
+    known(&node, &headers, &query, Node::cluster).await
 }
 
-/// Recomputes every derived figure of the ledger as applied here.
-#[utoipa::path(get, path = "/v1/audit", tag = "group", responses((status = 200, body = AuditView)))]
-pub(crate) async fn audit(State(node): State<Node>) -> Response {
-    json(StatusCode::OK, &node.audit().await)
+/// Recomputes every derived figure of the ledger, and digests all of it, at the applied index of the answer.
+#[utoipa::path(
+    get, path = "/v1/audit", tag = "group", params(Freshness),
+    responses((status = 200, body = Read<AuditView>), (status = "default", body = Problem))
+)]
+pub(crate) async fn audit(
+    State(node): State<Node>,
+    headers: HeaderMap,
+    Query(query): Query<Freshness>,
+) -> Result<Response, Failure> {
+    let snapshot = fresh(&node, &headers, query.consistency, query.min_index).await?;
+    let audit = node.audit(&snapshot).await;
+    Ok(answer(&node, query.consistency, &snapshot, audit))
 }
 
 /// Digests at recent checkpoints, oldest first.
-#[utoipa::path(get, path = "/v1/digests", tag = "group", responses((status = 200, body = Vec<CheckpointView>)))]
-pub(crate) async fn digests(State(node): State<Node>) -> Response {
-    json(StatusCode::OK, &node.checkpoints())
+#[utoipa::path(
+    get, path = "/v1/digests", tag = "group", params(Freshness),
+    responses((status = 200, body = Read<Vec<CheckpointView>>), (status = "default", body = Problem))
+)]
+pub(crate) async fn digests(
+    State(node): State<Node>,
+    headers: HeaderMap,
+    Query(query): Query<Freshness>,
+) -> Result<Response, Failure> {
+    known(&node, &headers, &query, Node::checkpoints).await
 }
 
 /// Makes the members listed the group's members.

@@ -27,9 +27,9 @@ use crate::node::{Node, Snapshot};
 pub(crate) struct Freshness {
     /// `linearizable` or `local`
     #[serde(default)]
-    consistency: Consistency,
+    pub(crate) consistency: Consistency,
     /// Wait until this log index is applied here
-    min_index: Option<u64>,
+    pub(crate) min_index: Option<u64>,
     /// Only this symbol
     symbol: Option<Symbol>,
 }
@@ -86,15 +86,26 @@ pub(crate) async fn fresh(
     min_index: Option<u64>,
 ) -> Result<Snapshot, Failure> {
     let deadline = deadline(headers)?;
-    if let Some(index) = min_index
-        && !node.wait_applied(index, deadline).await
-    {
-        return Err(Failure::new(ProblemKind::Timeout, format!("index {index} is not applied here yet")));
+    if let Some(index) = min_index {
+        applied(node, headers, index).await?;
     }
     Ok(node.read(consistency, deadline).await?)
 }
 
-fn answer<T: serde::Serialize>(node: &Node, consistency: Consistency, snapshot: &Snapshot, data: T) -> Response {
+/// Waits until `index` is applied here.
+pub(crate) async fn applied(node: &Node, headers: &HeaderMap, index: u64) -> Result<(), Failure> {
+    if node.wait_applied(index, deadline(headers)?).await {
+        return Ok(());
+    }
+    Err(Failure::new(ProblemKind::Timeout, format!("index {index} is not applied here yet")))
+}
+
+pub(crate) fn answer<T: serde::Serialize>(
+    node: &Node,
+    consistency: Consistency,
+    snapshot: &Snapshot,
+    data: T,
+) -> Response {
     let read = Read {
         applied_index: snapshot.applied_index,
         log_time: snapshot.ledger.log_time(),

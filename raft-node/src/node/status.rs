@@ -3,7 +3,7 @@
 use openraft::{ServerState, async_runtime::WatchReceiver};
 use quorate_api::{AuditView, CheckpointView, ClusterView, ControlView, MemberView, StatusView};
 
-use super::{Inner, Node, NodeMetrics};
+use super::{Inner, Node, NodeMetrics, Snapshot};
 use crate::raft::types::LogId;
 
 /// A node this far behind what it knows to be committed is not ready.
@@ -78,7 +78,7 @@ impl Node {
         }
     }
 
-    /// Recomputes every derived figure of the ledger as applied here.
+    /// Recomputes every derived figure of the ledger as it stands in `snapshot`, and digests it.
     pub async fn audit(&self, snapshot: &Snapshot) -> AuditView {
         let ledger = snapshot.ledger.clone();
         let work = move || AuditView {

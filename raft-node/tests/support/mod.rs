@@ -14,7 +14,7 @@ use std::{
 
 use axum::Router;
 use http_body_util::BodyExt;
-use quorate_api::{Applied, Consistency, Faults, Member};
+use quorate_api::{Applied, AuditView, Consistency, Faults, Member};
 use quorate_ledger::{Answer, Command, Envelope, Outcome, Response};
 use quorate_log_store::{Storage, StorageOptions, WriterMode};
 use quorate_node::{
@@ -297,11 +297,12 @@ impl Group {
         }
         let mut audits = Vec::new();
         for id in self.ids() {
-            audits.push(self.node(id).audit().await);
+            let snapshot = self.read(id, Consistency::Linearizable).await;
+            audits.push((snapshot.applied_index, self.node(id).audit(&snapshot).await));
         }
-        for audit in &audits {
+        for (index, audit) in &audits {
             assert_eq!(audit.violations, Vec::<String>::new());
-            assert_eq!(audit, &audits[0]);
+            assert_eq!((index, audit), (&audits[0].0, &audits[0].1));
         }
     }
 }

@@ -255,15 +255,15 @@ impl Cluster {
                 if member.process.is_none() {
                     continue;
                 }
-                if let Ok((200, status)) = self.get(*id, "/v1/status").await
-                    && let Some(leader) = status["leader"].as_u64()
+                if let Ok((200, status)) = self.get(*id, "/v1/status?consistency=local").await
+                    && let Some(leader) = status["data"]["leader"].as_u64()
                 {
                     *votes.entry(leader).or_default() += 1;
                 }
             }
             let chosen = votes.into_iter().find(|(_, count)| *count >= majority).map(|(leader, _)| leader);
             let leads = match chosen {
-                Some(leader) => self.get(leader, "/v1/status").await?.1["role"] == json!("leader"),
+                Some(leader) => self.get(leader, "/v1/status?consistency=local").await?.1["data"]["role"] == json!("leader"),
                 None => false,
             };
             anyhow::Ok(chosen.filter(|_| leads))
