@@ -1,0 +1,156 @@
+//! Errors with Binance's codes and texts (its page "Error codes"), and the HTTP status of each.
+
+use serde::{Deserialize, Serialize};
+
+/// The body of an error: `{"code":-1121,"msg":"Invalid symbol."}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{code}: {msg}")]
+pub struct ApiError {
+    /// Binance's code; always negative.
+    pub code: i32,
+    /// The text.
+    pub msg: String,
+}
+
+impl ApiError {
+    /// An error with this code and text.
+    #[must_use]
+    pub fn new(code: i32, msg: impl Into<String>) -> Self {
+        Self { code, msg: msg.into() }
+    }
+
+    /// -1000: something here is broken.
+    #[must_use]
+    pub fn internal(what: &str) -> Self {
+        Self::new(-1000, format!("An unknown error occurred while processing the request: {what}"))
+    }
+
+    /// -1001: not placed, because the group behind this exchange takes nothing now.
+    #[must_use]
+    pub fn disconnected(what: &str) -> Self {
+        Self::new(-1001, format!("Internal error; unable to process your request. Please try again. ({what})"))
+    }
+
+    /// -1007: it may or may not have happened; ask for the order.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self::new(
+            -1007,
+            "Timeout waiting for response from backend server. Send status unknown; execution status unknown.",
+        )
+    }
+
+    /// -1008: not placed, because too much waits.
+    #[must_use]
+    pub fn overloaded() -> Self {
+        Self::new(-1008, "Server is currently overloaded with other requests. Please try again in a few minutes.")
+    }
+
+    /// -1013: a filter was failed.
+    #[must_use]
+    pub fn filter(name: &str) -> Self {
+        Self::new(-1013, format!("Filter failure: {name}"))
+    }
+
+    /// -1021: the timestamp lies outside the window.
+    #[must_use]
+    pub fn timestamp(ahead: bool) -> Self {
+        let what = if ahead {
+            "Timestamp for this request was 1000ms ahead of the server's time."
+        } else {
+            "Timestamp for this request is outside of the recvWindow."
+        };
+        Self::new(-1021, what)
+    }
+
+    /// -1022: the signature is not valid.
+    #[must_use]
+    pub fn signature() -> Self {
+        Self::new(-1022, "Signature for this request is not valid.")
+    }
+
+    /// -1100: a parameter has characters that it may not have.
+    #[must_use]
+    pub fn illegal(parameter: &str, allowed: &str) -> Self {
+        Self::new(-1100, format!("Illegal characters found in parameter '{parameter}'; legal range is '{allowed}'."))
+    }
+
+    /// -1101: a parameter stands there twice.
+    #[must_use]
+    pub fn duplicate(parameter: &str) -> Self {
+        Self::new(-1101, format!("Duplicate values for parameter '{parameter}' detected."))
+    }
+
+    /// -1102: a parameter is missing, empty or malformed.
+    #[must_use]
+    pub fn missing(parameter: &str) -> Self {
+        Self::new(-1102, format!("Mandatory parameter '{parameter}' was not sent, was empty/null, or malformed."))
+    }
+
+    /// -1106: a parameter is sent that this request must not have.
+    #[must_use]
+    pub fn not_required(parameter: &str) -> Self {
+        Self::new(-1106, format!("Parameter '{parameter}' sent when not required."))
+    }
+
+    /// -1111: more digits than the symbol has.
+    #[must_use]
+    pub fn precision(parameter: &str) -> Self {
+        Self::new(-1111, format!("Parameter '{parameter}' has too much precision."))
+    }
+
+    /// -1121: no such symbol.
+    #[must_use]
+    pub fn invalid_symbol() -> Self {
+        Self::new(-1121, "Invalid symbol.")
+    }
+
+    /// -2010: the order is rejected, with the reason.
+    #[must_use]
+    pub fn rejected(why: &str) -> Self {
+        Self::new(-2010, why)
+    }
+
+    /// -2011: nothing to cancel.
+    #[must_use]
+    pub fn cancel_rejected() -> Self {
+        Self::new(-2011, "Unknown order sent.")
+    }
+
+    /// -2013: certainly no such order, now and later.
+    #[must_use]
+    pub fn no_such_order() -> Self {
+        Self::new(-2013, "Order does not exist.")
+    }
+
+    /// -2015: the key is not known here.
+    #[must_use]
+    pub fn invalid_key() -> Self {
+        Self::new(-2015, "Invalid API-key, IP, or permissions for action.")
+    }
+
+    /// Whether this says that the order may have been placed all the same.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        matches!(self.code, -1006 | -1007)
+    }
+
+    /// Whether this says that the order was not placed for a reason that passes.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self.code, -1001 | -1003 | -1008 | -1015)
+    }
+
+    /// Its HTTP status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self.code {
+            -1000 => 500,
+            -1001 | -1008 => 503,
+            -1003 | -1015 => 429,
+            -1006 | -1007 => 504,
+            -2014 | -2015 => 401,
+            _ => 400,
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Requests' words and answers' bodies. Prices and quantities are decimal strings on the wire.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::ApiError;
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident, $code:literal, $msg:literal, { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$vdoc])* #[serde(rename = $word)] $variant),+
+        }
+
+        impl $name {
+            /// As it stands on the wire.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ApiError;
+            fn from_str(text: &str) -> Result<Self, ApiError> {
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(ApiError::new($code, $msg)),
+                }
+            }
+        }
+    };
+}
+
+words!(
+    /// Buy or sell.
+    Side, -1117, "Invalid side.", {
+        /// Buys.
+        Buy = "BUY",
+        /// Sells.
+        Sell = "SELL",
+    }
+);
+words!(
+    /// An order's type.
+    OrderType, -1116, "Invalid orderType.", {
+        /// At its price or better.
+        Limit = "LIMIT",
+        /// At any price.
+        Market = "MARKET",
+        /// Rests, or is rejected where it would take.
+        LimitMaker = "LIMIT_MAKER",
+    }
+);
+words!(
+    /// Time in force.
+    TimeInForce, -1115, "Invalid timeInForce.", {
+        /// Good till cancelled.
+        Gtc = "GTC",
+        /// Immediate or cancel.
+        Ioc = "IOC",
+        /// Fill or kill.
+        Fok = "FOK",
+    }
+);
+words!(
+    /// How much of the answer to a new order is wanted.
+    ResponseType, -1118, "Invalid newOrderRespType.", {
+        /// That it was taken.
+        Ack = "ACK",
+        /// And where it stands.
+        Result = "RESULT",
+        /// And its fills.
+        Full = "FULL",
+    }
+);
+words!(
+    /// An order's state.
+    OrderStatus, -1000, "Invalid order status.", {
+        /// Rests, nothing filled.
+        New = "NEW",
+        /// Rests, partly filled.
+        PartiallyFilled = "PARTIALLY_FILLED",
+        /// Filled whole.
+        Filled = "FILLED",
+        /// Ended by its owner.
+        Canceled = "CANCELED",
+        /// A post-only order that would have taken.
+        Rejected = "REJECTED",
+        /// What was left ran out.
+        Expired = "EXPIRED",
+    }
+);
+
+/// The answer to a new order. `ACK` has the first five fields, `RESULT` all but `fills`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderPlaced {
+    /// The symbol.
+    pub symbol: String,
+    /// The order's id.
+    pub order_id: u64,
+    /// Always -1: no order lists here.
+    pub order_list_id: i64,
+    /// The sender's name for it.
+    pub client_order_id: String,
+    /// When it was committed, in ms since the Unix epoch.
+    pub transact_time: u64,
+    /// The rest, in `RESULT` and `FULL`.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<PlacedResult>,
+    /// Its fills, in `FULL`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fills: Option<Vec<Fill>>,
+}
+
+/// Where a new order stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlacedResult {
+    /// "0" for a market order.
+    pub price: String,
+    /// Asked for.
+    pub orig_qty: String,
+    /// Filled so far.
+    pub executed_qty: String,
+    /// Sum of price x quantity of its fills.
+    pub cummulative_quote_qty: String,
+    /// Its state.
+    pub status: OrderStatus,
+    /// How long it lives.
+    pub time_in_force: TimeInForce,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub order_type: OrderType,
+    /// Buy or sell.
+    pub side: Side,
+}
+
+/// One fill of a new order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fill {
+    /// The price.
+    pub price: String,
+    /// The quantity.
+    pub qty: String,
+    /// Always "0": no fees here yet.
+    pub commission: String,
+    /// The fee's asset.
+    pub commission_asset: String,
+    /// The trade's id.
+    pub trade_id: u64,
+}
+
+/// An order, as a query answers it, and as a cancel does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderInfo {
+    /// The symbol.
+    pub symbol: String,
+    /// The order's id.
+    pub order_id: u64,
+    /// Always -1.
+    pub order_list_id: i64,
+    /// The sender's name for it.
+    pub client_order_id: String,
+    /// "0" for a market order.
+    pub price: String,
+    /// Asked for.
+    pub orig_qty: String,
+    /// Filled so far.
+    pub executed_qty: String,
+    /// Sum of price x quantity of its fills.
+    pub cummulative_quote_qty: String,
+    /// Its state.
+    pub status: OrderStatus,
+    /// How long it lives.
+    pub time_in_force: TimeInForce,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub order_type: OrderType,
+    /// Buy or sell.
+    pub side: Side,
+    /// When its sender made it, in ms since the Unix epoch.
+    pub time: u64,
+    /// Whether it rests.
+    pub is_working: bool,
+}
+
+/// `GET /api/v3/depth`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Depth {
+    /// Here: the log index that it shows.
+    pub last_update_id: u64,
+    /// Price and quantity, best first.
+    pub bids: Vec<(String, String)>,
+    /// Price and quantity, best first.
+    pub asks: Vec<(String, String)>,
+}
+
+/// `GET /api/v3/ticker/bookTicker`. Empty sides are "0".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BookTicker {
+    /// The symbol.
+    pub symbol: String,
+    /// The best bid.
+    pub bid_price: String,
+    /// What is bid there.
+    pub bid_qty: String,
+    /// The best ask.
+    pub ask_price: String,
+    /// What is asked there.
+    pub ask_qty: String,
+}
+
+/// `GET /api/v3/time`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerTime {
+    /// In ms since the Unix epoch.
+    pub server_time: u64,
+}
+
+/// `GET /api/v3/exchangeInfo`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExchangeInfo {
+    /// `UTC`.
+    pub timezone: String,
+    /// In ms since the Unix epoch.
+    pub server_time: u64,
+    /// The symbols.
+    pub symbols: Vec<SymbolInfo>,
+}
+
+/// One symbol of [`ExchangeInfo`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SymbolInfo {
+    /// The symbol.
+    pub symbol: String,
+    /// `TRADING`, or `HALT` while quoting is off for it.
+    pub status: String,
+    /// What is traded.
+    pub base_asset: String,
+    /// What it is paid in.
+    pub quote_asset: String,
+    /// `LIMIT`, `LIMIT_MAKER`, `MARKET`.
+    pub order_types: Vec<OrderType>,
+    /// The filters.
+    pub filters: Vec<serde_json::Value>,
+}
+
+/// One of `GET /v1/reference-prices`: not Binance's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReferencePrice {
+    /// The symbol.
+    pub symbol: String,
+    /// In units of the quote currency.
+    pub price: String,
+    /// The same, in ticks.
+    pub price_ticks: i64,
+    /// Grows with each change.
+    pub seq: u64,
+}
+
+/// The body of `PUT /v1/reference-prices/{symbol}`: not Binance's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetReferencePrice {
+    /// In units of the quote currency.
+    pub price: String,
+}

@@ -1,0 +1,83 @@
+//! HMAC-SHA256 signatures over the whole parameter string, and the window of time in which a request counts.
+
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+use crate::error::ApiError;
+
+/// `recvWindow` where none is given, in ms.
+pub const RECV_WINDOW_DEFAULT_MS: u64 = 5_000;
+/// `recvWindow` at most, in ms.
+pub const RECV_WINDOW_MAX_MS: u64 = 60_000;
+/// How far a timestamp may lie ahead of the server's time, in ms.
+pub const AHEAD_MAX_MS: u64 = 1_000;
+
+fn mac(secret: &str, text: &str) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes a key of any length");
+    mac.update(text.as_bytes());
+    mac
+}
+
+/// The signature of `text`, in hexadecimal.
+#[must_use]
+pub fn sign(secret: &str, text: &str) -> String {
+    hex::encode(mac(secret, text).finalize().into_bytes())
+}
+
+/// Checks a signature, in constant time.
+///
+/// # Errors
+/// -1022 where it is not that of `text`.
+pub fn verify(secret: &str, text: &str, signature: &str) -> Result<(), ApiError> {
+    let bytes = hex::decode(signature).map_err(|_| ApiError::signature())?;
+    mac(secret, text).verify_slice(&bytes).map_err(|_| ApiError::signature())
+}
+
+/// Checks that `timestamp` counts at `server` time: `timestamp < server + 1000` and `server - timestamp <= window`.
+///
+/// # Errors
+/// -1021 where it does not, -1131 where the window is too large.
+pub fn check_window(server: u64, timestamp: u64, window: Option<u64>) -> Result<(), ApiError> {
+    let window = window.unwrap_or(RECV_WINDOW_DEFAULT_MS);
+    if window > RECV_WINDOW_MAX_MS {
+        return Err(ApiError::new(-1131, "'recvWindow' must be less than 60000."));
+    }
+    if timestamp >= server.saturating_add(AHEAD_MAX_MS) {
+        return Err(ApiError::timestamp(true));
+    }
+    if server.saturating_sub(timestamp) > window {
+        return Err(ApiError::timestamp(false));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j";
+    const TEXT: &str = "symbol=LTCBTC&side=BUY&type=LIMIT&timeInForce=GTC&quantity=1&price=0.1&recvWindow=5000&timestamp=1499827319559";
+    const SIGNATURE: &str = "c8db56825ae71d6d79447849e617115f4a920fa2acdcab2b053c4b2838bd6b71";
+
+    #[test]
+    fn the_published_example_holds() {
+        assert_eq!(sign(SECRET, TEXT), SIGNATURE);
+        assert!(verify(SECRET, TEXT, SIGNATURE).is_ok());
+    }
+
+    #[test]
+    fn another_text_or_signature_is_refused() {
+        assert_eq!(verify(SECRET, &TEXT.replace("BUY", "SELL"), SIGNATURE).expect_err("refused").code, -1022);
+        assert_eq!(verify(SECRET, TEXT, "zz").expect_err("refused").code, -1022);
+        assert_eq!(verify(SECRET, TEXT, &SIGNATURE[2..]).expect_err("refused").code, -1022);
+    }
+
+    #[test]
+    fn the_window_is_closed_on_both_sides() {
+        assert!(check_window(10_000, 5_000, None).is_ok());
+        assert_eq!(check_window(10_000, 4_999, None).expect_err("too old").code, -1021);
+        assert!(check_window(10_000, 10_999, None).is_ok());
+        assert_eq!(check_window(10_000, 11_000, None).expect_err("ahead").code, -1021);
+        assert_eq!(check_window(10_000, 10_000, Some(60_001)).expect_err("too large").code, -1131);
+    }
+}
