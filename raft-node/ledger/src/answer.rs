@@ -175,7 +175,7 @@ impl OrderStatus {
 }
 
 /// Why a command was refused. Within a command the checks run in the order that
-/// `docs/architecture.md` gives, and the first that fails answers.
+/// `docs/ledger.md` gives, and the first that fails answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -52,6 +52,23 @@ impl Decimal {
         self.decimals
     }
 
+    /// The exact middle of this and `other`; `None` where it has too many digits.
+    #[must_use]
+    pub fn mid(self, other: Self) -> Option<Self> {
+        let to = self.decimals.max(other.decimals);
+        let scale = |d: Self| i128::from(d.mantissa) * 10i128.pow(to - d.decimals);
+        let (sum, decimals) = ((scale(self) + scale(other)) * 5, to + 1);
+        // A trailing zero goes at once, so that whole middles keep their digits.
+        let (sum, decimals) = if sum % 10 == 0 { (sum / 10, to) } else { (sum, decimals) };
+        Self::new(i64::try_from(sum).ok()?, decimals)
+    }
+
+    /// A tenth of it; `None` where that has too many digits.
+    #[must_use]
+    pub fn tenth(self) -> Option<Self> {
+        Self::new(self.mantissa, self.decimals + 1)
+    }
+
     /// How many whole `step`s this value is: a price in ticks, or a quantity in lots.
     ///
     /// # Errors
@@ -176,6 +193,13 @@ mod tests {
         assert!(decimal("60000.015").in_steps_of(decimal("0.01")).is_err());
         assert_eq!(decimal("0.01").times(6_000_001), "60000.01");
         assert_eq!(decimal("0.01").times_both(decimal("0.001"), -5), "-0.00005");
+    }
+
+    #[test]
+    fn the_middle_is_exact() {
+        assert_eq!(decimal("10").mid(decimal("10.02")), Some(decimal("10.01")));
+        assert_eq!(decimal("61837.63").mid(decimal("61837.64")), Some(decimal("61837.635")));
+        assert_eq!(decimal("0.01").tenth(), Some(decimal("0.001")));
     }
 
     #[test]

@@ -4,6 +4,18 @@
 //! Invariants: [`Ledger::apply`] is synchronous, total and deterministic: no clock, no randomness, no
 //! float, no I/O, no iteration in hash order. `docs/ledger.md` gives its rules. This crate's manifest
 //! shows what is absent: tokio, openraft, rand.
+//!
+//! | where | what |
+//! |---|---|
+//! | `command`, `answer`, `event`, `names`, `numbers`, `decimal`, `bounds` | the words: what is proposed, answered, told |
+//! | `ledger` | [`Ledger`]: what it lets others read |
+//! | `state`, `indexes` | what is true, and what follows from it |
+//! | `apply`, `sweep` | the steps of one apply; what time ends |
+//! | `session`, `control`, `symbol` | exactly once; what people switch; definitions |
+//! | `authority`, `rebalance` | leases, grants, moves; who is to hold what |
+//! | `quote`, `exposure` | quotes, and the fair share of the limit |
+//! | `order`, `plan`, `fill` | orders: what identifies them, the checks of a plan, what a fill does |
+//! | `snapshot`, `audit` | the state as bytes; whether it adds up |
 
 pub mod bounds;
 

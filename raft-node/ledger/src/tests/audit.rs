@@ -54,8 +54,11 @@ fn damage_is_found() {
         ("index of quotes due", quote(|quote| quote.deadline = Millis(1))),
         ("quoting is off", Box::new(|tables| tables.control.symbols_off = [symbol("AAA")].into())),
         ("kill switch", Box::new(|tables| tables.control.kill_switch = true)),
-        ("not registered", Box::new(|tables| drop(tables.makers.remove(&maker("m2"))))),
-        ("due", Box::new(|tables| drop(tables.makers.insert(maker("m3"), tables.makers[&maker("m2")].clone())))),
+        ("not registered", Box::new(|tables| assert!(tables.makers.remove(&maker("m2")).is_some()))),
+        (
+            "due",
+            Box::new(|tables| tables.makers = tables.makers.update(maker("m3"), tables.makers[&maker("m2")].clone())),
+        ),
         ("lease longer", Box::new(|tables| tables.makers.get_mut(&maker("m1")).unwrap().deadline = Millis(u64::MAX))),
         ("does not add up", Box::new(move |tables| order(tables, |order| order.cum_qty = Qty(1)))),
         ("a buy rests at 110", Box::new(move |tables| order(tables, |order| order.order.price = Some(Price(110))))),

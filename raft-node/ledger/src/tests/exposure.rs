@@ -173,7 +173,6 @@ fn a_quote_past_its_deadline_demands_nothing_though_its_exposure_counts() {
     }
     // All expire at once, and one more than a sweep takes.
     rig.now += 1_000;
-    rig.seq += 1;
     assert_eq!(rig.ask_for(waits, 100, 0), Ok((99, 0)));
     assert_eq!(demands(&rig, waits), (true, false), "alone it has a share of 100, and got 99");
     assert_eq!(rig.reserved(), (100, 1));

@@ -149,7 +149,8 @@ fn an_exec_id_is_used_once_and_in_order() {
 fn bad_form_is_invalid() {
     let mut rig = rig();
     let quote = Against::Quote(quote_id(&rig));
-    let changes: Vec<Box<dyn Fn(&mut ExecuteOrder)>> = vec![
+    type Change = Box<dyn Fn(&mut ExecuteOrder)>;
+    let changes: Vec<Change> = vec![
         Box::new(|order| order.order.qty = Qty(0)),
         Box::new(|order| order.order.qty = Qty(-1)),
         Box::new(|order| order.order.qty = Qty(MAX_QTY + 1)),
