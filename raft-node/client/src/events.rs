@@ -1,6 +1,7 @@
 //! The stream of events: frames in index order, over changes of the node that sends them.
 //!
-//! Invariant: no frame is left out unless [`StreamItem::Resync`] says so, and none comes twice.
+//! Invariant: each log index has a frame, and each comes once, in order; none is left out unless
+//! [`StreamItem::Resync`] says so. A node that skips one is not believed.
 
 use futures_util::StreamExt;
 use http_body_util::BodyDataStream;
@@ -20,9 +21,9 @@ use crate::{
 /// One item of an [`EventStream`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StreamItem {
-    /// What one log index did. Indexes grow; those in between did nothing.
+    /// What one log index did: the index after the one before.
     Frame(Frame),
-    /// Every frame up to this index has come: the node that sends has applied so far.
+    /// Every frame up to this index has come, and the node that sends has applied no more.
     Applied {
         /// The index.
         index: u64,
@@ -76,7 +77,7 @@ impl Client {
         let (sender, items) = mpsc::channel(STREAM_BUFFER);
         let next = from.max(1);
         let backoff = self.shared.backoff();
-        let feed = Feed { client: self.clone(), node, next, seen: next - 1, behind: None, backoff, sender };
+        let feed = Feed { client: self.clone(), node, next, skipped_at: None, behind: None, backoff, sender };
         let feed = self.shared.world.tasks.spawn(feed.run()).abort_handle();
         EventStream { items, feed }
     }
@@ -88,9 +89,9 @@ struct Feed {
     node: Option<usize>,
     /// The first index that has not been passed on.
     next: u64,
-    /// Everything up to here has been passed on, or did nothing.
-    seen: u64,
-    /// Since when the node lags behind `seen`.
+    /// The index that a node left out.
+    skipped_at: Option<u64>,
+    /// Since when the node has been behind `next`, or has not sent what it says it applied.
     behind: Option<Instant>,
     backoff: Backoff,
     sender: mpsc::Sender<StreamItem>,
@@ -119,13 +120,11 @@ impl Feed {
             self.behind = None;
             match self.follow(&target).await {
                 Ended::Unread => return,
-                Ended::Gone { first_index } if first_index > self.seen + 1 => {
+                Ended::Gone { first_index } => {
                     // Whoever reads no more needs no word of it.
                     let _ = self.sender.send(StreamItem::Resync { first_index }).await;
                     return;
                 }
-                // What is gone did nothing: it lies before an index that is known to be passed.
-                Ended::Gone { first_index } => self.next = self.next.max(first_index),
                 Ended::Lost(problem) => {
                     tracing::debug!(node = target.base, %problem, next = self.next, "event stream lost");
                     self.client.shared.nodes.failed(&target, problem.leader, Instant::now());
@@ -140,7 +139,7 @@ impl Feed {
         let path = format!("{}?from={}", paths::EVENTS, self.next);
         let mut body = match shared.wire.stream(&target.base, &path, shared.config.call_timeout).await {
             Ok(body) => BodyDataStream::new(body),
-            Err(failure) => return ended(failure.problem),
+            Err(failure) => return self.ended(failure.problem),
         };
         let silence = shared.config.stream_silence;
         let mut reader = SseReader::new(EVENT_MAX_BYTES);
@@ -170,31 +169,44 @@ impl Feed {
         match event.name.as_str() {
             "frame" => {
                 let frame: Frame = serde_json::from_str(&event.data).map_err(unreadable)?;
-                self.backoff.reset();
                 if frame.index < self.next {
                     return Ok(());
                 }
+                if frame.index > self.next {
+                    return Err(self.skipped(frame.index));
+                }
+                self.backoff.reset();
+                self.behind = None;
                 self.next = frame.index + 1;
-                self.seen = self.seen.max(frame.index);
                 self.send(StreamItem::Frame(frame)).await
             }
             "applied" => {
                 let applied: AppliedEvent = serde_json::from_str(&event.data).map_err(unreadable)?;
-                if applied.applied_index < self.seen {
+                if applied.applied_index + 1 != self.next {
                     return self.lags();
                 }
                 self.backoff.reset();
                 self.behind = None;
-                self.seen = applied.applied_index;
                 self.send(StreamItem::Applied { index: applied.applied_index, log_time: applied.log_time }).await
             }
-            "end" => Err(ended(serde_json::from_str(&event.data).map_err(unreadable)?)),
+            "end" => Err(self.ended(serde_json::from_str(&event.data).map_err(unreadable)?)),
             // A newer node may send more kinds; they change nothing about the frames.
             _ => Ok(()),
         }
     }
 
-    /// The node is behind what was seen already: for a while it may catch up.
+    /// A frame came before the one that is due. Once, another node is asked; the second time it is taken
+    /// for lost.
+    fn skipped(&mut self, index: u64) -> Ended {
+        if self.skipped_at == Some(self.next) {
+            return Ended::Gone { first_index: index };
+        }
+        self.skipped_at = Some(self.next);
+        lost(format!("frame {index} came where {} is due", self.next))
+    }
+
+    /// The node has not applied what was seen already, or has not sent what it applied: for a while it
+    /// may catch up.
     fn lags(&mut self) -> Result<(), Ended> {
         let now = Instant::now();
         let since = *self.behind.get_or_insert(now);
@@ -205,6 +217,13 @@ impl Feed {
         }
     }
 
+    fn ended(&self, problem: Problem) -> Ended {
+        match (problem.kind, problem.first_index) {
+            (ProblemKind::Gone, Some(first_index)) if first_index > self.next => Ended::Gone { first_index },
+            _ => Ended::Lost(problem),
+        }
+    }
+
     async fn send(&self, item: StreamItem) -> Result<(), Ended> {
         self.sender.send(item).await.map_err(|_| Ended::Unread)
     }
@@ -212,11 +231,4 @@ impl Feed {
 
 fn lost(detail: impl Into<String>) -> Ended {
     Ended::Lost(Problem::new(ProblemKind::NotReady, detail))
-}
-
-fn ended(problem: Problem) -> Ended {
-    match (problem.kind, problem.first_index) {
-        (ProblemKind::Gone, Some(first_index)) => Ended::Gone { first_index },
-        _ => Ended::Lost(problem),
-    }
 }

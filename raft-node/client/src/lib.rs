@@ -51,7 +51,7 @@
 //!   processed; everything else is [`SubmitError::Unknown`], to be settled with its [`Ticket`] or, where
 //!   the session has expired, by business key.
 //! - **Bounds.** Every attempt, retry, queue and buffer is bounded; the bounds stand in [`config`].
-//! - **Events.** No frame is left out unless [`StreamItem::Resync`] says so, and none comes twice.
+//! - **Events.** Each log index comes once, in order; none is left out unless [`StreamItem::Resync`] says so.
 //!
 //! It must not decide anything about the business, and holds nothing that cannot be lost.
 //!

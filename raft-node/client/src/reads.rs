@@ -198,7 +198,7 @@ impl Client {
         self.read(path, options).await
     }
 
-    /// One page of the fills that are kept, from index `from` on.
+    /// One page of the fills that are kept: of the log indexes from `from` on, `limit` of them at most.
     ///
     /// # Errors
     /// [`CallFailed`], as for every read.

@@ -19,7 +19,7 @@ pub(crate) const DEADLINE_HEADER: &str = "x-quorate-deadline-ms";
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) problem: Problem,
-    /// The node asked for this pause.
+    /// The pause that an overloaded node asked for.
     pub(crate) retry_after: Option<Duration>,
 }
 
@@ -145,7 +145,12 @@ async fn refusal(base: &str, response: http::Response<Body>) -> Failure {
         Err(error) => return broken(base, &error),
     };
     match serde_json::from_slice::<Problem>(&body) {
-        Ok(problem) => Failure { problem, retry_after: seconds.map(Duration::from_secs) },
+        Ok(problem) => {
+            // A node without a leader asks for a pause too, but another node may have one by now.
+            let overloaded = problem.kind == ProblemKind::Overloaded;
+            let retry_after = seconds.map(Duration::from_secs).filter(|_| overloaded);
+            Failure { problem, retry_after }
+        }
         Err(_) => {
             let excerpt: String = String::from_utf8_lossy(&body).chars().take(120).collect();
             Problem::unknown(format!("{base}: HTTP {status} without a problem document: {excerpt}")).into()

@@ -101,7 +101,7 @@ pub(crate) enum Task {
         /// First log index
         #[arg(long, default_value_t = 0)]
         from: u64,
-        /// Rows at most
+        /// Log indexes to look through at most
         #[arg(long)]
         limit: Option<usize>,
         /// Only this symbol
@@ -168,8 +168,8 @@ pub(crate) struct OrdersArgs {
     /// Only of this account
     #[arg(long)]
     pub(crate) account: Option<Account>,
-    /// Only with this client order id
-    #[arg(long, value_name = "ID")]
+    /// Only with this client order id (needs --account)
+    #[arg(long, value_name = "ID", requires = "account")]
     pub(crate) client_order_id: Option<ClientOrderId>,
     /// Only with this order id
     #[arg(long, value_name = "ID")]
@@ -280,7 +280,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=600))]
     pub(crate) warmup: u64,
     /// Connections over which the clients' commands go, batched
-    #[arg(long, default_value_t = 4, value_parser = lanes)]
+    #[arg(long, default_value_t = 2, value_parser = lanes)]
     pub(crate) lanes: usize,
 }
 
