@@ -14,7 +14,7 @@ use quorate_node::{
     run::{Listeners, RunError, run},
 };
 use quorate_seams::{Failpoints, World};
-use support::{audited, open_session};
+use support::open_session;
 use tempfile::TempDir;
 use tokio::{
     net::TcpListener,

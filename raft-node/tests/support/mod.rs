@@ -14,7 +14,7 @@ use std::{
 
 use axum::Router;
 use http_body_util::BodyExt;
-use quorate_api::{Applied, AuditView, Consistency, Faults, Member};
+use quorate_api::{Applied, Consistency, Faults, Member};
 use quorate_ledger::{Answer, Command, Envelope, Outcome, Response};
 use quorate_log_store::{Storage, StorageOptions, WriterMode};
 use quorate_node::{
