@@ -20,6 +20,7 @@ pub struct SystemClocks {
     wall_offset_ms: i64,
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is the one place that asks the operating system")]
 impl SystemClocks {
     /// The plain system clocks.
     #[must_use]
@@ -40,6 +41,7 @@ impl Default for SystemClocks {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is the one place that asks the operating system")]
 impl Clocks for SystemClocks {
     fn wall_ms(&self) -> u64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);

@@ -1,0 +1,217 @@
+//! Requests as orders, and outcomes as answers. Translates; decides nothing.
+
+use quorate_binance_api::{
+    ApiError, SymbolFilters,
+    model::{self, Fill, OrderInfo, OrderPlaced, PlacedResult, ResponseType},
+    params::PlaceOrder,
+};
+use quorate_ledger::{
+    Account, ClientOrderId, Millis, Money, NewOrder, OrderId, OrderStatus, OrderType, Price, Qty, Refusal, Side,
+    TimeInForce,
+};
+use quorate_matching::{CancelOutcome, Committed, NotExecuted, OrderOutcome};
+
+/// The order that a request asks for, with every filter checked.
+///
+/// # Errors
+/// -1013 with the filter's name.
+pub fn new_order(
+    request: &PlaceOrder,
+    filters: &SymbolFilters,
+    account: Account,
+    client_order_id: ClientOrderId,
+    timestamp: Millis,
+) -> Result<NewOrder, ApiError> {
+    let market = request.order_type == model::OrderType::Market;
+    let price = request.price.map(|price| filters.ticks(price)).transpose()?;
+    let qty = filters.lots(request.quantity, market)?;
+    if let Some(price) = price {
+        filters.check_notional(price, qty)?;
+    }
+    Ok(NewOrder {
+        account,
+        client_order_id,
+        symbol: request.symbol.clone(),
+        side: match request.side {
+            model::Side::Buy => Side::Buy,
+            model::Side::Sell => Side::Sell,
+        },
+        order_type: match request.order_type {
+            model::OrderType::Limit => OrderType::Limit,
+            model::OrderType::Market => OrderType::Market,
+            model::OrderType::LimitMaker => OrderType::LimitMaker,
+        },
+        time_in_force: match request.time_in_force {
+            model::TimeInForce::Gtc => TimeInForce::Gtc,
+            model::TimeInForce::Ioc => TimeInForce::Ioc,
+            model::TimeInForce::Fok => TimeInForce::Fok,
+        },
+        price,
+        qty,
+        timestamp,
+    })
+}
+
+/// The answer to a new order.
+///
+/// # Errors
+/// What came of it, where it was not placed or is not known.
+pub fn placed(
+    order: &NewOrder,
+    filters: &SymbolFilters,
+    wanted: ResponseType,
+    outcome: OrderOutcome,
+) -> Result<OrderPlaced, ApiError> {
+    let committed = match outcome {
+        OrderOutcome::Committed(committed) => committed,
+        OrderOutcome::Refused(refusal) => return Err(refused(&refusal)),
+        OrderOutcome::NotExecuted(why) => return Err(not_executed(why)),
+        OrderOutcome::Unknown => return Err(ApiError::unknown()),
+    };
+    if committed.result.status == OrderStatus::Rejected {
+        return Err(ApiError::rejected("Order would immediately match and take."));
+    }
+    let result = &committed.result;
+    let mut answer = OrderPlaced {
+        symbol: order.symbol.to_string(),
+        order_id: result.order_id,
+        order_list_id: -1,
+        client_order_id: order.client_order_id.to_string(),
+        transact_time: committed.log_time.0,
+        result: None,
+        fills: None,
+    };
+    if wanted == ResponseType::Ack {
+        return Ok(answer);
+    }
+    answer.result = Some(PlacedResult {
+        price: price_text(filters, order.price),
+        orig_qty: filters.qty(order.qty),
+        executed_qty: filters.qty(result.cum_qty),
+        cummulative_quote_qty: filters.money(result.cum_quote.0),
+        status: status(result.status),
+        time_in_force: time_in_force(order.time_in_force),
+        order_type: order_type(order.order_type),
+        side: side(order.side),
+    });
+    if wanted == ResponseType::Full {
+        answer.fills = Some(fills(filters, &committed));
+    }
+    Ok(answer)
+}
+
+fn fills(filters: &SymbolFilters, committed: &Committed) -> Vec<Fill> {
+    let fill = |trade: &quorate_ledger::Trade| Fill {
+        price: filters.price(trade.price),
+        qty: filters.qty(trade.qty),
+        commission: "0".to_owned(),
+        commission_asset: String::new(),
+        trade_id: trade.trade_id,
+    };
+    committed.result.trades.iter().map(fill).collect()
+}
+
+/// An order and where it stands, as a query answers it.
+#[must_use]
+pub fn order_info(
+    filters: &SymbolFilters,
+    order: &NewOrder,
+    order_id: OrderId,
+    cum: (Qty, Money),
+    stands: OrderStatus,
+) -> OrderInfo {
+    OrderInfo {
+        symbol: order.symbol.to_string(),
+        order_id,
+        order_list_id: -1,
+        client_order_id: order.client_order_id.to_string(),
+        price: price_text(filters, order.price),
+        orig_qty: filters.qty(order.qty),
+        executed_qty: filters.qty(cum.0),
+        cummulative_quote_qty: filters.money(cum.1.0),
+        status: status(stands),
+        time_in_force: time_in_force(order.time_in_force),
+        order_type: order_type(order.order_type),
+        side: side(order.side),
+        time: order.timestamp.0,
+        is_working: stands.is_open(),
+    }
+}
+
+/// What came of a cancel, where it is not done.
+///
+/// # Errors
+/// -2011 where nothing was open, and others where it was not done or is not known.
+pub fn cancelled(outcome: CancelOutcome) -> Result<Committed, ApiError> {
+    match outcome {
+        CancelOutcome::Cancelled(committed) => Ok(committed),
+        CancelOutcome::Closed(_) | CancelOutcome::UnknownOrder => Err(ApiError::cancel_rejected()),
+        CancelOutcome::NotExecuted(why) => Err(not_executed(why)),
+        CancelOutcome::Unknown => Err(ApiError::unknown()),
+    }
+}
+
+fn not_executed(why: NotExecuted) -> ApiError {
+    match why {
+        NotExecuted::Overloaded => ApiError::overloaded(),
+        NotExecuted::NotReady => ApiError::disconnected("not done: this exchange is catching up with the ledger"),
+        NotExecuted::Halted => {
+            ApiError::disconnected("not done: this exchange has stopped, or is fenced by a newer one")
+        }
+        NotExecuted::Unavailable => ApiError::disconnected("not done: the ledger takes no proposals now"),
+        NotExecuted::TimedOut => ApiError::disconnected("not done: it could not be proposed in time"),
+        NotExecuted::ClientIdInFlight => ApiError::rejected("Duplicate order sent."),
+    }
+}
+
+fn refused(refusal: &Refusal) -> ApiError {
+    match refusal {
+        Refusal::DuplicateOrder { .. } => ApiError::rejected("Duplicate order sent."),
+        Refusal::KillSwitch { .. } => ApiError::new(-1013, "Market is closed."),
+        Refusal::UnknownSymbol { .. } => ApiError::invalid_symbol(),
+        Refusal::TimestampTooOld { .. } => ApiError::timestamp(false),
+        Refusal::DeadlinePassed { .. } => ApiError::disconnected("not done: the order's deadline passed first"),
+        Refusal::StaleExchange { .. } => ApiError::disconnected("not done: this exchange is fenced by a newer one"),
+        Refusal::Full { .. } => ApiError::filter("EXCHANGE_MAX_NUM_ORDERS"),
+        Refusal::Invalid { what } => ApiError::new(-1130, format!("Invalid data sent for a parameter: {what}.")),
+        other => ApiError::rejected(&other.to_string()),
+    }
+}
+
+fn price_text(filters: &SymbolFilters, price: Option<Price>) -> String {
+    price.map_or_else(|| "0".to_owned(), |price| filters.price(price))
+}
+
+fn side(side: Side) -> model::Side {
+    match side {
+        Side::Buy => model::Side::Buy,
+        Side::Sell => model::Side::Sell,
+    }
+}
+
+fn order_type(order_type: OrderType) -> model::OrderType {
+    match order_type {
+        OrderType::Limit => model::OrderType::Limit,
+        OrderType::Market => model::OrderType::Market,
+        OrderType::LimitMaker => model::OrderType::LimitMaker,
+    }
+}
+
+fn time_in_force(tif: TimeInForce) -> model::TimeInForce {
+    match tif {
+        TimeInForce::Gtc => model::TimeInForce::Gtc,
+        TimeInForce::Ioc => model::TimeInForce::Ioc,
+        TimeInForce::Fok => model::TimeInForce::Fok,
+    }
+}
+
+fn status(status: OrderStatus) -> model::OrderStatus {
+    match status {
+        OrderStatus::New => model::OrderStatus::New,
+        OrderStatus::PartiallyFilled => model::OrderStatus::PartiallyFilled,
+        OrderStatus::Filled => model::OrderStatus::Filled,
+        OrderStatus::Cancelled => model::OrderStatus::Canceled,
+        OrderStatus::Rejected => model::OrderStatus::Rejected,
+        OrderStatus::Expired => model::OrderStatus::Expired,
+    }
+}
