@@ -24,7 +24,9 @@
 //!   next commit of something that cannot wait, or for [`Storage::flush`] or [`Storage::close`].
 //! - After the first error nothing succeeds any more, reads included. Nothing panics.
 //! - Every record carries a checksum over table, key and value, checked at every read; and the whole
-//!   file is verified at every opening. Damage is an error that names the place, never data.
+//!   file is verified at every opening. Damage is an error that names the place, never data. (A frame
+//!   that is hidden by damage done to an open file is missed at the next opening, not at a read; an
+//!   entry of the log is missed at once.)
 //! - A file belongs to one node of one cluster, and to one process at a time.
 //!
 //! It must not know what is in entries, snapshots and frames.
@@ -41,6 +43,7 @@ mod failure;
 mod history;
 mod log;
 mod metrics;
+mod opening;
 mod preflight;
 mod record;
 #[cfg(feature = "sim-disk")]

@@ -11,22 +11,18 @@ use std::{
 };
 
 use quorate_seams::{Clocks, Failpoints};
-use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageBackend, TableError};
-use serde::{Deserialize, Serialize};
+use redb::{Database, StorageBackend};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::{
-    error::{DamagedRecord, OpenError, StorageFailed, no_panic, redb_io},
+    error::{OpenError, StorageFailed, no_panic},
     failure::Failure,
     history::HistoryState,
     metrics::{Counters, StorageMetrics},
-    preflight::{self, Device},
-    record::{CHUNKS, FRAMES, LOG, META, key, open_meta, seal_meta},
-    writer::{self, Done, Message, Op, Writer},
+    opening::{OpenDatabase, damaged_or_io, open_error},
+    writer::{Done, Message, Op, Writer},
 };
 
-/// The format of what this program writes.
-const FORMAT: u32 = 1;
 /// Messages that may wait for the writer; who sends more waits.
 const QUEUE_MESSAGES_MAX: usize = 1024;
 /// Bytes that may be on the way to the disk, in units of [`QUEUE_UNIT_BYTES`].
@@ -81,14 +77,6 @@ impl StorageOptions {
     }
 }
 
-/// The first record of a file.
-#[derive(Serialize, Deserialize)]
-struct Header {
-    format: u32,
-    cluster_id: String,
-    node_id: u64,
-}
-
 /// A handle on the open store; clones share it.
 #[derive(Clone)]
 pub struct Storage(Arc<Inner>);
@@ -99,7 +87,7 @@ pub(crate) struct WeakStorage(Weak<Inner>);
 struct Inner {
     lane: Lane,
     mode: WriterMode,
-    database: Mutex<Option<Arc<Database>>>,
+    database: Mutex<Option<Arc<OpenDatabase>>>,
     failure: Arc<Failure>,
     counters: Arc<Counters>,
     history: Mutex<HistoryState>,
@@ -165,11 +153,9 @@ impl Storage {
     /// # Errors
     /// [`OpenError`]; the device holds what it held then.
     pub fn open(backend: impl StorageBackend, options: StorageOptions) -> Result<Self, OpenError> {
-        let device = Device(Arc::new(backend));
-        preflight::prepare(&device)?;
-        let database = Arc::new(open_database(device, options.cache_bytes)?);
-        check_header(&database, &options)?;
-        let history = no_panic(|| HistoryState::load(&database, options.frame_tail_bytes)).map_err(damaged_or_io)?;
+        let database = Arc::new(OpenDatabase::open(backend, &options)?);
+        let history =
+            no_panic(|| HistoryState::load(database.get()?, options.frame_tail_bytes)).map_err(damaged_or_io)?;
         let (failure, counters) = (Arc::new(Failure::none()), Arc::new(Counters::default()));
         let writer = Writer::new(
             Arc::clone(&database),
@@ -342,10 +328,10 @@ impl Storage {
         self.check()?;
         let database = lock(&self.0.database).clone().ok_or_else(StorageFailed::closed)?;
         let found = match self.0.mode {
-            WriterMode::Inline => no_panic(|| work(&database)),
-            WriterMode::Thread => {
-                tokio::task::spawn_blocking(move || no_panic(|| work(&database))).await.map_err(io::Error::other)?
-            }
+            WriterMode::Inline => no_panic(|| work(database.get()?)),
+            WriterMode::Thread => tokio::task::spawn_blocking(move || no_panic(|| work(database.get()?)))
+                .await
+                .map_err(io::Error::other)?,
         };
         found.map_err(|error| self.fail(error))
     }
@@ -354,100 +340,10 @@ impl Storage {
     pub(crate) fn read_now<T>(&self, work: impl FnOnce(&Database) -> io::Result<T>) -> io::Result<T> {
         self.check()?;
         let database = lock(&self.0.database).clone().ok_or_else(StorageFailed::closed)?;
-        no_panic(|| work(&database)).map_err(|error| self.fail(error))
+        no_panic(|| work(database.get()?)).map_err(|error| self.fail(error))
     }
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Opens the file with redb and makes sure that all of it verifies.
-fn open_database(device: Device, cache_bytes: usize) -> Result<Database, OpenError> {
-    let repaired = Arc::new(AtomicBool::new(false));
-    let opened = no_panic(|| {
-        let walked = Arc::clone(&repaired);
-        let mut database = match Builder::new()
-            .set_cache_size(cache_bytes)
-            .set_repair_callback(move |_| walked.store(true, Ordering::Relaxed))
-            .create_with_backend(device)
-        {
-            Ok(database) => database,
-            Err(error) => return Ok(Err(open_error(error))),
-        };
-        // After a crash redb has walked through the file already, and has verified every page.
-        if !repaired.load(Ordering::Relaxed) {
-            match database.check_integrity() {
-                Ok(true) => {}
-                Ok(false) => tracing::warn!("the store's bookkeeping of free pages was rebuilt; its data is whole"),
-                Err(error) => return Ok(Err(open_error(error))),
-            }
-        }
-        Ok(Ok(database))
-    });
-    // redb asserts on some kinds of damage.
-    opened.unwrap_or_else(|panic| Err(OpenError::Damaged(panic.to_string())))
-}
-
-fn open_error(error: DatabaseError) -> OpenError {
-    match error {
-        DatabaseError::DatabaseAlreadyOpen => OpenError::InUse,
-        DatabaseError::Storage(redb::StorageError::Io(error)) if error.kind() != io::ErrorKind::InvalidData => {
-            OpenError::Io(error)
-        }
-        other => OpenError::Damaged(other.to_string()),
-    }
-}
-
-fn damaged_or_io(error: io::Error) -> OpenError {
-    if error.kind() == io::ErrorKind::InvalidData {
-        OpenError::Damaged(error.to_string())
-    } else {
-        OpenError::Io(error)
-    }
-}
-
-/// Compares the header record with what this node is; writes it, and the tables, into a new file.
-fn check_header(database: &Database, options: &StorageOptions) -> Result<(), OpenError> {
-    let Some(header) = no_panic(|| read_header(database)).map_err(damaged_or_io)? else {
-        return Ok(no_panic(|| write_header(database, options))?);
-    };
-    if header.format != FORMAT {
-        return Err(OpenError::WrongFormat { found: header.format, expected: FORMAT });
-    }
-    if header.cluster_id != options.cluster_id {
-        return Err(OpenError::WrongCluster { found: header.cluster_id, expected: options.cluster_id.clone() });
-    }
-    if header.node_id != options.node_id {
-        return Err(OpenError::WrongNode { found: header.node_id, expected: options.node_id });
-    }
-    Ok(())
-}
-
-fn read_header(database: &Database) -> io::Result<Option<Header>> {
-    let transaction = database.begin_read().map_err(redb_io)?;
-    let meta = match transaction.open_table(META) {
-        Ok(meta) => meta,
-        Err(TableError::TableDoesNotExist(_)) => return Ok(None),
-        Err(error) => return Err(redb_io(error)),
-    };
-    // Tables and header come in one transaction, so tables without a header are damage.
-    let stored = meta.get(key::HEADER).map_err(redb_io)?;
-    let stored = stored.ok_or_else(|| DamagedRecord::io("meta", key::HEADER, "missing"))?;
-    let bytes = open_meta(key::HEADER, stored.value())?;
-    postcard::from_bytes(bytes).map(Some).map_err(|_| DamagedRecord::io("meta", key::HEADER, "unreadable"))
-}
-
-fn write_header(database: &Database, options: &StorageOptions) -> io::Result<()> {
-    let header = Header { format: FORMAT, cluster_id: options.cluster_id.clone(), node_id: options.node_id };
-    let header = postcard::to_stdvec(&header).map_err(io::Error::other)?;
-    let transaction = writer::begin(database)?;
-    {
-        let mut meta = transaction.open_table(META).map_err(redb_io)?;
-        meta.insert(key::HEADER, seal_meta(key::HEADER, &header).as_slice()).map_err(redb_io)?;
-        for kind in [LOG, FRAMES, CHUNKS] {
-            transaction.open_table(kind.table).map_err(redb_io)?;
-        }
-    }
-    transaction.commit().map_err(redb_io)
 }

@@ -16,6 +16,7 @@ use crate::{
     failure::Failure,
     history::HistoryRecord,
     metrics::Counters,
+    opening::OpenDatabase,
     record::{CHUNKS, FRAMES, Keyed, LOG, META, key, seal_meta},
     snapshot::{self, SnapshotRecord},
 };
@@ -113,7 +114,7 @@ pub(crate) struct Message {
 
 /// The state of the writer.
 pub(crate) struct Writer {
-    database: Arc<Database>,
+    database: Arc<OpenDatabase>,
     waiting: Vec<Message>,
     waiting_bytes: usize,
     failure: Arc<Failure>,
@@ -124,7 +125,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn new(
-        database: Arc<Database>,
+        database: Arc<OpenDatabase>,
         failure: Arc<Failure>,
         counters: Arc<Counters>,
         clocks: Arc<dyn Clocks>,
@@ -190,7 +191,7 @@ impl Writer {
         for (before, _) in batch.iter().filter_map(|message| message.op.failpoints()) {
             self.failpoints.hit(before)?;
         }
-        no_panic(|| write_all(&self.database, batch))?;
+        no_panic(|| write_all(self.database.get()?, batch))?;
         for (_, after) in batch.iter().filter_map(|message| message.op.failpoints()) {
             self.failpoints.hit(after)?;
         }

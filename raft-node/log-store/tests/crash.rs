@@ -5,6 +5,8 @@
 //! A failure prints its seed; `LOG_STORE_SEED=<seed> cargo test -p quorate-log-store --test crash` runs
 //! that one alone.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and prints its figures")]
+
 mod common;
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
@@ -22,7 +24,7 @@ use quorate_seams::{FailAction, Failpoints};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
 /// Crash points that the inline test must reach.
-const INLINE_CRASHES_MIN: u64 = 6_000;
+const INLINE_CRASHES_MIN: u64 = 4_000;
 /// Crash points that the test with the writer thread must reach.
 const THREAD_CRASHES_MIN: u64 = 300;
 /// Changes in one life of a store.
@@ -265,7 +267,7 @@ fn nothing_acknowledged_is_lost_at_any_crash_inline() {
     if only_seed().is_some() {
         return;
     }
-    assert!(tally.with_unsynced > 1_500);
+    assert!(tally.with_unsynced > 1_000);
     assert!(tally.writes.torn > 500 && tally.writes.lost > 1_000 && tally.writes.kept > 1_000);
     assert!(tally.while_opening > 1_000 && tally.beyond_acknowledged > 100);
     assert!(tally.refused_after_fault > 500 && tally.acknowledged > 5_000);

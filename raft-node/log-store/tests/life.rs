@@ -1,5 +1,7 @@
 //! Opening, closing, grouping, bounds: what the store does on good days.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and prints its figures")]
+
 mod common;
 
 use std::{fs, path::Path};

@@ -1,5 +1,7 @@
 //! openraft's own suite of storage cases, in both writer modes.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and prints its figures")]
+
 mod common;
 
 use std::{io, sync::Arc};

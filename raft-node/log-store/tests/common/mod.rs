@@ -1,5 +1,6 @@
 //! What the tests of the store share.
 #![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 pub(crate) mod model;
 
