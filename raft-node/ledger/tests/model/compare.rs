@@ -79,7 +79,8 @@ fn run<S: Subject>(mut subject: S, next: &mut dyn FnMut(&Model) -> Option<Step>)
         if step.now < before {
             coverage.saw("log time stood still where the stamp went back");
         }
-        if [Side::Buy, Side::Sell].iter().any(|side| model.limit.0 > 0 && model.reserved(*side) == model.limit) {
+        let reserved = subject.ledger().reserved();
+        if model.limit.0 > 0 && (reserved.bid == model.limit || reserved.ask == model.limit) {
             coverage.saw("exposure reached the limit");
         }
         coverage.record(step.index, &expected.0, &expected.1);
@@ -108,13 +109,14 @@ fn wrong_state(model: &Model, ledger: &Ledger, violations: &[String]) -> Option<
     if !violations.is_empty() {
         return Some(format!("audit: {}", violations.join("; ")));
     }
-    if !model.exposure_within_limit() {
-        return Some(String::from("reserved exposure is above the limit"));
+    let (long, short) = (model.reserved(Side::Buy), model.reserved(Side::Sell));
+    if long > model.limit || short > model.limit {
+        return Some(format!("reserved exposure, {long} long and {short} short, is above the limit {}", model.limit));
     }
     let reserved = ledger.reserved();
     let of_ledger = (reserved.bid, reserved.ask, ledger.exposure_limit(), ledger.closed_floor(), ledger.fills());
     let fills = u64::try_from(model.fills.len()).unwrap();
-    let of_model = (model.reserved(Side::Buy), model.reserved(Side::Sell), model.limit, model.floor, fills);
+    let of_model = (long, short, model.limit, model.floor, fills);
     if of_ledger != of_model {
         return Some(format!("(long, short, limit, floor, fills)\n  model:  {of_model:?}\n  ledger: {of_ledger:?}"));
     }

@@ -13,13 +13,15 @@ mod generate_trade;
 mod naive;
 mod rng;
 mod script;
+mod script_sweep;
 
 use compare::{Failure, Subject, check_seed, check_steps};
 use coverage::Coverage;
 use generate::Step;
 use quorate_ledger::{Event, Ledger, QuoteEndReason, Response};
+use script_sweep::Due;
 
-const FIXED_SEEDS: u64 = 200;
+const FIXED_SEEDS: u64 = 250;
 const FRESH_SEEDS: u64 = 10;
 const ENTRIES: usize = 300;
 /// Longer runs go deeper: more fills, more terms, more of everything that only grows.
@@ -42,21 +44,9 @@ fn check_script(steps: &[Step]) -> Coverage {
 }
 
 fn before_the_sweep() -> Vec<Vec<Step>> {
-    let mut scripts: Vec<Vec<Step>> =
-        [None, Some(0), Some(100)].into_iter().map(script::demand_before_the_sweep).collect();
-    scripts.extend(script::uses_before_the_sweep(true));
-    scripts.extend(script::uses_before_the_sweep(false));
-    scripts
-}
-
-fn scripts() -> Vec<Vec<Step>> {
-    let mut scripts = vec![
-        script::sessions_at_the_bound(),
-        script::makers_at_the_bound(),
-        script::symbols_at_the_bound(),
-        script::executions_beyond_the_window(),
-    ];
-    scripts.extend(before_the_sweep());
+    let mut scripts = script_sweep::uses_before_the_sweep();
+    let dues = [Due::Quotes, Due::Moves, Due::MovesToNobody];
+    scripts.extend(dues.into_iter().map(script_sweep::demand_before_the_sweep));
     scripts
 }
 
@@ -73,7 +63,9 @@ fn fixed_seeds_equal_the_model_and_reach_every_variant() {
     for seed in FIXED_SEEDS + 1..=FIXED_SEEDS + LONG_SEEDS {
         coverage.add(&accept(seed, check_seed(seed, LONG_ENTRIES, Ledger::new)));
     }
-    for steps in scripts() {
+    let beyond_chance =
+        [script::sessions_at_the_bound(), script::makers_at_the_bound(), script_sweep::quote_before_the_sweep()];
+    for steps in beyond_chance {
         coverage.add(&check_script(&steps));
     }
     println!("{}", coverage.table());
@@ -103,6 +95,16 @@ fn sessions_at_their_bound_are_refused_evicted_and_swept_as_the_model_says() {
 fn makers_and_symbols_beyond_their_bounds_are_refused_as_the_model_says() {
     check_script(&script::makers_at_the_bound());
     check_script(&script::symbols_at_the_bound());
+}
+
+#[test]
+fn makers_turned_off_beyond_their_bound_are_refused_as_the_model_says() {
+    check_script(&script::makers_off_at_the_bound());
+}
+
+#[test]
+fn at_the_end_of_time_nothing_overflows() {
+    check_script(&script::the_end_of_time());
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! Entries written by hand, for the bounds that chance does not reach.
 
 use quorate_ledger::{
-    Account, Against, ClientOrderId, Command, Decimal, DefineSymbol, Envelope, ExecuteOrder, Exposure, Input,
-    MakerName, MakerRef, Millis, NewOrder, OrderType, PlaceQuote, PlannedFill, Price, PullQuote, Qty, QuoteCause,
-    QuoteSide, RegisterExchange, RegisterMaker, ReleaseSymbol, Remainder, SetExposureLimit, Side, Symbol, SymbolSpec,
-    TimeInForce,
-    bounds::{EXEC_WINDOW, MAKERS_MAX, SESSION_IDLE_MIN_MS, SESSION_IDLE_MS, SESSIONS_MAX, SYMBOLS_MAX},
+    Account, Against, ClientOrderId, Command, Decimal, DefineSymbol, Envelope, ExecuteOrder, Input, LeaderCommand,
+    MakerName, MakerRef, Millis, NewOrder, OrderType, PlaceQuote, PlannedFill, Price, Qty, QuoteCause, QuoteSide,
+    QuotingScope, RegisterExchange, RegisterMaker, Remainder, SetQuoting, Side, Symbol, SymbolSpec, TimeInForce,
+    bounds::{
+        EXEC_WINDOW, MAKERS_MAX, QUOTING_OFF_MAKERS_MAX, SESSION_IDLE_MIN_MS, SESSION_IDLE_MS, SESSIONS_MAX,
+        SYMBOLS_MAX,
+    },
 };
 
 use crate::{generate::Step, naive::Model};
@@ -13,8 +15,8 @@ use crate::{generate::Step, naive::Model};
 /// A growing list of entries, and the model's state after them.
 pub(crate) struct Script {
     pub(crate) steps: Vec<Step>,
-    model: Model,
-    now: u64,
+    pub(crate) model: Model,
+    pub(crate) now: u64,
     session: u64,
     seq: u64,
 }
@@ -39,6 +41,12 @@ impl Script {
         index
     }
 
+    pub(crate) fn lead(&mut self, command: LeaderCommand) {
+        let step = Step { index: self.next_index(), now: Millis(self.now), input: Input::Leader(command) };
+        self.model.apply(step.index, step.now, &step.input);
+        self.steps.push(step);
+    }
+
     fn next_index(&self) -> u64 {
         u64::try_from(self.steps.len()).unwrap() + 1
     }
@@ -49,22 +57,27 @@ impl Script {
         self.in_session(self.session, self.seq, command)
     }
 
-    fn define(&mut self, name: &str) {
+    pub(crate) fn define(&mut self, name: &str) {
         self.send(define(name, 1));
     }
 
-    fn register(&mut self, name: &str, ttl_ms: u64) -> MakerRef {
+    pub(crate) fn register(&mut self, name: &str, ttl_ms: u64) -> MakerRef {
         let maker = MakerName::new(name).unwrap();
         let incarnation = self.send(Command::RegisterMaker(RegisterMaker { maker: maker.clone(), ttl_ms }));
         MakerRef { maker, incarnation }
     }
 
-    fn quote(&mut self, name: &str, bid: Option<i64>, ask: Option<i64>, ttl_ms: u64) -> u64 {
+    pub(crate) fn quote(&mut self, name: &str, bid: Option<i64>, ask: Option<i64>, ttl_ms: u64) -> u64 {
+        self.send(Command::PlaceQuote(self.quote_of(name, bid, ask, ttl_ms)))
+    }
+
+    /// A quote that the holder could place next: buying at 10, selling at 11.
+    pub(crate) fn quote_of(&self, name: &str, bid: Option<i64>, ask: Option<i64>, ttl_ms: u64) -> PlaceQuote {
         let symbol = Symbol::new(name).unwrap();
         let state = &self.model.symbols[&symbol];
         let holder = state.holder.as_ref().unwrap();
         let side = |price, qty: i64| QuoteSide { price: Price(price), qty: Qty(qty) };
-        let place = PlaceQuote {
+        PlaceQuote {
             incarnation: self.model.makers[holder].incarnation,
             epoch: state.epoch,
             quote_seq: state.quote_seq + 1,
@@ -76,14 +89,7 @@ impl Script {
             cause: QuoteCause::Refresh,
             computed_at: 0,
             symbol,
-        };
-        self.send(Command::PlaceQuote(place))
-    }
-
-    fn pull(&mut self, name: &str) {
-        let symbol = Symbol::new(name).unwrap();
-        let epoch = self.model.symbols[&symbol].epoch;
-        self.send(Command::PullQuote(PullQuote { symbol, epoch }));
+        }
     }
 }
 
@@ -184,90 +190,43 @@ pub(crate) fn symbols_at_the_bound() -> Vec<Step> {
     script.steps
 }
 
-/// Each way of using what is due but not yet swept, in lists of their own.
-///
-/// Of 151 quoted symbols 75 move, all due at once with `moves`; without, all the quotes are due at once.
-/// One sweep takes 64 of them, and the symbol used is the last.
-pub(crate) fn uses_before_the_sweep(moves: bool) -> Vec<Vec<Step>> {
-    (0..7).map(|way| use_before_the_sweep(moves, way)).collect()
-}
-
-fn use_before_the_sweep(moves: bool, way: usize) -> Vec<Step> {
+/// Makers whose quoting is off up to the bound; the one too many is refused, one that is off already is not.
+pub(crate) fn makers_off_at_the_bound() -> Vec<Step> {
     let mut script = Script::with_session();
-    let exchange = script.send(register_exchange());
-    for n in 0..=150 {
-        script.define(&format!("S{n:03}"));
+    let turn = |n: usize, on: bool, control_version: u64| {
+        let scope = QuotingScope::Maker(MakerName::new(&format!("m{n}")).unwrap());
+        Command::SetQuoting(SetQuoting { scope, on, control_version })
+    };
+    for n in 0..=QUOTING_OFF_MAKERS_MAX {
+        script.send(turn(n, false, script.model.control_version));
     }
-    let ada = script.register("ada", 60_000);
-    for n in 0..=150 {
-        let bid = (n % 2 == 1).then_some(1);
-        script.quote(&format!("S{n:03}"), bid, bid.is_none().then_some(1), 30_000);
+    for (n, on) in [(0, false), (1, true), (QUOTING_OFF_MAKERS_MAX, false), (1, false)] {
+        script.send(turn(n, on, script.model.control_version));
+        script.send(turn(n, on, script.model.control_version + 1));
     }
-    let quote = u64::try_from(script.steps.len()).unwrap();
-    if moves {
-        script.now += 100;
-        script.register("bob", 60_000);
-        script.now += 59_899;
-        script.send(Command::RenewMaker(ada.clone()));
-        // The quotes are gone by now: others, that outlive the moves.
-        for n in 76..=150 {
-            script.quote(&format!("S{n:03}"), None, Some(1), 30_000);
-        }
-    }
-    let quote = if moves { u64::try_from(script.steps.len()).unwrap() } else { quote };
-    script.now += if moves { 1 } else { 30_000 };
-    let symbol = Symbol::new("S150").unwrap();
-    let mut execute = order(exchange, 1, script.now, 11, Some(Against::Quote(quote)), Remainder::None);
-    execute.order.symbol = symbol.clone();
-    let resting = ExecuteOrder { fills: Vec::new(), remainder: Remainder::Rest, ..execute.clone() };
-    match way {
-        0 => drop(script.quote("S150", Some(1), Some(100), 30_000)),
-        1 => drop(script.send(Command::ExecuteOrder(execute))),
-        2 => drop(script.send(Command::ExecuteOrder(resting))),
-        3 => script.pull("S150"),
-        4 => drop(script.send(Command::ReleaseSymbol(ReleaseSymbol { symbol, epoch: 1 }))),
-        5 => {
-            let limit = SetExposureLimit { limit: Exposure(3), control_version: 0 };
-            script.send(Command::SetExposureLimit(limit));
-        }
-        _ => drop(script.send(Command::RenewMaker(ada))),
-    }
-    script.quote("S150", Some(1), Some(100), 30_000);
-    script.register("cyd", 60_000);
     script.steps
 }
 
-/// Whether what is due but not yet swept still counts among those that demand exposure: three asks of
-/// 20 stand behind 64 things due before them, and another symbol asks for everything.
-///
-/// What is due is quotes; or moves, to a maker whose lease ends `lag` later than they do, or with them.
-pub(crate) fn demand_before_the_sweep(lag: Option<u64>) -> Vec<Step> {
+/// Log time as far as it goes: nothing overflows, and everything is due at once.
+pub(crate) fn the_end_of_time() -> Vec<Step> {
     let mut script = Script::with_session();
-    for n in 0..=150 {
-        script.define(&format!("S{n:03}"));
-    }
-    let ada = script.register("ada", 60_000);
-    let moves = lag.is_some();
-    if let Some(lag) = lag {
-        script.now += lag;
+    let exchange = script.send(register_exchange());
+    script.define("BTCUSDT");
+    for left in [100_000_000, 600_001, 50, 1, 0, 0] {
+        script.now = u64::MAX - left;
+        script.session = script.in_session(0, 0, Command::OpenSession);
+        script.seq = 0;
+        script.register("ada", 9_000);
         script.register("bob", 60_000);
-        script.now += 59_999 - lag;
-        script.send(Command::RenewMaker(ada));
-    } else {
-        for n in 80..144 {
-            script.quote(&format!("S{n:03}"), Some(1), None, 10_000);
+        if script.model.symbols[&Symbol::new("BTCUSDT").unwrap()].holder.is_some() {
+            script.quote("BTCUSDT", Some(1), Some(1), 30_000);
         }
+        let mut resting = order(exchange, script.model.last_exec_id() + 1, 0, 10, None, Remainder::Rest);
+        (resting.deadline, resting.order.timestamp) = (Millis(u64::MAX), Millis(script.now));
+        script.send(Command::ExecuteOrder(resting));
+        let term = script.model.term + 1;
+        script.lead(LeaderCommand::BeginTerm { term, quote_age_proven: true, clock_jump_ms: u64::MAX });
     }
-    script.now += u64::from(!moves);
-    for n in 148..=150 {
-        script.quote(&format!("S{n:03}"), None, Some(20), 10_000);
-    }
-    script.now += if moves { 1 } else { 10_000 };
-    // Granted 40: below its share, and so remembered, only where the three are not counted.
-    script.quote("S000", None, Some(100), 10_000);
-    script.quote("S001", None, Some(100), 10_000);
-    script.quote("S000", None, Some(1), 10_000);
-    script.quote("S001", None, Some(100), 10_000);
     script.steps
 }
 

@@ -149,6 +149,8 @@ impl Model {
         if self.makers.is_empty() {
             return;
         }
+        let changed =
+            self.members() != self.members_before || self.symbols.values().any(|state| state.holder.is_none());
         let targets = self.balanced();
         for (symbol, target) in targets {
             let state = &self.symbols[&symbol];
@@ -157,8 +159,8 @@ impl Model {
                 continue;
             };
             let lease = self.makers[&holder].deadline;
-            if target == holder && state.moving.as_ref().is_some_and(|(_, until)| self.passed(*until)) {
-                // Too late to call the move off: the authority has ended, swept or not.
+            if changed && state.moving.as_ref().is_some_and(|(_, until)| self.passed(*until)) {
+                // Too late to go on with the move or to call it off: the authority has ended, swept or not.
                 self.end_authority(&symbol, AuthorityEndReason::MoveDeadline, events);
                 self.grant(&symbol, &target, events);
                 continue;
@@ -174,6 +176,11 @@ impl Model {
             }
             self.symbols.get_mut(&symbol).unwrap().moving = moving;
         }
+    }
+
+    /// Makers, by incarnation, and the number of symbols: what a rebalance depends on.
+    pub(super) fn members(&self) -> (BTreeSet<Incarnation>, usize) {
+        (self.makers.values().map(|maker| maker.incarnation).collect(), self.symbols.len())
     }
 
     /// The target of each symbol, after all have been balanced over the registered makers.

@@ -3,17 +3,22 @@
 use quorate_ledger::{
     Answer, DefineSymbol, Event, Exposure, OrderStatus, QuoteEndReason, QuotingScope, Refusal, SetExposureLimit,
     SetKillSwitch, SetQuoting, Side, Symbol, UpgradeLedger,
-    bounds::{DECIMALS_MAX, EXPOSURE_PER_LOT_MAX, HARD_EXPOSURE_LIMIT, SYMBOLS_MAX},
+    bounds::{DECIMALS_MAX, EXPOSURE_PER_LOT_MAX, HARD_EXPOSURE_LIMIT, QUOTING_OFF_MAKERS_MAX, SYMBOLS_MAX},
 };
 
 use super::{Done, LEDGER_VERSION, Model, SymbolState, accepted, full, invalid};
 
 impl Model {
+    fn present_control_version(&self, decided_on: u64) -> Result<(), Refusal> {
+        if decided_on == self.control_version {
+            return Ok(());
+        }
+        Err(Refusal::ControlVersion { control_version: self.control_version })
+    }
+
     /// Compare-and-set: the new version, or the refusal.
     fn next_control_version(&mut self, decided_on: u64) -> Result<u64, Refusal> {
-        if decided_on != self.control_version {
-            return Err(Refusal::ControlVersion { control_version: self.control_version });
-        }
+        self.present_control_version(decided_on)?;
         self.control_version += 1;
         Ok(self.control_version)
     }
@@ -45,6 +50,13 @@ impl Model {
     pub(super) fn set_quoting(&mut self, set: &SetQuoting, events: &mut Vec<Event>) -> Result<Done, Refusal> {
         if let QuotingScope::Symbol(symbol) = &set.scope {
             self.known(symbol)?;
+        }
+        self.present_control_version(set.control_version)?;
+        if let (QuotingScope::Maker(maker), false) = (&set.scope, set.on) {
+            let others = self.makers_off.iter().filter(|off| *off != maker).count();
+            if others >= QUOTING_OFF_MAKERS_MAX {
+                return Err(full(QUOTING_OFF_MAKERS_MAX));
+            }
         }
         let control_version = self.next_control_version(set.control_version)?;
         match &set.scope {

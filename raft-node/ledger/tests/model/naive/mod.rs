@@ -37,6 +37,8 @@ pub(crate) struct Model {
     pub(crate) makers_off: BTreeSet<MakerName>,
     pub(crate) symbols: BTreeMap<Symbol, SymbolState>,
     pub(crate) makers: BTreeMap<MakerName, Maker>,
+    /// [`Model::members`] at the start of the apply.
+    members_before: (BTreeSet<Incarnation>, usize),
     pub(crate) exchange: Option<ExchangeEpoch>,
     /// Every order accepted from the present exchange, with its answer.
     pub(crate) executed: Vec<(ExecuteOrder, Response)>,
@@ -143,6 +145,7 @@ impl Model {
             makers_off: BTreeSet::new(),
             symbols: BTreeMap::new(),
             makers: BTreeMap::new(),
+            members_before: (BTreeSet::new(), 0),
             exchange: None,
             executed: Vec::new(),
             orders: Vec::new(),
@@ -154,6 +157,7 @@ impl Model {
     /// One apply, step by step as the page numbers them.
     pub(crate) fn apply(&mut self, index: u64, now: Millis, input: &Input) -> (Response, Vec<Event>) {
         let mut events = Vec::new();
+        self.members_before = self.members();
         self.log_time = self.log_time.max(now);
         let begun = match input {
             Input::Leader(LeaderCommand::BeginTerm { term, quote_age_proven, clock_jump_ms }) if *term > self.term => {

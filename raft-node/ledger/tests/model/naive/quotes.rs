@@ -215,11 +215,6 @@ impl Model {
         self.forget_demands(&pull.symbol);
         Ok(accepted(Answer::QuotePulled { quote_id }))
     }
-
-    /// What must hold after every apply, whatever happened.
-    pub(crate) fn exposure_within_limit(&self) -> bool {
-        [Side::Buy, Side::Sell].into_iter().all(|side| self.reserved(side) <= self.limit)
-    }
 }
 
 fn answer_to(placed: &QuotePlaced) -> Answer {
