@@ -9,13 +9,14 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
     backoff::Backoff,
-    command::{Home, Item, Submission, to_json},
+    command::{Home, Item, to_json},
     config::{COMMANDS_MAX, ClientConfig, InvalidConfig},
     lane::{Lane, LaneWorld, look},
     nodes::Nodes,
     observer::Operation,
     session::Session,
     shared::{Calls, Shared},
+    submission::Submission,
     wire::Wire,
 };
 

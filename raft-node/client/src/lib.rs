@@ -57,7 +57,7 @@
 //!
 //! # Code map
 //! `session` numbers commands, `lane` sends them in batches, `command` keeps what became of one,
-//! `nodes` chooses whom to call, `wire` makes one attempt, `reads` and `events` are the rest of the API.
+//! `submission` is its caller's end, `nodes` chooses whom to call, `wire` makes one attempt, `reads` and `events` are the rest of the API.
 
 pub mod config;
 
@@ -72,12 +72,13 @@ mod reads;
 mod session;
 mod shared;
 mod sse;
+mod submission;
 mod wire;
 
 pub use client::Client;
-pub use command::{Submission, SubmitError, Ticket};
 pub use config::{ClientConfig, InvalidConfig};
 pub use events::{EventStream, StreamItem};
 pub use observer::{CallId, Observer, Operation, Returned};
 pub use reads::{CallFailed, OrderQuery, ReadOptions};
 pub use session::Session;
+pub use submission::{Submission, SubmitError, Ticket};

@@ -15,11 +15,12 @@ use quorate_ledger::{Answer, Command, Outcome, Response, SessionId, bounds::SESS
 use tokio::time::Instant;
 
 use crate::{
-    command::{Home, Item, Slot, Submission, SubmitError, Ticket, to_json},
+    command::{Home, Item, Slot, to_json},
     config::{OPEN_TIMEOUT, SESSION_QUEUE_MAX},
     lane::Lane,
     observer::Operation,
     shared::Shared,
+    submission::{Submission, SubmitError, Ticket},
     wire::is_passing,
 };
 
