@@ -32,6 +32,8 @@ pub(crate) enum Action {
     Run(u64),
     /// An order takes from a quote: symbol, side, lots.
     Take(usize, bool, i64),
+    /// A run of orders takes from a quote, one lot each: symbol, how many, milliseconds between them.
+    Burst(usize, u64, u64),
     /// An order rests a number of ticks from the reference price: symbol, side, ticks.
     RestOrder(usize, bool, i64),
     /// Every resting order is cancelled.
@@ -83,6 +85,7 @@ enum Happening {
     Look(usize, ReadId),
     Snapshot(usize, ReadId, Snapshot),
     Control(Command),
+    Take(usize, bool),
 }
 
 struct Maker {
@@ -198,7 +201,7 @@ impl Group {
 
     fn happen(&mut self, life: u64, what: Happening) {
         let maker = match &what {
-            Happening::Tick | Happening::Control(_) | Happening::Arrives(..) => None,
+            Happening::Tick | Happening::Control(_) | Happening::Take(..) | Happening::Arrives(..) => None,
             Happening::Wake(at)
             | Happening::Poll(at)
             | Happening::Answer(at, ..)
@@ -225,6 +228,7 @@ impl Group {
             Happening::Control(command) => {
                 self.command(command);
             }
+            Happening::Take(at, buy) => self.take(&symbol(at), buy, 1),
             Happening::Wake(at) => {
                 let due = self.makers[at].watch.wake.is_none_or(|wake| self.clock(at) >= wake);
                 if due {
@@ -456,6 +460,12 @@ impl Group {
         match action {
             Action::Run(ms) => self.run(ms),
             Action::Take(at, buy, lots) => self.take(&symbol(at % count), buy, lots),
+            Action::Burst(at, orders, every) => {
+                for order in 0..orders {
+                    let buy = self.rng.random();
+                    self.at(order * every, 0, Happening::Take(at % count, buy));
+                }
+            }
             Action::RestOrder(at, buy, ticks) => self.rest(at % count, buy, ticks),
             Action::CancelAll => self.cancel_all(),
             Action::Reference(at, ticks) => {

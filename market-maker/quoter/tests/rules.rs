@@ -1,0 +1,424 @@
+//! Single rules of the maker's loop, each by one example.
+
+#![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
+
+use std::time::Duration;
+
+use quorate_ledger::{
+    Answer, Command, Digest, Event, FillCommitted, FilledMaker, Frame, Holding, Millis, Outcome, PlaceQuote, Position,
+    Price, Qty, QuoteCause, Refusal, Response, Side, Symbol,
+};
+use quorate_quoter::{
+    Answered, Belief, BeliefChange, CommandId, Config, Input, InvalidConfig, Output, Quoter, Snapshot, SymbolSnapshot,
+};
+use quorate_strategy::FixedSpread;
+
+const INCARNATION: u64 = 5;
+
+struct Maker {
+    quoter: Quoter,
+    now: Duration,
+    submitted: Vec<(CommandId, Command)>,
+    beliefs: Vec<Belief>,
+    reads: Vec<u64>,
+    left: bool,
+}
+
+fn symbol() -> Symbol {
+    "A".parse().unwrap()
+}
+
+fn config() -> Config {
+    let mut config = Config::new("m".parse().unwrap(), FixedSpread::new(5, 10, 1, 100).unwrap());
+    config.reference_tolerance_ticks = 3;
+    config
+}
+
+fn holding(epoch: u64) -> Holding {
+    Holding { symbol: symbol(), epoch, moving_until: None }
+}
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+impl Maker {
+    fn new() -> Self {
+        let quoter = Quoter::new(config()).unwrap();
+        Self { quoter, now: ms(1_000), submitted: vec![], beliefs: vec![], reads: vec![], left: false }
+    }
+
+    /// Registered, with the state read, a reference price of 1,000 and no quote yet.
+    fn holding() -> Self {
+        let mut maker = Self::new();
+        maker.give(Input::Timer);
+        maker.give(Input::References(vec![(symbol(), Price(1_000))]));
+        let (register, command) = maker.submitted.remove(0);
+        assert!(matches!(command, Command::RegisterMaker(_)));
+        maker.accept(
+            register,
+            5,
+            Answer::MakerRegistered { incarnation: INCARNATION, deadline: Millis(0), holds: vec![holding(1)] },
+        );
+        assert!(maker.submitted.is_empty(), "nothing is placed before the state was read");
+        maker.read(6);
+        maker
+    }
+
+    /// The same, with its first quote accepted.
+    fn quoting() -> Self {
+        let mut maker = Self::holding();
+        let (id, place) = maker.placed();
+        assert_eq!(place.cause, QuoteCause::AuthorityGained);
+        maker.accept_quote(id, 7);
+        assert!(maker.submitted.is_empty());
+        maker
+    }
+
+    fn give(&mut self, input: Input) {
+        for output in self.quoter.handle(self.now, input) {
+            match output {
+                Output::Submit { id, command } => self.submitted.push((id, command)),
+                Output::Read(id) => self.reads.push(id),
+                Output::Belief(belief) => self.beliefs.push(belief),
+                Output::WakeAt(_) => {}
+                Output::Left => self.left = true,
+            }
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.now = (self.now + ms(100)).min(end);
+            self.give(Input::References(vec![(symbol(), Price(1_000))]));
+        }
+    }
+
+    fn accept(&mut self, id: CommandId, index: u64, answer: Answer) {
+        self.respond(id, index, Outcome::Accepted(answer));
+    }
+
+    fn refuse(&mut self, id: CommandId, index: u64, refusal: Refusal) {
+        self.respond(id, index, Outcome::Refused(refusal));
+    }
+
+    fn respond(&mut self, id: CommandId, index: u64, outcome: Outcome) {
+        let response = Response { index, log_time: Millis(0), outcome };
+        self.give(Input::Answered { id, answer: Answered::Response(response) });
+    }
+
+    fn accept_quote(&mut self, id: CommandId, index: u64) {
+        let (bid_qty, ask_qty) = (Qty(10), Qty(10));
+        self.accept(
+            id,
+            index,
+            Answer::QuotePlaced { quote_id: index, bid_qty, ask_qty, reduced: false, deadline: Millis(0) },
+        );
+    }
+
+    fn read(&mut self, index: u64) {
+        let read = SymbolSnapshot {
+            symbol: symbol(),
+            position_seq: 0,
+            position: Position(0),
+            epoch: 1,
+            incarnation: Some(INCARNATION),
+            moving: false,
+            quote: None,
+        };
+        let snapshot = Snapshot { index, symbols: vec![read], quoting: true, ..Snapshot::default() };
+        let id = *self.reads.last().unwrap();
+        self.give(Input::Snapshot { id, snapshot });
+    }
+
+    fn frame(&mut self, index: u64, events: Vec<Event>) {
+        self.give(Input::Frame(Frame { index, log_time: Millis(0), chain: Digest::default(), events }));
+    }
+
+    fn fill(&mut self, index: u64, position: i64, position_seq: u64) {
+        let maker = FilledMaker::Quote {
+            quote_id: 7,
+            maker: "m".parse().unwrap(),
+            epoch: 1,
+            leaves: Qty(1),
+            position: Position(position),
+            position_seq,
+        };
+        let fill = FillCommitted {
+            trade_id: position_seq,
+            symbol: symbol(),
+            price: Price(995),
+            qty: Qty(1),
+            taker_order_id: index,
+            taker_side: Side::Sell,
+            maker,
+        };
+        self.frame(index, vec![Event::FillCommitted(fill)]);
+    }
+
+    /// The one command submitted since the last look, which places a quote.
+    fn placed(&mut self) -> (CommandId, PlaceQuote) {
+        match self.only() {
+            (id, Command::PlaceQuote(place)) => (id, place),
+            other => panic!("not a quote: {other:?}"),
+        }
+    }
+
+    fn only(&mut self) -> (CommandId, Command) {
+        assert_eq!(self.submitted.len(), 1, "{:?}", self.submitted);
+        self.submitted.remove(0)
+    }
+}
+
+#[test]
+fn a_fill_is_answered_at_once_with_a_quote_computed_from_it() {
+    let mut maker = Maker::quoting();
+    maker.fill(8, 1, 1);
+    let (_, place) = maker.placed();
+    assert_eq!((place.cause, place.position_seq, place.computed_at), (QuoteCause::Fill, 1, 8));
+    assert_eq!(place.bid.unwrap().price, Price(994), "the skew of one lot");
+    assert_eq!((place.epoch, place.incarnation, place.quote_seq, place.allow_reduced), (1, INCARNATION, 2, true));
+}
+
+#[test]
+fn what_happens_while_a_quote_is_in_flight_is_merged_and_the_latest_wins() {
+    let mut maker = Maker::quoting();
+    maker.fill(8, 1, 1);
+    let (id, _) = maker.placed();
+    maker.fill(9, 2, 2);
+    maker.fill(10, 3, 3);
+    maker.give(Input::References(vec![(symbol(), Price(1_100))]));
+    assert!(maker.submitted.is_empty());
+    maker.refuse(id, 11, Refusal::StalePosition { position_seq: 3, position: Position(3) });
+    let (_, place) = maker.placed();
+    assert_eq!((place.position_seq, place.bid.unwrap().price), (3, Price(1_100 - 3 - 5)));
+}
+
+#[test]
+fn after_two_stale_positions_in_a_row_it_pulls_and_then_places() {
+    let mut maker = Maker::quoting();
+    maker.fill(8, 1, 1);
+    let (id, _) = maker.placed();
+    maker.refuse(id, 10, Refusal::StalePosition { position_seq: 2, position: Position(2) });
+    let (id, place) = maker.placed();
+    assert_eq!((place.position_seq, place.computed_at), (2, 10));
+    maker.refuse(id, 12, Refusal::StalePosition { position_seq: 3, position: Position(3) });
+    let (id, pull) = maker.only();
+    assert!(matches!(pull, Command::PullQuote(pull) if pull.epoch == 1));
+    maker.accept(id, 13, Answer::QuotePulled { quote_id: Some(7) });
+    let (_, place) = maker.placed();
+    assert_eq!(place.position_seq, 3);
+}
+
+#[test]
+fn a_position_that_arrives_late_does_not_undo_a_newer_one() {
+    let mut maker = Maker::quoting();
+    maker.fill(8, 1, 1);
+    let (id, _) = maker.placed();
+    maker.refuse(id, 12, Refusal::StalePosition { position_seq: 3, position: Position(9) });
+    let (id, _) = maker.placed();
+    maker.fill(9, 2, 2);
+    maker.fill(10, 9, 3);
+    maker.accept_quote(id, 13);
+    assert!(maker.submitted.is_empty(), "nothing new was learnt");
+}
+
+#[test]
+fn the_reference_price_counts_beyond_the_tolerance() {
+    let mut maker = Maker::quoting();
+    maker.give(Input::References(vec![(symbol(), Price(1_003))]));
+    assert!(maker.submitted.is_empty());
+    maker.give(Input::References(vec![(symbol(), Price(996))]));
+    let (_, place) = maker.placed();
+    assert_eq!((place.cause, place.ask.unwrap().price), (QuoteCause::ReferenceMoved, Price(1_001)));
+}
+
+#[test]
+fn a_quote_is_refreshed_within_five_seconds() {
+    let mut maker = Maker::quoting();
+    maker.pass(ms(3_900));
+    maker.submitted.retain(|(_, command)| matches!(command, Command::PlaceQuote(_)));
+    assert!(maker.submitted.is_empty());
+    maker.pass(ms(200));
+    let (_, place) = maker.placed();
+    assert_eq!(place.cause, QuoteCause::Refresh);
+}
+
+#[test]
+fn without_a_fresh_reference_price_the_quote_is_pulled() {
+    let mut maker = Maker::quoting();
+    let mut index = 8;
+    while !maker.submitted.iter().any(|(_, command)| matches!(command, Command::PullQuote(_))) {
+        maker.now += ms(50);
+        maker.give(Input::Timer);
+        // The refresh of the fourth second is accepted.
+        if let Some((id, Command::PlaceQuote(_))) = maker.submitted.last().cloned() {
+            maker.submitted.pop();
+            maker.accept_quote(id, index);
+            index += 1;
+        }
+        assert!(maker.now < ms(7_000));
+    }
+    assert!(maker.now > ms(1_000 + 5_000));
+}
+
+#[test]
+fn a_resting_order_is_stepped_behind() {
+    let mut maker = Maker::quoting();
+    maker.fill(8, 0, 1);
+    let (id, place) = maker.placed();
+    assert_eq!(place.bid.unwrap().price, Price(995));
+    maker.refuse(id, 9, Refusal::CrossesResting { side: Side::Buy, price: Price(990) });
+    let (_, place) = maker.placed();
+    assert_eq!((place.bid.unwrap().price, place.ask.unwrap().price), (Price(989), Price(1_005)));
+}
+
+#[test]
+fn short_exposure_is_tried_again_after_a_growing_pause() {
+    let mut maker = Maker::holding();
+    let (mut id, _) = maker.placed();
+    let mut pauses = Vec::new();
+    for index in 7..13 {
+        maker.refuse(
+            id,
+            index,
+            Refusal::ExposureShort { long_free: quorate_ledger::Exposure(0), short_free: quorate_ledger::Exposure(0) },
+        );
+        let from = maker.now;
+        maker.submitted.clear();
+        while maker.submitted.iter().all(|(_, command)| !matches!(command, Command::PlaceQuote(_))) {
+            maker.pass(ms(100));
+        }
+        maker.submitted.retain(|(_, command)| matches!(command, Command::PlaceQuote(_)));
+        let (next, place) = maker.placed();
+        assert_eq!(place.cause, QuoteCause::AuthorityGained);
+        id = next;
+        pauses.push(maker.now - from);
+    }
+    assert_eq!(pauses, [100, 200, 400, 800, 1_600, 1_600].map(ms));
+}
+
+#[test]
+fn a_belief_ends_by_the_own_clock_counted_from_the_sending() {
+    let mut maker = Maker::quoting();
+    let sent_at = ms(1_000);
+    let until = sent_at + ms(9_000 - 900 - 100);
+    assert_eq!(maker.beliefs[0].until, until);
+    // Renewals go out at a third of the lease, and nobody answers.
+    maker.pass(ms(3_000));
+    let renewals = |maker: &Maker| maker.submitted.iter().filter(|(_, c)| matches!(c, Command::RenewMaker(_))).count();
+    assert_eq!(renewals(&maker), 1);
+    maker.pass(until - maker.now - ms(1));
+    assert_eq!(maker.quoter.beliefs().count(), 1);
+    maker.pass(ms(1));
+    assert_eq!(maker.quoter.beliefs().count(), 0);
+    let ended = maker.beliefs.last().unwrap();
+    assert_eq!((ended.change, ended.until), (BeliefChange::Ended, until));
+}
+
+#[test]
+fn a_symbol_that_is_to_move_is_released_at_once_and_not_believed_in() {
+    let mut maker = Maker::quoting();
+    let moving =
+        Event::AuthorityMoving { symbol: symbol(), epoch: 1, to: Some("n".parse().unwrap()), until: Millis(9_000) };
+    maker.frame(8, vec![moving]);
+    let (id, release) = maker.only();
+    assert!(matches!(release, Command::ReleaseSymbol(release) if release.epoch == 1));
+    assert_eq!(maker.quoter.beliefs().count(), 0);
+    // Calling the move off does not call a release back that is on its way.
+    let kept = Event::AuthorityMoving { symbol: symbol(), epoch: 1, to: None, until: Millis(9_000) };
+    maker.frame(9, vec![kept]);
+    assert_eq!(maker.quoter.beliefs().count(), 0);
+    maker.accept(id, 10, Answer::SymbolReleased);
+    assert_eq!(maker.quoter.beliefs().count(), 0);
+}
+
+#[test]
+fn a_grant_from_before_the_last_list_of_holdings_counts_for_nothing() {
+    let mut maker = Maker::quoting();
+    maker.pass(ms(3_000));
+    maker.submitted.retain(|(_, command)| matches!(command, Command::RenewMaker(_)));
+    let (id, _) = maker.only();
+    maker.accept(id, 20, Answer::MakerRenewed { deadline: Millis(0), holds: vec![] });
+    assert_eq!(maker.quoter.beliefs().count(), 0);
+    let granted = |index| Event::AuthorityGranted {
+        symbol: "B".parse().unwrap(),
+        maker: "m".parse().unwrap(),
+        incarnation: INCARNATION,
+        epoch: index,
+    };
+    maker.frame(15, vec![granted(15)]);
+    assert_eq!(maker.quoter.beliefs().count(), 0);
+    maker.frame(25, vec![granted(25)]);
+    assert_eq!(maker.quoter.beliefs().count(), 1);
+}
+
+#[test]
+fn a_lost_incarnation_registers_anew_and_waits_where_its_name_was_taken() {
+    let refused = |present| {
+        let mut maker = Maker::quoting();
+        maker.pass(ms(3_000));
+        maker.submitted.retain(|(_, command)| matches!(command, Command::RenewMaker(_)));
+        let (id, _) = maker.only();
+        maker.refuse(id, 20, Refusal::UnknownMaker { incarnation: INCARNATION, present });
+        assert_eq!(maker.quoter.beliefs().count(), 0);
+        maker.submitted
+    };
+    assert!(matches!(&refused(None)[..], [(_, Command::RegisterMaker(_))]));
+    assert!(refused(Some(17)).is_empty());
+}
+
+#[test]
+fn after_a_pause_it_renews_then_reads_then_places() {
+    let mut maker = Maker::quoting();
+    maker.now += ms(7_000);
+    maker.fill(8, 1, 1);
+    let (renew, command) = maker.only();
+    assert!(matches!(command, Command::RenewMaker(_)), "{command:?}");
+    let reads = maker.reads.len();
+    maker.accept(renew, 9, Answer::MakerRenewed { deadline: Millis(0), holds: vec![holding(1)] });
+    assert_eq!(maker.reads.len(), reads + 1);
+    maker.give(Input::References(vec![(symbol(), Price(1_000))]));
+    assert!(maker.submitted.is_empty());
+    maker.read(10);
+    assert_eq!(maker.placed().1.position_seq, 1);
+}
+
+#[test]
+fn it_leaves_with_nothing_believed_and_nothing_sent_after() {
+    let mut maker = Maker::quoting();
+    maker.give(Input::Leave);
+    assert_eq!(maker.quoter.beliefs().count(), 0);
+    let (id, command) = maker.only();
+    assert!(matches!(command, Command::DeregisterMaker(_)));
+    maker.accept(id, 8, Answer::MakerDeregistered);
+    assert!(maker.left);
+    maker.fill(9, 1, 1);
+    maker.pass(ms(20_000));
+    assert!(maker.submitted.is_empty());
+}
+
+#[test]
+fn leaving_does_not_wait_for_ever() {
+    let mut maker = Maker::quoting();
+    maker.give(Input::Leave);
+    maker.pass(ms(8_900));
+    assert!(!maker.left);
+    maker.pass(ms(200));
+    assert!(maker.left);
+}
+
+#[test]
+fn a_field_out_of_range_is_named() {
+    let refused = |change: fn(&mut Config)| {
+        let mut config = config();
+        change(&mut config);
+        Quoter::new(config).map(|_| ()).unwrap_err().field
+    };
+    let _: fn(InvalidConfig) -> &'static str = |error| error.field;
+    assert_eq!(refused(|config| config.lease_ttl_ms = 100), "lease_ttl_ms");
+    assert_eq!(refused(|config| config.quote_ttl_ms = 30_001), "quote_ttl_ms");
+    assert_eq!(refused(|config| config.refresh = ms(6_000)), "refresh_ms");
+    assert_eq!(refused(|config| config.reference_tolerance_ticks = -1), "reference_tolerance_ticks");
+}
