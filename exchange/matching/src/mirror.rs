@@ -2,8 +2,10 @@
 //! closed not long ago.
 //!
 //! Invariant: once [`Mirror::is_ready`], it equals the ledger's state at [`Mirror::applied`], for what
-//! it holds. The sections it starts from may be newer than the first frames handed in; what a section
-//! knows already is not applied again. It changes by frames alone: no answer, plan or guess enters it.
+//! it holds. The sections it starts from may be newer than the first frames handed in: nothing is executed
+//! between an exchange's registration and its recovery, and all else that happens then, applied again on
+//! top of a newer section, ends where that section is. It changes by frames alone: no answer, plan or
+//! guess enters it.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -44,13 +46,6 @@ pub(crate) struct Market {
     pub(crate) book: OrderBook,
 }
 
-#[derive(Debug)]
-struct OpenRow {
-    open: OpenOrder,
-    /// The index at which it was read or placed: events up to there are in it.
-    as_of: u64,
-}
-
 /// (account, client order id).
 pub(crate) type ClientKey = (Account, ClientOrderId);
 
@@ -60,12 +55,10 @@ pub(crate) struct Mirror {
     applied: u64,
     log_time: Millis,
     ready_at: u64,
-    control_as_of: u64,
-    quotes_as_of: u64,
     control_version: u64,
     kill_switch: bool,
     markets: BTreeMap<Symbol, Market>,
-    orders: BTreeMap<OrderId, OpenRow>,
+    orders: BTreeMap<OrderId, OpenOrder>,
     by_client: BTreeMap<ClientKey, OrderId>,
     closed: ClosedOrders,
 }
@@ -91,8 +84,6 @@ impl Mirror {
             applied,
             log_time,
             ready_at: snapshot.ready_at(),
-            control_as_of: snapshot.control.index,
-            quotes_as_of: snapshot.quotes.index,
             control_version: snapshot.control.data.control_version,
             kill_switch: snapshot.control.data.kill_switch,
             markets: BTreeMap::new(),
@@ -113,7 +104,7 @@ impl Mirror {
         }
         for page in snapshot.orders {
             for open in page.data {
-                self.insert(open, page.index)?;
+                self.insert(open)?;
             }
         }
         Ok(())
@@ -137,7 +128,7 @@ impl Mirror {
     }
 
     pub(crate) fn open(&self, order_id: OrderId) -> Option<&OpenOrder> {
-        self.orders.get(&order_id).map(|row| &row.open)
+        self.orders.get(&order_id)
     }
 
     pub(crate) fn open_by_client(&self, key: &ClientKey) -> Option<&OpenOrder> {
@@ -146,7 +137,7 @@ impl Mirror {
 
     /// Every open order of an account, by id.
     pub(crate) fn open_of(&self, account: &Account) -> impl Iterator<Item = &OpenOrder> {
-        self.orders.values().map(|row| &row.open).filter(move |open| open.order.account == *account)
+        self.orders.values().filter(move |open| open.order.account == *account)
     }
 
     pub(crate) fn closed(&self, order_id: OrderId) -> Option<(&NewOrder, &Committed)> {
@@ -196,7 +187,7 @@ impl Mirror {
                     self.close(frame.index, frame.log_time, order_id, status)
                 }
                 Event::ExchangeRegistered { exchange_epoch, .. } => seen.push(Seen::ExchangeRegistered(exchange_epoch)),
-                other => self.apply_state(frame.index, other),
+                other => self.apply_state(other),
             }
         }
         if let Some(taking) = taking {
@@ -207,35 +198,24 @@ impl Mirror {
     }
 
     /// Events of control and of quotes.
-    fn apply_state(&mut self, index: u64, event: Event) {
-        let control = index > self.control_as_of;
-        let quotes = index > self.quotes_as_of;
+    fn apply_state(&mut self, event: Event) {
         match event {
             Event::SymbolDefined { symbol, .. } => {
                 self.markets.entry(symbol).or_default();
             }
             Event::ExposureLimitChanged { control_version, .. }
             | Event::QuotingChanged { control_version, .. }
-            | Event::LedgerUpgraded { control_version, .. } => {
-                if control {
-                    self.control_version = control_version;
-                }
-            }
+            | Event::LedgerUpgraded { control_version, .. } => self.control_version = control_version,
             Event::KillSwitchChanged { engaged, control_version } => {
-                if control {
-                    self.control_version = control_version;
-                    self.kill_switch = engaged;
-                }
+                self.control_version = control_version;
+                self.kill_switch = engaged;
             }
             Event::QuotePlaced(placed) => {
-                if quotes {
-                    let market = self.markets.entry(placed.symbol.clone()).or_default();
-                    market.quote = Some(quote_of(placed));
-                }
+                let market = self.markets.entry(placed.symbol.clone()).or_default();
+                market.quote = Some(quote_of(placed));
             }
             Event::QuoteEnded { symbol, quote_id, .. } => {
-                let market = self.markets.get_mut(&symbol).filter(|_| quotes);
-                if let Some(market) = market {
+                if let Some(market) = self.markets.get_mut(&symbol) {
                     market.quote.take_if(|quote| quote.quote_id == quote_id);
                 }
             }
@@ -258,9 +238,6 @@ impl Mirror {
     fn fill(&mut self, index: u64, fill: &FillCommitted) -> Result<(), Contradiction> {
         match &fill.maker {
             FilledMaker::Quote { quote_id, leaves, .. } => {
-                if index <= self.quotes_as_of {
-                    return Ok(());
-                }
                 let quote = self.markets.get_mut(&fill.symbol).and_then(|market| market.quote.as_mut());
                 let Some(quote) = quote.filter(|quote| quote.quote_id == *quote_id) else {
                     return Err(Contradiction(format!("a fill at {index} of quote {quote_id}, which is not active")));
@@ -277,14 +254,13 @@ impl Mirror {
                 Ok(())
             }
             FilledMaker::Order { order_id, leaves, .. } => {
-                let Some(row) = self.orders.get_mut(order_id) else { return Ok(()) };
-                if index <= row.as_of {
-                    return Ok(());
-                }
+                let Some(open) = self.orders.get_mut(order_id) else {
+                    return Err(Contradiction(format!("a fill at {index} of order {order_id}, which is not open")));
+                };
                 let money = Money::of(fill.price, fill.qty).0;
-                row.open.cum_qty.0 = row.open.cum_qty.0.saturating_add(fill.qty.0);
-                row.open.cum_quote.0 = row.open.cum_quote.0.saturating_add(money);
-                let book = self.markets.get_mut(&row.open.order.symbol).map(|market| &mut market.book);
+                open.cum_qty.0 = open.cum_qty.0.saturating_add(fill.qty.0);
+                open.cum_quote.0 = open.cum_quote.0.saturating_add(money);
+                let book = self.markets.get_mut(&open.order.symbol).map(|market| &mut market.book);
                 match book.map(|book| book.fill(*order_id, fill.qty)) {
                     Some(Ok(left)) if left == *leaves => Ok(()),
                     other => Err(Contradiction(format!("a fill at {index} of order {order_id}: {other:?}"))),
@@ -294,10 +270,8 @@ impl Mirror {
     }
 
     fn close(&mut self, index: u64, log_time: Millis, order_id: OrderId, status: OrderStatus) {
-        if self.orders.get(&order_id).is_none_or(|row| index <= row.as_of) {
-            return;
-        }
-        let Some(OpenRow { open, .. }) = self.orders.remove(&order_id) else { return };
+        // What a newer section left out already is closed again here.
+        let Some(open) = self.orders.remove(&order_id) else { return };
         self.by_client.remove(&key_of(&open.order));
         if let Some(market) = self.markets.get_mut(&open.order.symbol) {
             // Where it was filled whole it has left the book already.
@@ -312,16 +286,14 @@ impl Mirror {
         let committed = Committed { index, log_time, result, repeat: false };
         if committed.result.status.is_open() {
             let OrderResult { order_id, cum_qty, cum_quote, .. } = committed.result;
-            if !self.orders.contains_key(&order_id) {
-                self.insert(OpenOrder { order_id, order: order.clone(), cum_qty, cum_quote }, index)?;
-            }
+            self.insert(OpenOrder { order_id, order: order.clone(), cum_qty, cum_quote })?;
         } else {
             self.closed.remember(order.clone(), committed.clone());
         }
         Ok(Seen::Executed(Box::new(Executed { exchange_epoch, exec_id, order, committed })))
     }
 
-    fn insert(&mut self, open: OpenOrder, as_of: u64) -> Result<(), Contradiction> {
+    fn insert(&mut self, open: OpenOrder) -> Result<(), Contradiction> {
         let OpenOrder { order_id, ref order, .. } = open;
         let Some(price) = order.price else {
             return Err(Contradiction(format!("order {order_id} rests without a price")));
@@ -330,7 +302,7 @@ impl Mirror {
         let market = self.markets.entry(order.symbol.clone()).or_default();
         market.book.insert(resting).map_err(|error| Contradiction(error.to_string()))?;
         self.by_client.insert(key_of(order), order_id);
-        self.orders.insert(order_id, OpenRow { open, as_of });
+        self.orders.insert(order_id, open);
         Ok(())
     }
 }

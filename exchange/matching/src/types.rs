@@ -201,7 +201,7 @@ pub enum CancelOutcome {
 }
 
 /// Committed state to start from, in sections that may be read at different indexes, each at or
-/// after the exchange's own registration. Frames from `first_frame()` on must follow.
+/// after the exchange's own registration, and before anything is executed under it. Frames from `first_frame()` on must follow.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Snapshot {
     /// Control, and the defined symbols.

@@ -228,6 +228,42 @@ fn in_doubt_past_its_deadline_is_definite_by_frames_alone() {
 }
 
 #[test]
+fn in_doubt_until_its_deadline_to_the_millisecond() {
+    let mut world = world();
+    let now = Millis(world.time);
+    let request = world.place_at(now, limit(1, Side::Buy, 100, 4, 1_000_000));
+    let deadline = executes(&world)[0].deadline;
+    assert_eq!(deadline, now.plus(Config::default().order_ttl_ms));
+    world.time = deadline.0 - 1;
+    world.pull(&symbol(0));
+    catch_up(&mut world);
+    assert!(world.replies.is_empty(), "it may be executed still");
+    world.time = deadline.0;
+    world.pull(&symbol(0));
+    catch_up(&mut world);
+    assert!(matches!(told(&world, request), OrderOutcome::Refused(Refusal::DeadlinePassed { .. })));
+}
+
+#[test]
+fn a_quote_past_its_deadline_is_let_go_unless_log_time_says_otherwise() {
+    let mut world = world();
+    world.quote(&symbol(0), None, Some((101, 10)), 1_000);
+    catch_up(&mut world);
+    let late = Millis(world.time + 1_000);
+    assert!(world.live.engine.depth(late, &symbol(0), 5).asks.is_empty());
+    assert_eq!(world.live.engine.depth(Millis(late.0 - 1), &symbol(0), 5).asks.len(), 1);
+    world.place_at(Millis(late.0 - 1), market(1, Side::Buy, 1, 1_000_000));
+    world.place_at(late, market(2, Side::Buy, 1, 1_000_000));
+    let planned: Vec<usize> = executes(&world).iter().map(|plan| plan.fills.len()).collect();
+    assert_eq!(planned, [1, 0]);
+    // The estimate was ahead, and the quote still stands: what would rest across it is planned by log time.
+    let rests = world.place_at(late, limit(3, Side::Buy, 101, 1, 1_000_000));
+    settle(&mut world);
+    assert_eq!(committed(&world, rests).result.status, OrderStatus::Filled);
+    assert_eq!(world.live.engine.stats().replanned, 1);
+}
+
+#[test]
 fn never_answered_refused_while_it_may_be_executed() {
     let mut world = world();
     let request = world.place(limit(1, Side::Buy, 100, 4, 1_000_000));
@@ -315,7 +351,9 @@ fn a_cancel_goes_after_what_hits_the_order() {
     let CancelOutcome::Cancelled(cancelled) = told_of_cancel(&world, cancel) else { panic!() };
     assert_eq!((cancelled.result.status, cancelled.result.cum_qty), (OrderStatus::Cancelled, Qty(3)));
     assert!(world.live.engine.open_orders(&account(), None).is_empty(), "seen before its frame");
-    let gone = done(&mut world, market(3, Side::Buy, 1, 1_000_000));
+    let gone = world.place(market(3, Side::Buy, 1, 1_000_000));
+    assert!(executes(&world)[0].fills.is_empty(), "nor planned against, though the mirror has it");
+    settle(&mut world);
     assert_eq!(committed(&world, gone).result.cum_qty, Qty(0));
     let again = world.cancel(Target::Client(client_id(1)));
     assert!(matches!(told_of_cancel(&world, again), CancelOutcome::Closed(_)));

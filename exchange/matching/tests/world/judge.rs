@@ -109,9 +109,8 @@ impl Judge {
         // The estimate may be ahead of log time: then a quote is let go a little early.
         let may_skip_quote = quote.is_some_and(|quote| quote.deadline <= planned.now);
         let with_quote = naive(&stands(before, frame, order, true), order);
-        if plan == with_quote {
-            self.exact += 1;
-        } else if may_skip_quote && plan == naive(&stands(before, frame, order, false), order) {
+        let without_quote = || may_skip_quote && plan == naive(&stands(before, frame, order, false), order);
+        if plan == with_quote || without_quote() {
             self.exact += 1;
         } else {
             assert!(

@@ -493,6 +493,11 @@ impl World {
     }
 
     pub fn place(&mut self, order: NewOrder) -> RequestId {
+        let now = self.estimate();
+        self.place_at(now, order)
+    }
+
+    pub fn place_at(&mut self, now: Millis, order: NewOrder) -> RequestId {
         let id = order.client_order_id.clone();
         let request = self.request();
         let fresh =
@@ -502,7 +507,7 @@ impl World {
         client.waiting.insert(request);
         client.lost = false;
         self.outstanding.insert(request, Asked::Order(id));
-        self.feed(Input::Order { request, order });
+        self.feed_at(now, Input::Order { request, order });
         request
     }
 
