@@ -74,10 +74,10 @@ pub struct Settings {
     /// Milliseconds between a leader's heartbeats, 10 to 10000 [default: 100]
     #[arg(long, env = "QUORATE_HEARTBEAT_MS", value_name = "MS")]
     pub heartbeat_ms: Option<u64>,
-    /// Shortest time without a leader before an election, over 2 heartbeats [default: 500]
+    /// Shortest time without a leader before an election, over 2 heartbeats [default: 300]
     #[arg(long, env = "QUORATE_ELECTION_MIN_MS", value_name = "MS")]
     pub election_min_ms: Option<u64>,
-    /// Longest such time, above the shortest [default: 1000]
+    /// Longest such time, above the shortest [default: 600]
     #[arg(long, env = "QUORATE_ELECTION_MAX_MS", value_name = "MS")]
     pub election_max_ms: Option<u64>,
     /// Log entries between snapshots, 100 to 10000000 [default: 50000]
@@ -197,8 +197,8 @@ impl Settings {
             return Err(wrong("initial-members", format!("node {node_id} (this one) is not among them")));
         }
         let heartbeat_ms = ranged("heartbeat-ms", self.heartbeat_ms, 100, 10, 10_000)?;
-        let election_min_ms = ranged("election-min-ms", self.election_min_ms, 500, 20, 100_000)?;
-        let election_max_ms = ranged("election-max-ms", self.election_max_ms, 1_000, 21, 200_000)?;
+        let election_min_ms = ranged("election-min-ms", self.election_min_ms, 300, 20, 100_000)?;
+        let election_max_ms = ranged("election-max-ms", self.election_max_ms, 600, 21, 200_000)?;
         if election_min_ms <= 2 * heartbeat_ms {
             return Err(wrong("election-min-ms", format!("must be above two heartbeats ({} ms)", 2 * heartbeat_ms)));
         }
@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn defaults_fill_what_is_not_given() {
         let config = settings().resolve().expect("valid");
-        assert_eq!((config.heartbeat_ms, config.election_min_ms, config.election_max_ms), (100, 500, 1_000));
+        assert_eq!((config.heartbeat_ms, config.election_min_ms, config.election_max_ms), (100, 300, 600));
         assert_eq!(config.initial_members.len(), 1);
     }
 
@@ -306,7 +306,7 @@ mod tests {
             (Settings { cluster_id: Some("a b".into()), ..settings() }, "cluster-id"),
             (Settings { heartbeat_ms: Some(1), ..settings() }, "heartbeat-ms"),
             (Settings { election_min_ms: Some(150), ..settings() }, "election-min-ms"),
-            (Settings { election_max_ms: Some(400), ..settings() }, "election-max-ms"),
+            (Settings { election_max_ms: Some(250), ..settings() }, "election-max-ms"),
             (Settings { initial_members: Some(vec!["1=x".into()]), ..settings() }, "initial-members"),
             (Settings { initial_members: Some(vec!["2=a:1/b:2".into()]), ..settings() }, "initial-members"),
             (Settings { failpoints: Some("a=crash".into()), ..settings() }, "failpoints"),
@@ -322,7 +322,7 @@ mod tests {
     fn a_file_fills_the_gaps_and_unknown_fields_are_refused() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().join("node.toml");
-        std::fs::write(&path, "heartbeat-ms = 50\nelection-min-ms = 300\n").expect("written");
+        std::fs::write(&path, "heartbeat-ms = 50\nelection-min-ms = 320\n").expect("written");
         let config = Settings { config: Some(path.clone()), election_min_ms: Some(400), ..settings() };
         let config = config.resolve().expect("valid");
         assert_eq!((config.heartbeat_ms, config.election_min_ms), (50, 400));

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use quorate_ledger::{Frame, Symbol};
 use serde::Deserialize;
 
@@ -30,11 +30,15 @@ pub struct Opening {
     pub position_seq: u64,
 }
 
+/// The first line of an export.
 #[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Line {
-    Opening(Vec<Opening>),
-    Frame(Frame),
+struct OpeningLine {
+    opening: OpeningBalances,
+}
+
+#[derive(Deserialize)]
+struct OpeningBalances {
+    balances: Vec<Opening>,
 }
 
 /// What became of the orders of one or more publishers, by client order id.
@@ -84,15 +88,14 @@ struct JournalFill {
 /// # Errors
 /// Where the file cannot be read, or a line is not of the format.
 pub fn read_export(path: &Path) -> Result<Export> {
-    let mut export = Export { opening: Vec::new(), frames: Vec::new() };
-    for (at, line) in lines(path)?.enumerate() {
+    let mut lines = lines(path)?;
+    let first = lines.next().with_context(|| format!("{} is empty", path.display()))??;
+    let first: OpeningLine = serde_json::from_str(&first).with_context(|| format!("{}:1", path.display()))?;
+    let mut export = Export { opening: first.opening.balances, frames: Vec::new() };
+    for (at, line) in lines.enumerate() {
         let line = line.with_context(|| path.display().to_string())?;
-        let parsed = serde_json::from_str(&line).with_context(|| format!("{}:{}", path.display(), at + 1))?;
-        match parsed {
-            Line::Opening(opening) if at == 0 => export.opening = opening,
-            Line::Opening(_) => bail!("{}:{}: opening balances after the first line", path.display(), at + 1),
-            Line::Frame(frame) => export.frames.push(frame),
-        }
+        let frame = serde_json::from_str(&line).with_context(|| format!("{}:{}", path.display(), at + 2))?;
+        export.frames.push(frame);
     }
     Ok(export)
 }

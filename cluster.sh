@@ -1,0 +1,209 @@
+#!/usr/bin/env bash
+# A local cluster: three nodes, an exchange, three makers. `./cluster.sh help` tells the commands.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+usage() {
+  cat <<'EOF'
+usage: ./cluster.sh [--base-port P] [--run-dir DIR] COMMAND
+
+  up               build, then start three nodes, the exchange and three makers
+  down             stop everything that was started, and leave the data
+  status           the group, the makers and the exchange
+  logs [NAME]      follow the logs (node-1 .. node-3, exchange, maker-a .. maker-c)
+  kill-leader      kill -9 the node that leads
+  kill N           kill -9 node N (or a process by its name)
+  restart N        start node N (or a process by its name) again on its data
+  pause N          SIGSTOP node N (or a process by its name)
+  resume N         SIGCONT
+  partition N      cut node N off from its peers, both ways
+  heal             end all partitions
+  ctl ARGS...      ledgerctl against this cluster
+  demo [--capture FILE] [--seconds S]
+                   the main job: trade through a leader's death, then judge what is left
+
+Nodes take peers on P+1 to P+3 and clients on P+101 to P+103; the exchange is on P+200 [default P: 7000].
+All files go to DIR [default: run/P].
+EOF
+}
+
+base=7000; run=""
+while [[ ${1:-} == --* ]]; do
+  case $1 in
+    --base-port) base=$2; shift 2 ;;
+    --run-dir) run=$2; shift 2 ;;
+    *) usage >&2; exit 2 ;;
+  esac
+done
+run=${run:-$root/run/$base}
+bin=${QUORATE_BIN:-${CARGO_TARGET_DIR:-$root/target}/release}
+exchange_url=http://127.0.0.1:$((base + 200))
+api() { echo "http://127.0.0.1:$((base + 100 + $1))"; }
+endpoints=$(api 1),$(api 2),$(api 3)
+members=$(for n in 1 2 3; do printf '%s=127.0.0.1:%s/127.0.0.1:%s,' "$n" $((base + n)) $((base + 100 + n)); done)
+symbols=(BTCUSDT ETHUSDT SOLUSDT BNBUSDT)
+prices=(BTCUSDT=61837.63 ETHUSDT=2683.5 SOLUSDT=162.4 BNBUSDT=514.2)
+reference=(--reference "walk:7,$(IFS=,; echo "${prices[*]}")")
+
+die() { echo "cluster.sh: $*" >&2; exit 1; }
+ctl() { "$bin/ledgerctl" --endpoints "$endpoints" "$@"; }
+name_of() { [[ $1 =~ ^[0-9]+$ ]] && echo "node-$1" || echo "$1"; }
+pid_of() { cat "$run/$1.pid" 2>/dev/null || true; }
+# A process is ours while its id is that of the program whose command line stands beside the pid file.
+alive() { local pid; pid=$(pid_of "$1"); [[ -n $pid ]] && grep -qxaF "$(cat "$run/$1.mark")" <(tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null); }
+# Waits for a condition, looking ten times a second.
+until_true() {
+  local what=$1 limit=$2 end; shift 2
+  end=$((SECONDS + limit))
+  until "$@" >/dev/null 2>&1; do
+    ((SECONDS < end)) || die "not within $limit s: $what (see $run/*.log)"
+    read -rt 0.1 <> <(:) || true
+  done
+}
+start() { # NAME PROGRAM ARGS...
+  local name=$1; shift
+  alive "$name" && die "$name runs already"
+  printf '%q ' "$@" >"$run/$name.cmd"
+  echo "$1" >"$run/$name.mark"
+  NO_COLOR=1 "$@" >>"$run/$name.log" 2>&1 </dev/null &
+  echo $! >"$run/$name.pid"
+  disown
+}
+signal() { alive "$2" || die "$2 does not run"; kill "-$1" "$(pid_of "$2")"; }
+gone() { ! alive "$1"; }
+again() { local cmd; eval "cmd=($(cat "$run/$1.cmd"))"; start "$1" "${cmd[@]}"; }
+leader() { ctl --json --consistency local status | grep -o '"leader":[0-9]*' | sort | uniq -c | sort -rn | grep -om1 '[0-9]*$'; }
+leads() { local l; l=$(leader) && [[ -n $l && $l != "${1:-}" ]] && ctl --timeout-ms 1000 positions; }
+build() { [[ -n ${QUORATE_BIN:-} ]] || (cd "$root" && cargo build --release --locked --workspace --bins); }
+fault() { ctl faults set --node "$1" --drop-to "$2" --drop-from "$2" >/dev/null; }
+others() { local n list=(); for n in 1 2 3; do [[ $n == "$1" ]] || list+=("$n"); done; (IFS=,; echo "${list[*]}"); }
+
+start_maker() {
+  start "maker-$1" "$bin/market-maker" live --name "maker-$1" --ledger-endpoints "$endpoints" --exchange "$exchange_url" \
+    --order-qty 40 --skew-ticks-per-lot 1 --belief-journal "$run/beliefs-$1.jsonl"
+}
+up() {
+  build
+  mkdir -p "$run"
+  local n
+  for n in 1 2 3; do
+    start "node-$n" "$bin/raft-node" --node-id "$n" --data-dir "$run/node-$n" --initial-members "${members%,}" \
+      --listen-peer "127.0.0.1:$((base + n))" --listen-api "127.0.0.1:$((base + 100 + n))" \
+      --event-retention 1000000 --fault-injection
+  done
+  until_true "a leader" 30 leads
+  for n in "${symbols[@]}"; do ctl define-symbol "$n" --tick-size 0.01 --lot-size 0.001 >/dev/null; done
+  start exchange "$bin/exchange" --listen "127.0.0.1:$((base + 200))" --ledger-endpoints "$endpoints" "${reference[@]}"
+  for n in a b c; do start_maker $n; done
+  until_true "quotes for all symbols" 60 quoted
+}
+quoted() { (($(ctl --json quotes | grep -o '"quote_id"' | wc -l) >= 3)); }
+down() {
+  local file name
+  for pass in TERM KILL; do
+    for file in "$run"/*.pid; do
+      [[ -e $file ]] || continue
+      name=$(basename "$file" .pid)
+      [[ $pass == KILL && $name == node-* ]] && alive "$name" && kill -CONT "$(pid_of "$name")"
+      if alive "$name"; then kill "-$pass" "$(pid_of "$name")"; [[ $pass == TERM ]] || until_true "end of $name" 10 gone "$name"; fi
+    done
+    local end=$((SECONDS + 10))
+    for file in "$run"/*.pid; do
+      [[ -e $file ]] || continue
+      while alive "$(basename "$file" .pid)" && ((SECONDS < end)); do read -rt 0.1 <> <(:) || true; done
+    done
+  done
+  rm -f "$run"/*.pid
+}
+kill_leader() { local l; l=$(leader); [[ -n $l ]] || die "no leader is known"; echo "killing node $l"; signal KILL "node-$l"; until_true "its end" 10 gone "node-$l"; echo "$l" >"$run/killed"; }
+partition() { local n; for n in 1 2 3; do alive "node-$n" && { [[ $n == "$1" ]] && fault "$n" "$(others "$1")" || fault "$n" "$1"; }; done; }
+heal() { local n; for n in 1 2 3; do alive "node-$n" && ctl faults clear --node "$n" >/dev/null; done; }
+
+publisher() { # NAME ARGS...
+  local name=$1; shift
+  start "$name" "$bin/order-publisher" "$@" --exchange "$exchange_url" --journal "$run/journal-$name.jsonl" --json --in-flight 16
+}
+after() { (($(ctl --json --consistency local status | grep -o '"fills":[0-9]*' | sort -t: -k2 -rn | grep -om1 '[0-9]*$') >= $1)); }
+say() { printf '\n== %s\n' "$*"; }
+demo() {
+  local capture="" seconds=75 n l start_fills
+  while (($#)); do
+    case $1 in
+      --capture) capture=$(realpath "$2"); shift 2 ;;
+      --seconds) seconds=$2; shift 2 ;;
+      *) usage >&2; exit 2 ;;
+    esac
+  done
+  ((seconds >= 60)) || die "demo needs 60 seconds at least, for all that it breaks"
+  [[ -z $capture || -r $capture ]] || die "$capture cannot be read"
+  down 2>/dev/null || true
+  rm -rf "$run"
+  [[ -z $capture ]] || reference=(--reference "external:${prices[0]}" --reference "walk:7,$(IFS=,; echo "${prices[*]:1}")")
+  trap down EXIT
+  say "starting three nodes, an exchange and three makers in $run"
+  up
+  say "orders flow for $seconds s"
+  if [[ -n $capture ]]; then
+    publisher recorded replay --capture "$capture" --symbol BTCUSDT --speed 2 --max-lots 20 --seconds "$seconds"
+    publisher random random --symbols ETHUSDT,SOLUSDT,BNBUSDT --seed 11 --rate 40 --max-qty 15 --seconds "$seconds"
+  else
+    publisher random random --seed 11 --rate 60 --max-qty 15 --seconds "$seconds"
+  fi
+  local began=$SECONDS part=$((seconds / 6))
+  until_true "200 fills" 60 after 200
+  say "killing the leader with -9 while it quotes and trades"
+  kill_leader; n=$(cat "$run/killed")
+  until_true "another leader" 20 leads "$n"
+  until_true "its quotes" 20 quoted
+  again "node-$n"
+  pass_until $((began + 2 * part))
+  l=$(leader); say "isolating the next leader, node $l, with orders in flight"
+  partition "$l"
+  until_true "another leader" 20 leads "$l"
+  pass_until $((began + 3 * part))
+  say "healing"
+  heal
+  pass_until $((began + 4 * part))
+  say "killing a maker, and starting it again"
+  signal KILL maker-b; until_true "its end" 10 gone maker-b; again maker-b
+  pass_until $((began + 5 * part))
+  say "killing the exchange with orders in flight, and starting it again"
+  signal KILL exchange; until_true "its end" 10 gone exchange; again exchange
+  say "waiting for the end of the flow and of what is in doubt"
+  for n in recorded random; do [[ ! -e $run/$n.pid ]] || until_true "the end of the publisher" $((seconds + 60)) gone "$n"; done
+  say "judging"
+  evidence
+  "$bin/judge" "${judged[@]}" --positions "$run/positions.json" --audit "$run/audit.json" --demanding
+}
+# Lets the flow go on until a moment; what happens then does not depend on the moment.
+pass_until() { while ((SECONDS < $1)); do read -rt 0.2 <> <(:) || true; done; }
+evidence() {
+  local n; judged=()
+  for n in a b c; do signal TERM "maker-$n"; until_true "the end of maker $n" 20 gone "maker-$n"; done
+  for n in 1 2 3; do
+    "$bin/ledgerctl" --endpoints "$(api "$n")" --timeout-ms 30000 export >"$run/export-$n.jsonl"
+    judged+=(--export "$run/export-$n.jsonl")
+  done
+  for n in "$run"/journal-*.jsonl; do judged+=(--journal "$n"); done
+  ctl --json positions >"$run/positions.json"
+  ctl --json --timeout-ms 30000 audit >"$run/audit.json" || true
+}
+
+command=${1:-help}; shift || true
+case $command in
+  up) up; say "serving"; ctl status; echo "exchange $exchange_url, logs and data $run" ;;
+  down) down ;;
+  status) ctl status; ctl makers; ctl quotes; alive exchange && echo "exchange: $exchange_url" || echo "exchange: down" ;;
+  logs) tail -n 20 -F "$run/${1:-*}".log ;;
+  kill-leader) kill_leader ;;
+  kill | pause | resume)
+    declare -A signals=([kill]=KILL [pause]=STOP [resume]=CONT)
+    signal "${signals[$command]}" "$(name_of "${1:?which one}")" ;;
+  restart) again "$(name_of "${1:?which one}")" ;;
+  partition) partition "${1:?which node}" ;;
+  heal) heal ;;
+  ctl) ctl "$@" ;;
+  demo) demo "$@" ;;
+  help | -h | --help) usage ;;
+  *) usage >&2; exit 2 ;;
+esac
