@@ -50,7 +50,10 @@ ctl() { "$bin/ledgerctl" --endpoints "$endpoints" "$@"; }
 name_of() { [[ $1 =~ ^[0-9]+$ ]] && echo "node-$1" || echo "$1"; }
 pid_of() { cat "$run/$1.pid" 2>/dev/null || true; }
 # A process is ours while its id is that of the program whose command line stands beside the pid file.
-alive() { local pid; pid=$(pid_of "$1"); [[ -n $pid ]] && grep -qxaF "$(cat "$run/$1.mark")" <(tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null); }
+alive() {
+  local pid; pid=$(pid_of "$1")
+  [[ -n $pid ]] && { tr '\0' '\n' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -qxaF "$(cat "$run/$1.mark")"
+}
 # Waits for a condition, looking ten times a second.
 until_true() {
   local what=$1 limit=$2 end; shift 2
@@ -98,21 +101,12 @@ up() {
   until_true "quotes for all symbols" 60 quoted
 }
 quoted() { (($(ctl --json quotes | grep -o '"quote_id"' | wc -l) >= 3)); }
+running() { local file; for file in "$run"/*.pid; do [[ ! -e $file ]] || { file=$(basename "$file" .pid); alive "$file" && echo "$file"; }; done; true; }
+nothing_runs() { [[ -z $(running) ]]; }
 down() {
-  local file name
-  for pass in TERM KILL; do
-    for file in "$run"/*.pid; do
-      [[ -e $file ]] || continue
-      name=$(basename "$file" .pid)
-      [[ $pass == KILL && $name == node-* ]] && alive "$name" && kill -CONT "$(pid_of "$name")"
-      if alive "$name"; then kill "-$pass" "$(pid_of "$name")"; [[ $pass == TERM ]] || until_true "end of $name" 10 gone "$name"; fi
-    done
-    local end=$((SECONDS + 10))
-    for file in "$run"/*.pid; do
-      [[ -e $file ]] || continue
-      while alive "$(basename "$file" .pid)" && ((SECONDS < end)); do read -rt 0.1 <> <(:) || true; done
-    done
-  done
+  local name
+  for name in $(running); do kill -TERM "$(pid_of "$name")"; kill -CONT "$(pid_of "$name")"; done
+  (until_true "a clean end" 15 nothing_runs) || for name in $(running); do kill -KILL "$(pid_of "$name")"; done
   rm -f "$run"/*.pid
 }
 kill_leader() { local l; l=$(leader); [[ -n $l ]] || die "no leader is known"; echo "killing node $l"; signal KILL "node-$l"; until_true "its end" 10 gone "node-$l"; echo "$l" >"$run/killed"; }
