@@ -123,19 +123,26 @@ impl ApiError {
         Self::new(-2013, "Order does not exist.")
     }
 
+    /// -2014: no key, or one that cannot be one.
+    #[must_use]
+    pub fn invalid_key_format() -> Self {
+        Self::new(-2014, "API-key format invalid.")
+    }
+
     /// -2015: the key is not known here.
     #[must_use]
     pub fn invalid_key() -> Self {
         Self::new(-2015, "Invalid API-key, IP, or permissions for action.")
     }
 
-    /// Whether this says that the order may have been placed all the same.
+    /// Whether this says that the order may have been placed by this very request all the same.
     #[must_use]
     pub fn is_unknown(&self) -> bool {
         matches!(self.code, -1006 | -1007)
     }
 
-    /// Whether this says that the order was not placed for a reason that passes.
+    /// Whether this says that the order was not placed by this request, for a reason that passes. It says
+    /// nothing of earlier requests under the same name.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         matches!(self.code, -1001 | -1003 | -1008 | -1015)
@@ -152,5 +159,49 @@ impl ApiError {
             -2014 | -2015 => 401,
             _ => 400,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_has_its_code_status_and_certainty() {
+        // Error, code, HTTP status, unknown, passing.
+        let table = [
+            (ApiError::internal("x"), -1000, 500, false, false),
+            (ApiError::disconnected("x"), -1001, 503, false, true),
+            (ApiError::unknown(), -1007, 504, true, false),
+            (ApiError::overloaded(), -1008, 503, false, true),
+            (ApiError::filter("LOT_SIZE"), -1013, 400, false, false),
+            (ApiError::timestamp(true), -1021, 400, false, false),
+            (ApiError::timestamp(false), -1021, 400, false, false),
+            (ApiError::signature(), -1022, 400, false, false),
+            (ApiError::illegal("a", "b"), -1100, 400, false, false),
+            (ApiError::duplicate("a"), -1101, 400, false, false),
+            (ApiError::missing("a"), -1102, 400, false, false),
+            (ApiError::not_required("a"), -1106, 400, false, false),
+            (ApiError::precision("a"), -1111, 400, false, false),
+            (ApiError::invalid_symbol(), -1121, 400, false, false),
+            (ApiError::rejected("x"), -2010, 400, false, false),
+            (ApiError::cancel_rejected(), -2011, 400, false, false),
+            (ApiError::no_such_order(), -2013, 400, false, false),
+            (ApiError::invalid_key_format(), -2014, 401, false, false),
+            (ApiError::invalid_key(), -2015, 401, false, false),
+            (ApiError::new(-1003, "Too many requests."), -1003, 429, false, true),
+        ];
+        for (error, code, status, unknown, passing) in table {
+            assert_eq!((error.code, error.status()), (code, status), "{error}");
+            assert_eq!((error.is_unknown(), error.is_passing()), (unknown, passing), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_body_is_binances() {
+        let error = ApiError::filter("PRICE_FILTER");
+        let text = serde_json::to_string(&error).expect("JSON");
+        assert_eq!(text, r#"{"code":-1013,"msg":"Filter failure: PRICE_FILTER"}"#);
+        assert_eq!(serde_json::from_str::<ApiError>(&text).expect("read back"), error);
     }
 }

@@ -43,8 +43,25 @@ impl SymbolFilters {
     /// # Errors
     /// `-1013 NOTIONAL` where it is less than the least.
     pub fn check_notional(&self, price: Price, qty: Qty) -> Result<(), ApiError> {
-        let worth = self.money(i128::from(price.0) * i128::from(qty.0));
-        let enough = worth.parse::<Decimal>().map_or(true, |worth| at_least(worth, self.min_notional));
+        let (tick, lot, least) = (self.spec.tick_size, self.spec.lot_size, self.min_notional);
+        // Both as whole numbers of the same unit, 10^-decimals.
+        let decimals = (tick.decimals() + lot.decimals()).max(least.decimals());
+        let scaled = |factors: &[i128], of: u32| {
+            let unit = 10_i128.checked_pow(decimals - of);
+            factors
+                .iter()
+                .chain(&unit)
+                .try_fold(1_i128, |product, factor| product.checked_mul(*factor))
+                .filter(|_| unit.is_some())
+        };
+        let worth =
+            scaled(&[price.0.into(), qty.0.into(), mantissa(tick), mantissa(lot)], tick.decimals() + lot.decimals());
+        // What does not fit is larger than what does; an order that large is worth enough.
+        let enough = match (worth, scaled(&[mantissa(least)], least.decimals())) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(worth), Some(least)) => worth >= least,
+        };
         if enough { Ok(()) } else { Err(ApiError::filter("NOTIONAL")) }
     }
 
@@ -85,14 +102,11 @@ impl SymbolFilters {
     }
 }
 
-fn at_least(value: Decimal, least: Decimal) -> bool {
-    // Both as multiples of the finest step that a decimal has; what does not fit is large enough.
-    let finest: Decimal = "0.000000000001".parse().expect("a valid decimal");
-    match (value.in_steps_of(finest), least.in_steps_of(finest)) {
-        (Ok(value), Ok(least)) => value >= least,
-        (Err(_), _) => true,
-        (Ok(_), Err(_)) => false,
-    }
+/// A decimal's digits as a whole number.
+fn mantissa(decimal: Decimal) -> i128 {
+    let unit = Decimal::new(1, decimal.decimals());
+    // A decimal is a whole number of units of its last digit, and fits by its own bounds.
+    unit.and_then(|unit| decimal.in_steps_of(unit).ok()).map_or(0, i128::from)
 }
 
 #[cfg(test)]
@@ -129,5 +143,31 @@ mod tests {
             "Filter failure: NOTIONAL"
         );
         assert!(filters.check_notional(Price(MAX_PRICE), Qty(MAX_QTY)).is_ok());
+    }
+
+    #[test]
+    fn the_worth_is_exact_down_to_the_last_digit() {
+        // 16 digits after the point: more than a decimal of this project holds.
+        let fine =
+            SymbolSpec { tick_size: decimal("0.00000001"), lot_size: decimal("0.00000001"), exposure_per_lot: 1 };
+        let filters = SymbolFilters::new(fine, decimal("0.00001"));
+        assert!(filters.check_notional(Price(1), Qty(1)).is_err());
+        assert!(filters.check_notional(Price(99_999), Qty(1_000_000)).is_err());
+        assert!(filters.check_notional(Price(100_000), Qty(1_000_000)).is_ok());
+        let coarse = SymbolSpec { tick_size: decimal("100"), lot_size: decimal("10"), exposure_per_lot: 1 };
+        let filters = SymbolFilters::new(coarse, decimal("2000.000000000001"));
+        assert!(filters.check_notional(Price(2), Qty(1)).is_err());
+        assert!(filters.check_notional(Price(3), Qty(1)).is_ok());
+        assert!(filters.check_notional(Price(MAX_PRICE), Qty(MAX_QTY)).is_ok());
+    }
+
+    #[test]
+    fn the_filters_are_described_as_they_are_kept() {
+        let described = filters().describe();
+        let names: Vec<&str> = described.iter().filter_map(|filter| filter["filterType"].as_str()).collect();
+        assert_eq!(names, ["PRICE_FILTER", "LOT_SIZE", "MARKET_LOT_SIZE", "NOTIONAL"]);
+        assert_eq!(described[0]["tickSize"], "0.01");
+        assert_eq!(described[1]["stepSize"], "0.001");
+        assert_eq!(described[3]["minNotional"], "5");
     }
 }

@@ -196,6 +196,19 @@ pub struct OrderInfo {
     pub is_working: bool,
 }
 
+/// The answer to a cancel: the order as it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderCancelled {
+    /// The sender's name for the order.
+    pub orig_client_order_id: String,
+    /// When it was cancelled, in ms since the Unix epoch.
+    pub transact_time: u64,
+    /// The order.
+    #[serde(flatten)]
+    pub order: OrderInfo,
+}
+
 /// `GET /api/v3/depth`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -240,6 +253,12 @@ pub struct ExchangeInfo {
     pub timezone: String,
     /// In ms since the Unix epoch.
     pub server_time: u64,
+    /// Empty: no limits but those of the queue.
+    #[serde(default)]
+    pub rate_limits: Vec<serde_json::Value>,
+    /// Empty.
+    #[serde(default)]
+    pub exchange_filters: Vec<serde_json::Value>,
     /// The symbols.
     pub symbols: Vec<SymbolInfo>,
 }
@@ -250,16 +269,28 @@ pub struct ExchangeInfo {
 pub struct SymbolInfo {
     /// The symbol.
     pub symbol: String,
-    /// `TRADING`, or `HALT` while quoting is off for it.
+    /// Always `TRADING`.
     pub status: String,
     /// What is traded.
     pub base_asset: String,
+    /// Digits after the point of a quantity.
+    #[serde(default)]
+    pub base_asset_precision: u32,
     /// What it is paid in.
     pub quote_asset: String,
+    /// Digits after the point of a price.
+    #[serde(default)]
+    pub quote_asset_precision: u32,
     /// `LIMIT`, `LIMIT_MAKER`, `MARKET`.
     pub order_types: Vec<OrderType>,
     /// The filters.
     pub filters: Vec<serde_json::Value>,
+    /// Always true.
+    #[serde(default)]
+    pub is_spot_trading_allowed: bool,
+    /// Always `SPOT`.
+    #[serde(default)]
+    pub permissions: Vec<String>,
 }
 
 /// One of `GET /v1/reference-prices`: not Binance's.
@@ -281,4 +312,44 @@ pub struct ReferencePrice {
 pub struct SetReferencePrice {
     /// In units of the quote currency.
     pub price: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACK: &str =
+        r#"{"symbol":"BTCUSDT","orderId":28,"orderListId":-1,"clientOrderId":"c","transactTime":1507725176595}"#;
+    const FULL: &str = r#"{"symbol":"BTCUSDT","orderId":28,"orderListId":-1,"clientOrderId":"c","transactTime":1507725176595,"price":"0","origQty":"10.0","executedQty":"10.0","cummulativeQuoteQty":"40.0","status":"FILLED","timeInForce":"IOC","type":"MARKET","side":"SELL","fills":[{"price":"4.0","qty":"10.0","commission":"0","commissionAsset":"","tradeId":56}]}"#;
+
+    #[test]
+    fn an_answer_has_as_much_as_was_asked_for() {
+        let full: OrderPlaced = serde_json::from_str(FULL).expect("readable");
+        assert_eq!(serde_json::to_string(&full).expect("JSON"), FULL);
+        let result = OrderPlaced { fills: None, ..full.clone() };
+        assert_eq!(
+            serde_json::to_string(&result).expect("JSON"),
+            format!("{}}}", FULL.split_once(",\"fills").expect("fills").0)
+        );
+        let ack = OrderPlaced { result: None, ..result };
+        assert_eq!(serde_json::to_string(&ack).expect("JSON"), ACK);
+        assert_eq!(serde_json::from_str::<OrderPlaced>(ACK).expect("readable"), ack);
+    }
+
+    #[test]
+    fn a_cancel_is_answered_with_the_order_and_its_end() {
+        let text = r#"{"origClientOrderId":"c","transactTime":7,"symbol":"BTCUSDT","orderId":4,"orderListId":-1,"clientOrderId":"c","price":"2.0","origQty":"1.0","executedQty":"0.0","cummulativeQuoteQty":"0.0","status":"CANCELED","timeInForce":"GTC","type":"LIMIT","side":"BUY","time":6,"isWorking":false}"#;
+        let cancelled: OrderCancelled = serde_json::from_str(text).expect("readable");
+        assert_eq!(serde_json::to_string(&cancelled).expect("JSON"), text);
+        assert_eq!(serde_json::from_str::<OrderInfo>(text).expect("readable"), cancelled.order);
+    }
+
+    #[test]
+    fn words_are_binances_and_others_are_refused() {
+        assert_eq!("LIMIT_MAKER".parse(), Ok(OrderType::LimitMaker));
+        assert_eq!(OrderStatus::PartiallyFilled.to_string(), "PARTIALLY_FILLED");
+        assert_eq!("buy".parse::<Side>().expect_err("lower case").code, -1117);
+        assert_eq!("STOP_LOSS".parse::<OrderType>().expect_err("not offered").code, -1116);
+        assert_eq!("GTX".parse::<TimeInForce>().expect_err("not offered").code, -1115);
+    }
 }

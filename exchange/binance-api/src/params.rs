@@ -1,6 +1,12 @@
 //! Parameters, in the query, in a form body, or both.
+//!
+//! What this project cannot do (stop prices, icebergs, quantities in the quote currency) is refused, never
+//! left out of account.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    str::FromStr,
+};
 
 use quorate_ledger::{ClientOrderId, Decimal, Symbol};
 
@@ -11,6 +17,10 @@ use crate::{
 
 /// Parameters at most: more are refused before anything is looked at.
 const PARAMS_MAX: usize = 64;
+
+/// Parameters of `POST /api/v3/order` that change what an order does, in ways that are not offered here.
+const NOT_OFFERED: [&str; 7] =
+    ["quoteOrderQty", "stopPrice", "trailingDelta", "icebergQty", "pegPriceType", "pegOffsetValue", "pegOffsetType"];
 
 /// A request's parameters by name, with the text that its signature covers.
 #[derive(Debug, Clone, Default)]
@@ -52,22 +62,13 @@ pub struct NamedOrder {
 }
 
 impl Params {
-    /// Reads the query and the form body; a parameter may stand in either, but only once.
+    /// Reads the query and the form body. Where a parameter stands in both, that of the query counts.
     ///
     /// # Errors
-    /// -1101 for a double parameter, -1104 for too many.
+    /// -1101 for a parameter that stands twice in one of them, -1104 for too many.
     pub fn parse(query: &str, body: &str) -> Result<Self, ApiError> {
-        let mut values = BTreeMap::new();
-        for (name, value) in form_urlencoded::parse(query.as_bytes()).chain(form_urlencoded::parse(body.as_bytes())) {
-            if values.len() >= PARAMS_MAX {
-                return Err(ApiError::new(-1104, "Not all sent parameters were read; too many parameters."));
-            }
-            if values.contains_key(name.as_ref()) {
-                let shown: String = name.chars().take(40).collect();
-                return Err(ApiError::duplicate(&shown));
-            }
-            values.insert(name.into_owned(), value.into_owned());
-        }
+        let mut values = parse_form(body)?;
+        values.extend(parse_form(query)?);
         let signed = format!("{}{}", without_signature(query), without_signature(body));
         Ok(Self { values, signed })
     }
@@ -120,8 +121,12 @@ impl Params {
         Ok(Some(decimal))
     }
 
-    fn symbol(&self) -> Result<Symbol, ApiError> {
-        Symbol::new(self.required("symbol")?).map_err(|_| ApiError::illegal("symbol", "^[A-Z0-9-_.]{1,20}$"))
+    /// The symbol.
+    ///
+    /// # Errors
+    /// -1102 where it is missing, -1100 where it is none.
+    pub fn symbol(&self) -> Result<Symbol, ApiError> {
+        parse_symbol("symbol", self.required("symbol")?)
     }
 
     fn client_order_id(&self, name: &str) -> Result<Option<ClientOrderId>, ApiError> {
@@ -136,6 +141,9 @@ impl Params {
     /// -1102 and others, as Binance gives them for each type of order.
     pub fn place_order(&self) -> Result<PlaceOrder, ApiError> {
         let symbol = self.symbol()?;
+        if let Some(name) = NOT_OFFERED.iter().find(|name| self.get(name).is_some()) {
+            return Err(ApiError::not_required(name));
+        }
         let side = self.required("side")?.parse()?;
         let order_type: OrderType = self.required("type")?.parse()?;
         let given_tif: Option<TimeInForce> = self.get("timeInForce").map(str::parse).transpose()?;
@@ -185,6 +193,40 @@ impl Params {
     pub fn optional_symbol(&self) -> Result<Option<Symbol>, ApiError> {
         if self.get("symbol").is_none() { Ok(None) } else { self.symbol().map(Some) }
     }
+
+    /// The symbols, where some may be named: `symbol=A` or `symbols=["A","B"]`.
+    ///
+    /// # Errors
+    /// -1128 where both are there, -1100 where they are none.
+    pub fn symbols(&self) -> Result<Option<BTreeSet<Symbol>>, ApiError> {
+        let one = self.optional_symbol()?;
+        let Some(text) = self.get("symbols") else { return Ok(one.map(|symbol| BTreeSet::from([symbol]))) };
+        if one.is_some() {
+            return Err(ApiError::new(-1128, "Combination of optional parameters invalid."));
+        }
+        let names: Vec<String> =
+            serde_json::from_str(text).map_err(|_| ApiError::illegal("symbols", "a JSON array of symbols"))?;
+        names.iter().map(|name| parse_symbol("symbols", name)).collect::<Result<_, _>>().map(Some)
+    }
+}
+
+fn parse_form(text: &str) -> Result<BTreeMap<String, String>, ApiError> {
+    let mut values = BTreeMap::new();
+    for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+        if values.len() >= PARAMS_MAX {
+            return Err(ApiError::new(-1104, "Not all sent parameters were read; too many parameters."));
+        }
+        if values.contains_key(name.as_ref()) {
+            let shown: String = name.chars().take(40).collect();
+            return Err(ApiError::duplicate(&shown));
+        }
+        values.insert(name.into_owned(), value.into_owned());
+    }
+    Ok(values)
+}
+
+fn parse_symbol(parameter: &str, text: &str) -> Result<Symbol, ApiError> {
+    Symbol::new(text).map_err(|_| ApiError::illegal(parameter, "^[A-Z0-9-_]{1,20}$"))
 }
 
 /// The text without its `signature` parameter, which may stand anywhere.
@@ -209,7 +251,29 @@ mod tests {
         let order = params.place_order().expect("an order");
         assert_eq!((order.order_type, order.time_in_force), (OrderType::Market, TimeInForce::Ioc));
         assert_eq!(params.signed_text(), "symbol=BTCUSDT&side=BUYtype=MARKET&quantity=0.5");
-        assert_eq!(Params::parse("a=1", "a=2").expect_err("twice").code, -1101);
+        assert_eq!(Params::parse("a=1&a=2", "").expect_err("twice").code, -1101);
+        assert_eq!(Params::parse("a=1", "a=2").expect("the query counts").get("a"), Some("1"));
+        let many: String = (0..=PARAMS_MAX).map(|n| format!("p{n}=1&")).collect();
+        assert_eq!(Params::parse("", &many).expect_err("too many").code, -1104);
+    }
+
+    #[test]
+    fn the_signature_covers_all_but_itself_wherever_it_stands() {
+        let signed = |query: &str, body: &str| Params::parse(query, body).expect("valid").signed_text().to_owned();
+        assert_eq!(signed("a=1&signature=x&b=2", ""), "a=1&b=2");
+        assert_eq!(signed("a=1", "b=2&signature=x"), "a=1b=2");
+        assert_eq!(signed("signature=x", "b=%40"), "b=%40");
+    }
+
+    #[test]
+    fn several_symbols_may_be_named() {
+        let symbols = |query: &str| Params::parse(query, "").and_then(|params| params.symbols());
+        let named = |names: &[&str]| names.iter().map(|name| name.parse().expect("a symbol")).collect();
+        assert_eq!(symbols(""), Ok(None));
+        assert_eq!(symbols("symbol=AB"), Ok(Some(named(&["AB"]))));
+        assert_eq!(symbols("symbols=%5B%22AB%22,%22CD%22%5D"), Ok(Some(named(&["AB", "CD"]))));
+        assert_eq!(symbols("symbols=AB").expect_err("no array").code, -1100);
+        assert_eq!(symbols("symbol=AB&symbols=%5B%5D").expect_err("both").code, -1128);
     }
 
     #[test]
@@ -227,7 +291,16 @@ mod tests {
         assert_eq!(code(&LIMIT.replace("&price=0.1", "")), -1102);
         assert_eq!(code(&LIMIT.replace("type=LIMIT&timeInForce=GTC", "type=MARKET")), -1106);
         assert_eq!(code(&format!("{LIMIT}&newClientOrderId=%20")), -1100);
-        assert_eq!(code(&format!("{LIMIT}&newOrderRespType=ALL")), -1117 - 1);
+        assert_eq!(code(&format!("{LIMIT}&newOrderRespType=ALL")), -1118);
+        assert_eq!(code(&LIMIT.replace("LIMIT", "LIMIT_MAKER")), -1106);
+        assert_eq!(code(&LIMIT.replace("quantity=1", "quantity=0")), -1013);
+        for unoffered in NOT_OFFERED {
+            assert_eq!(code(&format!("{LIMIT}&{unoffered}=1")), -1106, "{unoffered}");
+        }
+        let named = |query: &str| Params::parse(query, "").and_then(|params| params.named_order());
+        assert_eq!(named("symbol=AB").expect_err("no order").code, -1102);
+        assert_eq!(named("symbol=AB&orderId=-1").expect_err("no number").code, -1100);
+        assert_eq!(named("symbol=AB&orderId=99999999999999999999").expect_err("no number").code, -1100);
     }
 
     #[test]
