@@ -15,6 +15,10 @@ use crate::{
     },
 };
 
+/// Cancels proposed and not answered, at most: with the executions in flight they stay within the
+/// answers that the ledger keeps for a session.
+const IN_FLIGHT_MAX: usize = 64;
+
 /// A cancel that is not settled.
 #[derive(Debug)]
 pub(crate) struct Cancel {
@@ -68,6 +72,7 @@ impl Engine {
             let Some(cancel) = self.cancels.get(&id) else { continue };
             match self.cancel_step(cancel) {
                 Step::Wait => {}
+                Step::Propose(_) if self.cancels.len() - self.unsent.len() >= IN_FLIGHT_MAX => {}
                 Step::Propose(order_id) => {
                     self.unsent.remove(&id);
                     let account = cancel.account.clone();

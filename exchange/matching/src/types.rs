@@ -375,7 +375,7 @@ pub struct Config {
     pub window_max: usize,
     /// Orders waiting or in flight at most.
     pub orders_max: usize,
-    /// Cancels waiting or in flight at most.
+    /// Cancels waiting or in flight at most; of these, 64 are in flight at most.
     pub cancels_max: usize,
     /// Plans that may be refused for one order before it is expired, counting its own refusals only.
     pub replans_max: u32,

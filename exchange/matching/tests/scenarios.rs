@@ -6,8 +6,8 @@
 mod world;
 
 use quorate_ledger::{
-    Account, Against, Command, Digest, Event, ExecuteOrder, Frame, Millis, NewOrder, OrderStatus, OrderType, Price,
-    Qty, Refusal, Remainder, Side, TimeInForce, bounds::FILLS_PER_ORDER_MAX,
+    Account, Against, Command, Digest, Event, ExecuteOrder, Frame, Millis, NewOrder, OrderStatus, OrderType, Outcome,
+    Price, Qty, Refusal, Remainder, Side, TimeInForce, bounds::FILLS_PER_ORDER_MAX,
 };
 use quorate_matching::{
     Answered, CancelOutcome, Committed, Config, Effect, Halt, Input, Known, NotExecuted, OrderOutcome, RequestId,
@@ -256,11 +256,19 @@ fn a_quote_past_its_deadline_is_let_go_unless_log_time_says_otherwise() {
     world.place_at(late, market(2, Side::Buy, 1, 1_000_000));
     let planned: Vec<usize> = executes(&world).iter().map(|plan| plan.fills.len()).collect();
     assert_eq!(planned, [1, 0]);
-    // The estimate was ahead, and the quote still stands: what would rest across it is planned by log time.
-    let rests = world.place_at(late, limit(3, Side::Buy, 101, 1, 1_000_000));
     settle(&mut world);
-    assert_eq!(committed(&world, rests).result.status, OrderStatus::Filled);
-    assert_eq!(world.live.engine.stats().replanned, 1);
+    // The estimate was ahead, and the quote still stands: what would rest across it is planned by log time.
+    world.place_at(late, limit(3, Side::Buy, 101, 1, 1_000_000));
+    assert!(executes(&world)[0].fills.is_empty());
+    let packet = world.packets.remove(0);
+    let response = world.deliver(&packet);
+    assert!(matches!(response.outcome, Outcome::Refused(Refusal::WouldCross { .. })));
+    world.feed_at(late, Input::Answer { submission: packet.submission.id, answered: Answered::Response(response) });
+    let frame = world.frames.last().unwrap().clone();
+    world.next_frame = frame.index + 1;
+    world.feed_at(late, Input::Frame(frame));
+    assert_eq!(executes(&world)[0].fills.len(), 1);
+    settle(&mut world);
 }
 
 #[test]
@@ -307,6 +315,39 @@ fn a_refusal_with_newer_facts_waits_for_the_mirror() {
 }
 
 #[test]
+fn after_a_refusal_nothing_is_proposed_until_all_in_flight_is_answered() {
+    let mut world = world();
+    world.quote(&symbol(0), None, Some((101, 10)), 30_000);
+    catch_up(&mut world);
+    let requests: Vec<RequestId> = (1..4).map(|n| world.place(market(n, Side::Buy, 4, 1_000_000))).collect();
+    world.quote(&symbol(0), None, Some((102, 10)), 30_000);
+    let packet = world.packets.remove(0);
+    world.deliver_and_answer(&packet);
+    catch_up(&mut world);
+    world.hand_in_answer(0);
+    let last = world.place(market(4, Side::Buy, 4, 1_000_000));
+    assert_eq!(world.packets.len(), 2, "those behind are still on their way");
+    settle(&mut world);
+    let filled: Vec<i64> =
+        requests.iter().chain([&last]).map(|request| committed(&world, *request).result.cum_qty.0).collect();
+    assert_eq!(filled, [4, 4, 2, 0], "in the order of their arrival");
+}
+
+#[test]
+fn refused_when_nobody_waits_any_more_it_is_not_tried_again() {
+    let mut world = world();
+    world.quote(&symbol(0), None, Some((101, 10)), 30_000);
+    catch_up(&mut world);
+    let request = world.place(market(1, Side::Buy, 4, 1_000_000));
+    world.quote(&symbol(0), None, Some((102, 10)), 30_000);
+    world.feed(Input::OutOfPatience { request });
+    assert_eq!(*told(&world, request), OrderOutcome::Unknown);
+    settle(&mut world);
+    assert_eq!(world.judge.outcomes["timed out"], 1, "it is settled as not executed");
+    assert!(world.ledger.order_named(&account(), &client_id(1)).is_none());
+}
+
+#[test]
 fn after_bounded_plans_it_is_expired_under_its_own_name() {
     let mut world = world_with(Config { replans_max: 2, ..Config::default() });
     world.quote(&symbol(0), None, Some((101, 10)), 30_000);
@@ -331,13 +372,15 @@ fn an_order_that_would_hit_one_in_flight_waits_for_its_id() {
     let mut world = world();
     world.place(limit(1, Side::Sell, 101, 4, 1_000_000));
     let taker = world.place(limit(2, Side::Buy, 101, 3, 1_000_000));
+    // Behind it in the same symbol: it keeps its place, though it would hit nothing.
+    world.place(limit(4, Side::Buy, 80, 1, 1_000_000));
     let elsewhere = NewOrder { symbol: symbol(1), ..limit(3, Side::Buy, 90, 1, 1_000_000) };
     world.place(elsewhere);
     assert_eq!(executes(&world).len(), 2, "the taker waits, another symbol goes on");
     answer_all(&mut world);
     assert_eq!(committed(&world, taker).result.status, OrderStatus::Filled, "no frame was needed");
     let left = world.live.engine.open_orders(&account(), Some(&symbol(0)));
-    assert_eq!(left.iter().map(|open| open.leaves().0).collect::<Vec<_>>(), [1], "seen before its frame");
+    assert_eq!(left.iter().map(|open| open.leaves().0).collect::<Vec<_>>(), [1, 1], "seen before its frame");
 }
 
 #[test]
@@ -485,6 +528,17 @@ fn full_queues_refuse() {
 }
 
 #[test]
+fn cancels_in_flight_stay_within_what_a_session_keeps() {
+    let mut world = world();
+    let cancels: Vec<RequestId> = (0..100).map(|n| world.cancel(Target::Order(1_000_000 + n))).collect();
+    assert_eq!(world.packets.len(), 64);
+    settle(&mut world);
+    for cancel in cancels {
+        assert_eq!(*told_of_cancel(&world, cancel), CancelOutcome::UnknownOrder);
+    }
+}
+
+#[test]
 fn malformed_orders_cost_no_exec_id() {
     let mut world = world();
     let good = || limit(1, Side::Buy, 90, 1, 1_000_000);
@@ -542,20 +596,24 @@ fn halts(effects: &[Effect]) -> bool {
 
 #[test]
 fn an_execution_under_its_epoch_that_it_did_not_propose_halts_it() {
-    let mut world = world();
-    let (index, log_time) = world.live.engine.applied();
-    let event = Event::OrderExecuted {
-        order_id: index + 1,
-        exchange_epoch: world.live.engine.exchange_epoch(),
-        exec_id: 1,
-        order: limit(1, Side::Buy, 90, 2, 1_000_000),
-        status: OrderStatus::New,
-        cum_qty: Qty(0),
-        leaves_qty: Qty(2),
-    };
-    let frame = Frame { index: index + 1, log_time, chain: Digest::default(), events: vec![event] };
-    assert!(halts(&world.live.engine.handle(log_time, Input::Frame(frame))));
-    assert!(!world.live.engine.is_ready());
+    let (own, other) = (limit(1, Side::Buy, 90, 2, 1_000_000), limit(2, Side::Buy, 90, 2, 1_000_000));
+    for (exec_id, order) in [(1, other), (2, own.clone())] {
+        let mut world = world();
+        world.place(own.clone());
+        let (index, log_time) = world.live.engine.applied();
+        let event = Event::OrderExecuted {
+            order_id: index + 1,
+            exchange_epoch: world.live.engine.exchange_epoch(),
+            exec_id,
+            order,
+            status: OrderStatus::New,
+            cum_qty: Qty(0),
+            leaves_qty: Qty(2),
+        };
+        let frame = Frame { index: index + 1, log_time, chain: Digest::default(), events: vec![event] };
+        assert!(halts(&world.live.engine.handle(log_time, Input::Frame(frame))));
+        assert!(!world.live.engine.is_ready());
+    }
 }
 
 #[test]
