@@ -1,0 +1,87 @@
+//! Sends external orders to the exchange.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use quorate_order_publisher::{
+    Config, Settings,
+    config::{RandomSettings, ReplaySettings},
+    run,
+};
+use quorate_seams::{Failpoints, World};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Sends external orders to the exchange: generated ones, or the trades of a recorded file
+///
+/// Ends with a summary on standard output; logs and progress go to standard error.
+/// Exit code 0: every outcome is known; 1: it could not run; 3: some outcomes are still unknown.
+#[derive(Parser)]
+#[command(name = "order-publisher", version)]
+struct Cli {
+    #[command(subcommand)]
+    mode: Modes,
+}
+
+#[derive(Subcommand)]
+enum Modes {
+    /// Generated orders, that follow from a seed and the reference price
+    Random {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        random: RandomSettings,
+    },
+    /// The recorded trades of a capture file
+    Replay {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        replay: ReplaySettings,
+    },
+}
+
+/// Some outcomes are still unknown.
+const EXIT_UNKNOWN: u8 = 3;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match publish(cli.mode) {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "the summary is what this program is asked for")]
+fn publish(mode: Modes) -> Result<ExitCode> {
+    let (json, config): (bool, Config) = match mode {
+        Modes::Random { settings, random } => (settings.json, settings.random(random)?),
+        Modes::Replay { settings, replay } => (settings.json, settings.replay(replay)?),
+    };
+    let world = World::real(Failpoints::none())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let summary = runtime.block_on(async move {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let shutdown = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("stopping: settling what is on its way");
+        };
+        anyhow::Ok(run(config, world, shutdown).await?)
+    })?;
+    if json {
+        println!("{}", serde_json::to_string(&summary)?);
+    } else {
+        println!("{}", summary.table());
+    }
+    Ok(if summary.unknown.left > 0 { ExitCode::from(EXIT_UNKNOWN) } else { ExitCode::SUCCESS })
+}

@@ -1,0 +1,443 @@
+//! The publisher against an exchange that loses requests and answers, doubts, and goes away. Whatever it
+//! does, each order has one effect, and the journal says what became of it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use clap::Parser;
+use quorate_binance_api::{ApiError, Params, model::OrderStatus, signing};
+use quorate_order_publisher::{
+    Config, PublishError, Settings,
+    config::{RandomSettings, ReplaySettings},
+    journal::Line,
+    run,
+    summary::Summary,
+};
+use quorate_seams::{Body, Call, CallError, Clocks, Failpoints, Http, Tasks, World, full_body, read_body, seeded_rng};
+use rand::{Rng, rngs::SmallRng};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+#[derive(Debug)]
+struct PausedClocks(Instant);
+
+impl Clocks for PausedClocks {
+    fn wall_ms(&self) -> u64 {
+        1_700_000_000_000 + u64::try_from(self.monotonic().as_millis()).unwrap()
+    }
+    fn monotonic(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// How the exchange behaves.
+#[derive(Debug, Clone, Copy, Default)]
+struct Manners {
+    /// Of 100 orders so many are executed, and the answer is lost.
+    answers_lost: u32,
+    /// Of 100 orders so many never arrive, and the connection breaks.
+    requests_lost: u32,
+    /// Of 100 orders so many are answered with -1007; half of them were executed.
+    doubts: u32,
+    /// Of 100 orders so many are refused with -2010.
+    refusals: u32,
+    /// No connection until then.
+    away_until_ms: u64,
+    /// Requests must be signed with this.
+    secret: Option<&'static str>,
+}
+
+#[derive(Debug)]
+struct State {
+    manners: Manners,
+    rng: SmallRng,
+    /// By client order id: the answer, and how often it was asked to execute.
+    orders: BTreeMap<String, Value>,
+    executed: BTreeMap<String, u32>,
+    references: Vec<String>,
+    posts: u64,
+    most_at_once: usize,
+    at_once: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Exchange {
+    state: Arc<Mutex<State>>,
+    clocks: Arc<PausedClocks>,
+}
+
+impl Http for Exchange {
+    fn call(&self, request: http::Request<Body>) -> Call<'_> {
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            let body = read_body(body, 1 << 20).await?;
+            if self.clocks.wall_ms() < self.state.lock().unwrap().manners.away_until_ms {
+                return Err(CallError::Connect("refused".into()));
+            }
+            {
+                let mut state = self.state.lock().unwrap();
+                state.at_once += 1;
+                state.most_at_once = state.at_once.max(state.most_at_once);
+            }
+            tokio::time::sleep(Duration::from_millis(3)).await;
+            let mut state = self.state.lock().unwrap();
+            state.at_once -= 1;
+            let query = parts.uri.query().unwrap_or_default();
+            let path = (parts.method.as_str(), parts.uri.path());
+            let body = std::str::from_utf8(&body).unwrap();
+            let answer = match path {
+                ("GET", "/api/v3/exchangeInfo") => Ok(exchange_info()),
+                ("GET", "/v1/reference-prices") => {
+                    Ok(json!([{"symbol": "A", "price": "100.00", "price_ticks": 10_000, "seq": 1}]))
+                }
+                ("PUT", "/v1/reference-prices/A") => {
+                    let price: Value = serde_json::from_str(body).unwrap();
+                    state.references.push(price["price"].as_str().unwrap().to_owned());
+                    Ok(json!({}))
+                }
+                (method, "/api/v3/order") => {
+                    let params = Params::parse(query, body).unwrap();
+                    if let Some(secret) = state.manners.secret {
+                        let signature = params.required("signature").unwrap();
+                        signing::verify(secret, params.signed_text(), signature).unwrap();
+                    }
+                    match method {
+                        "POST" => state.place(&params)?,
+                        "GET" => state.find(&params),
+                        "DELETE" => state.cancel(&params),
+                        other => panic!("{other}"),
+                    }
+                }
+                other => panic!("{other:?}"),
+            };
+            let (status, body) = match answer {
+                Ok(body) => (200, body),
+                Err(error) => (error.status(), serde_json::to_value(error).unwrap()),
+            };
+            let bytes = serde_json::to_vec(&body).unwrap();
+            Ok(http::Response::builder().status(status).body(full_body(bytes.into())).unwrap())
+        })
+    }
+}
+
+fn exchange_info() -> Value {
+    json!({"timezone": "UTC", "serverTime": 1, "symbols": [{
+        "symbol": "A", "status": "TRADING", "baseAsset": "A", "quoteAsset": "", "orderTypes": ["LIMIT"],
+        "filters": [{"filterType": "PRICE_FILTER", "tickSize": "0.01"}, {"filterType": "LOT_SIZE", "stepSize": "0.1"}]
+    }]})
+}
+
+impl State {
+    fn place(&mut self, params: &Params) -> Result<Result<Value, ApiError>, CallError> {
+        let order = params.place_order().unwrap();
+        let name = order.client_order_id.unwrap().to_string();
+        self.posts += 1;
+        if let Some(known) = self.orders.get(&name) {
+            // A repeat: where it stands, without the fills.
+            let mut known = known.clone();
+            known["fills"] = json!([]);
+            return Ok(Ok(known));
+        }
+        let luck = self.rng.random_range(0..100);
+        let Manners { answers_lost, requests_lost, doubts, refusals, .. } = self.manners;
+        if luck < requests_lost {
+            return Err(CallError::Broken("lost on the way".into()));
+        }
+        if luck < requests_lost + refusals {
+            return Ok(Err(ApiError::rejected("no")));
+        }
+        let doubtful = luck < requests_lost + refusals + doubts;
+        if doubtful && self.rng.random() {
+            return Ok(Err(ApiError::unknown()));
+        }
+        let id = self.orders.len() as u64 + 1;
+        *self.executed.entry(name.clone()).or_default() += 1;
+        let rests = params.get("timeInForce") == Some("GTC");
+        let status = if rests { OrderStatus::New } else { OrderStatus::Filled };
+        let qty = params.get("quantity").unwrap();
+        let price = params.get("price").unwrap_or("100.05");
+        let filled = if rests { "0.0" } else { qty };
+        let fills = if rests {
+            json!([])
+        } else {
+            json!([{"price": price, "qty": qty, "commission": "0", "commissionAsset": "", "tradeId": id}])
+        };
+        let answer = json!({
+            "symbol": "A", "orderId": id, "orderListId": -1, "clientOrderId": name, "transactTime": 1,
+            "price": price, "origQty": qty, "executedQty": filled, "cummulativeQuoteQty": "1", "status": status,
+            "timeInForce": order.time_in_force, "type": order.order_type, "side": order.side, "fills": fills,
+        });
+        self.orders.insert(name, answer.clone());
+        if doubtful {
+            return Ok(Err(ApiError::unknown()));
+        }
+        if luck < requests_lost + refusals + doubts + answers_lost {
+            return Err(CallError::Broken("answer lost".into()));
+        }
+        Ok(Ok(answer))
+    }
+
+    fn find(&self, params: &Params) -> Result<Value, ApiError> {
+        let known = self.orders.get(params.get("origClientOrderId").unwrap()).ok_or_else(ApiError::no_such_order)?;
+        let mut info = known.clone();
+        let fields = info.as_object_mut().unwrap();
+        fields.remove("fills");
+        fields.insert("time".into(), json!(1));
+        fields.insert("isWorking".into(), json!(false));
+        Ok(info)
+    }
+
+    fn cancel(&mut self, params: &Params) -> Result<Value, ApiError> {
+        let known = self.orders.get_mut(params.get("origClientOrderId").unwrap());
+        known.ok_or_else(ApiError::cancel_rejected)?["status"] = json!("CANCELED");
+        self.find(params)
+    }
+}
+
+struct Setup {
+    exchange: Exchange,
+    dir: tempfile::TempDir,
+}
+
+impl Setup {
+    fn new(manners: Manners) -> Self {
+        let state = State {
+            manners,
+            rng: seeded_rng(1, 1),
+            orders: BTreeMap::new(),
+            executed: BTreeMap::new(),
+            references: Vec::new(),
+            posts: 0,
+            most_at_once: 0,
+            at_once: 0,
+        };
+        let clocks = Arc::new(PausedClocks(Instant::now()));
+        let exchange = Exchange { state: Arc::new(Mutex::new(state)), clocks };
+        Self { exchange, dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn world(&self) -> World {
+        World {
+            clocks: self.exchange.clocks.clone(),
+            http: Arc::new(self.exchange.clone()),
+            tasks: Tasks::new(),
+            seed: 99,
+            failpoints: Failpoints::none(),
+        }
+    }
+
+    fn journal(&self) -> std::path::PathBuf {
+        self.dir.path().join("journal.jsonl")
+    }
+
+    fn random(&self, flags: &str) -> Config {
+        #[derive(Parser)]
+        struct Cli {
+            #[command(flatten)]
+            settings: Settings,
+            #[command(flatten)]
+            random: RandomSettings,
+        }
+        let journal = self.journal();
+        let given = ["publisher", "--journal", journal.to_str().unwrap()];
+        let cli = Cli::try_parse_from(given.into_iter().chain(flags.split_whitespace())).unwrap();
+        cli.settings.random(cli.random).unwrap()
+    }
+
+    async fn run(&self, flags: &str) -> Summary {
+        run(self.random(flags), self.world(), std::future::pending()).await.unwrap()
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.exchange.state.lock().unwrap()
+    }
+
+    /// Holds the journal against what the exchange did.
+    fn judge(&self, orders: usize) {
+        let lines = read(&self.journal());
+        let state = self.state();
+        let mut intents = BTreeSet::new();
+        let mut ends = BTreeMap::new();
+        for line in lines {
+            match line {
+                Line::Intent(intent) => assert!(intents.insert(intent.order.client_order_id), "one intent each"),
+                Line::Ack(answer) | Line::Settled(answer) => {
+                    assert!(intents.contains(&answer.order.client_order_id), "the intent stands before the answer");
+                    let name = answer.order.client_order_id.clone();
+                    assert!(ends.insert(name, answer).is_none(), "one end each");
+                }
+                Line::Unknown(answer) => panic!("left unknown: {answer:?}"),
+                Line::Run(_) | Line::Cancel(_) => {}
+            }
+        }
+        assert_eq!(intents.len(), orders);
+        assert_eq!(intents, ends.keys().cloned().collect(), "every order has an end");
+        assert!(state.executed.values().all(|times| *times == 1), "nothing is executed twice");
+        for (name, end) in &ends {
+            let known = state.orders.get(name);
+            assert_eq!(end.order_id, known.map(|order| order["orderId"].as_u64().unwrap()), "{end:?}");
+            assert_eq!(end.executed_qty.as_deref(), known.map(|order| order["executedQty"].as_str().unwrap()));
+        }
+        assert!(state.orders.keys().all(|name| intents.contains(name)), "nothing was sent without an intent");
+    }
+}
+
+fn read(path: &Path) -> Vec<Line> {
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_order_has_one_effect_and_a_known_end() {
+    let manners = Manners { answers_lost: 15, requests_lost: 15, doubts: 15, refusals: 10, ..Manners::default() };
+    let setup = Setup::new(manners);
+    let summary = setup.run("--seed 5 --rate 200 --count 600 --in-flight 8 --resting-max 10").await;
+    setup.judge(600);
+    assert_eq!((summary.sent, summary.ended()), (600, 600));
+    assert!(summary.filled > 300 && summary.rested > 50 && summary.cancelled > 40, "{summary:?}");
+    assert!(summary.rejected[&-2010] > 30 && summary.expired == 0);
+    assert!(summary.unknown.settled_by_query > 50 && summary.unknown.settled_by_resend > 50);
+    assert_eq!(summary.unknown.left, 0);
+    assert_eq!(summary.unknown.seen, summary.unknown.settled_by_query + summary.unknown.settled_by_resend);
+    assert!(summary.latency.p50_ms >= 3.0);
+    // One more call at once than orders in flight: the look at the reference prices.
+    assert!((8..=9).contains(&setup.state().most_at_once), "{}", setup.state().most_at_once);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publisher_that_is_killed_goes_on_where_it_was() {
+    let manners = Manners { answers_lost: 20, requests_lost: 20, ..Manners::default() };
+    let setup = Setup::new(manners);
+    let flags = "--seed 5 --rate 500 --count 300";
+    for at in 0..5u64 {
+        let world = setup.world();
+        let life = Duration::from_millis(60 + 37 * at);
+        let cut = tokio::time::timeout(life, run(setup.random(flags), world.clone(), std::future::pending())).await;
+        assert!(cut.is_err(), "killed while it sends");
+        world.tasks.abort_all();
+        // What was on its way to the disk gets there or not; the lock goes with the process.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        // A line that was cut short.
+        let mut bytes = std::fs::read(setup.journal()).unwrap();
+        bytes.extend_from_slice(b"{\"t\":\"ack\",\"client");
+        std::fs::write(setup.journal(), bytes).unwrap();
+    }
+    let before = read_whole(&setup.journal());
+    assert!(before > 20 && before < 300, "{before}");
+    let summary = setup.run(flags).await;
+    setup.judge(300);
+    assert!(summary.resumed > 0);
+    assert_eq!(summary.sent + u64::try_from(before).unwrap(), 300);
+}
+
+fn read_whole(path: &Path) -> usize {
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().filter(|line| line.starts_with("{\"t\":\"intent\"")).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exchange_that_is_away_is_waited_for() {
+    let setup = Setup::new(Manners::default());
+    let world = setup.world();
+    let running = tokio::spawn(run(setup.random("--seed 1 --rate 100 --count 400"), world, std::future::pending()));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    setup.state().manners.away_until_ms = setup.exchange.clocks.wall_ms() + 10_000;
+    let summary = running.await.unwrap().unwrap();
+    setup.judge(400);
+    assert_eq!((summary.not_sent, summary.unknown.left), (0, 0));
+    assert!(summary.seconds > 11.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_sent_or_settled_is_said_so() {
+    let setup = Setup::new(Manners { requests_lost: 100, ..Manners::default() });
+    let summary = setup.run("--seed 1 --count 3 --patience-seconds 2").await;
+    assert_eq!((summary.unknown.left, summary.ended()), (3, 3));
+    let unknown = read(&setup.journal()).into_iter().filter(|line| matches!(line, Line::Unknown(_))).count();
+    assert_eq!(unknown, 3);
+    // The next run tries them again.
+    setup.state().manners = Manners::default();
+    let summary = setup.run("--seed 1 --count 5").await;
+    assert_eq!((summary.resumed, summary.sent, summary.unknown.settled_by_resend), (3, 2, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_ends_the_sending_and_settles_what_is_open() {
+    let setup = Setup::new(Manners { answers_lost: 30, ..Manners::default() });
+    let stop = tokio::time::sleep(Duration::from_secs(2));
+    let summary = run(setup.random("--seed 1 --rate 100"), setup.world(), stop).await.unwrap();
+    assert!((100..400).contains(&summary.sent), "{}", summary.sent);
+    setup.judge(usize::try_from(summary.sent).unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_are_signed_where_there_is_a_secret() {
+    let manners = Manners { secret: Some("s3cret"), answers_lost: 30, ..Manners::default() };
+    let setup = Setup::new(manners);
+    setup.run("--seed 1 --count 50 --api-key k --api-secret s3cret --resting-max 0").await;
+    setup.judge(50);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_belongs_to_one_run_and_one_process() {
+    let setup = Setup::new(Manners::default());
+    setup.run("--seed 1 --count 5").await;
+    let other = run(setup.random("--seed 2 --count 10"), setup.world(), std::future::pending()).await;
+    assert!(matches!(other, Err(PublishError::OtherRun { field: "seed", .. })));
+    let world = setup.world();
+    let running = tokio::spawn(run(setup.random("--count 1000 --rate 10"), world, std::future::pending()));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let second = run(setup.random("--count 1000"), setup.world(), std::future::pending()).await;
+    assert!(matches!(second, Err(PublishError::Journal(_))));
+    running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn recorded_trades_are_sent_and_the_reference_price_follows() {
+    let setup = Setup::new(Manners { answers_lost: 10, ..Manners::default() });
+    let mut capture = String::new();
+    for at in 0..100u64 {
+        let ns = 1_000_000_000 + at * 50_000_000;
+        capture.push_str(&format!(
+            "{ns} {{\"stream\":\"a@bookTicker\",\"data\":{{\"u\":{at},\"s\":\"A\",\"b\":\"{}.01\",\"B\":\"1\",\"a\":\"{}.05\",\"A\":\"1\"}}}}\n",
+            100 + at,
+            100 + at,
+        ));
+        capture.push_str(&format!(
+            "{ns} {{\"stream\":\"a@trade\",\"data\":{{\"s\":\"A\",\"t\":{at},\"p\":\"100\",\"q\":\"0.7\",\"T\":1,\"m\":{}}}}}\n",
+            at % 2 == 0,
+        ));
+    }
+    let path = setup.dir.path().join("capture");
+    std::fs::write(&path, capture).unwrap();
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        replay: ReplaySettings,
+    }
+    let journal = setup.journal();
+    let config = |count: &str| {
+        let flags = ["publisher", "--capture", path.to_str().unwrap(), "--symbol", "A", "--max-lots", "5"];
+        let more = ["--journal", journal.to_str().unwrap(), "--count", count];
+        let cli = Cli::try_parse_from(flags.into_iter().chain(more)).unwrap();
+        cli.settings.replay(cli.replay).unwrap()
+    };
+    let first = run(config("40"), setup.world(), std::future::pending()).await.unwrap();
+    assert_eq!(first.sent, 40);
+    let second = run(config("1000"), setup.world(), std::future::pending()).await.unwrap();
+    assert_eq!(second.sent, 60, "each recorded trade once, over both runs");
+    assert!((2.9..3.5).contains(&second.seconds), "{}", second.seconds);
+    setup.judge(100);
+    let state = setup.state();
+    assert!(state.orders.values().all(|order| order["origQty"] == "0.5" && order["type"] == "MARKET"));
+    assert_eq!(state.references.last().unwrap(), "199.03");
+    assert!(state.references.len() > 80);
+}
