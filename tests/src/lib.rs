@@ -3,6 +3,8 @@
 //! Invariant: the judge shares the ledger's *types*, and none of its code. It replays the exported
 //! events naively, and believes neither the nodes' own audits nor their positions.
 
+pub mod beliefs;
 pub mod evidence;
 pub mod harness;
+pub mod quotes;
 pub mod replay;

@@ -401,7 +401,7 @@ pub struct Held {
     pub lost: u64,
     /// Fills or orders that count twice.
     pub doubled: u64,
-    /// Orders committed that no publisher meant to send.
+    /// Orders committed that no publisher meant to send, or filled of which it was told that they were refused.
     pub unasked: u64,
     /// In words.
     pub violations: Vec<String>,
@@ -425,6 +425,11 @@ pub fn hold(found: &Findings, journal: &Journal) -> Held {
         if sent.order_id.is_some() && executed == 0 {
             held.lost += 1;
             held.violations.push(format!("{name}: acknowledged and not committed"));
+        }
+        let denied = sent.status.as_deref().is_some_and(|status| status.starts_with("refused") || status == "NOT_SENT");
+        if denied && !committed.is_empty() {
+            held.unasked += 1;
+            held.violations.push(format!("{name}: said to be refused, and filled"));
         }
         if executed > 1 || sent.intents > 1 {
             held.doubled += 1;

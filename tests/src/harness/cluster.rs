@@ -8,14 +8,17 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use quorate_ledger::Frame;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
     process::{Process, binary},
+    trader::Trader,
     wait::eventually,
 };
 use crate::{
+    beliefs::{Judged, judge_beliefs, read_beliefs},
     evidence::{Export, Journal, read_export, read_journal},
     replay::{Findings, hold, replay},
 };
@@ -47,11 +50,13 @@ pub struct MakerOptions {
     pub order_qty: u64,
     /// The lease, in milliseconds.
     pub lease_ttl_ms: u64,
+    /// Further flags.
+    pub flags: Vec<&'static str>,
 }
 
 impl Default for MakerOptions {
     fn default() -> Self {
-        Self { order_qty: 10, lease_ttl_ms: 9_000 }
+        Self { order_qty: 10, lease_ttl_ms: 9_000, flags: Vec::new() }
     }
 }
 
@@ -263,7 +268,9 @@ impl Cluster {
             }
             let chosen = votes.into_iter().find(|(_, count)| *count >= majority).map(|(leader, _)| leader);
             let leads = match chosen {
-                Some(leader) => self.get(leader, "/v1/status?consistency=local").await?.1["data"]["role"] == json!("leader"),
+                Some(leader) => {
+                    self.get(leader, "/v1/status?consistency=local").await?.1["data"]["role"] == json!("leader")
+                }
                 None => false,
             };
             anyhow::Ok(chosen.filter(|_| leads))
@@ -366,7 +373,7 @@ impl Cluster {
     /// # Errors
     /// Where it cannot be started.
     pub fn start_maker(&mut self, name: &str, options: &MakerOptions) -> Result<()> {
-        let args = vec![
+        let mut args = vec![
             "live".to_owned(),
             format!("--name={name}"),
             format!("--ledger-endpoints={}", self.endpoints()),
@@ -375,6 +382,7 @@ impl Cluster {
             format!("--lease-ttl-ms={}", options.lease_ttl_ms),
             format!("--belief-journal={}", self.beliefs(name).display()),
         ];
+        args.extend(options.flags.iter().map(|flag| (*flag).to_owned()));
         let log = self.dir.path().join(format!("maker-{name}.log"));
         let process = Process::spawn(&format!("maker {name}"), &binary("market-maker")?, args, &log)?;
         self.makers.insert(name.to_owned(), process);
@@ -401,6 +409,57 @@ impl Cluster {
     #[must_use]
     pub fn beliefs(&self, name: &str) -> PathBuf {
         self.dir.path().join(format!("beliefs-{name}.jsonl"))
+    }
+
+    /// Judges what all makers that ever ran here believed to hold, and demands that nothing is wrong.
+    ///
+    /// # Errors
+    /// Where two beliefs overlap, or a record cannot be read.
+    pub fn judge_beliefs(&self) -> Result<Judged> {
+        let mut beliefs = Vec::new();
+        for entry in std::fs::read_dir(self.dir.path())? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if name.starts_with("beliefs-") {
+                beliefs.extend(read_beliefs(&path)?);
+            }
+        }
+        let judged = judge_beliefs(beliefs);
+        ensure!(judged.violations.is_empty(), "the makers' beliefs: {:#?}", judged.violations);
+        Ok(judged)
+    }
+
+    /// A linearizable read: the `data` of the first running node's answer.
+    ///
+    /// # Errors
+    /// Where no node answers within 30 seconds.
+    pub async fn read(&self, path: &str) -> Result<Value> {
+        eventually(path, || async {
+            for (id, _) in self.members.iter().filter(|(_, member)| member.process.is_some()) {
+                if let Ok((200, mut answer)) = self.get(*id, path).await {
+                    return anyhow::Ok(Some(answer["data"].take()));
+                }
+            }
+            anyhow::Ok(None)
+        })
+        .await
+    }
+
+    /// All frames that the group keeps: the longest of the running nodes' exports.
+    ///
+    /// # Errors
+    /// Where a node cannot be exported.
+    pub fn frames(&self) -> Result<Vec<Frame>> {
+        let longest = self.exports()?.into_iter().max_by_key(|export| export.frames.last().map(|frame| frame.index));
+        Ok(longest.context("no node runs")?.frames)
+    }
+
+    /// A sender of single orders, whose journal is that of `seed`.
+    ///
+    /// # Errors
+    /// Where its journal cannot be opened.
+    pub fn trader(&self, seed: u64) -> Result<Trader> {
+        Trader::new(self.exchange_url(), &self.journal(seed))
     }
 
     /// Waits until every symbol is quoted.

@@ -4,8 +4,10 @@
 
 mod cluster;
 mod process;
+mod trader;
 mod wait;
 
 pub use cluster::{Cluster, MakerOptions, Setup, cluster_dir};
 pub use process::{Process, binary};
+pub use trader::{Reply, Trader};
 pub use wait::{eventually, within};

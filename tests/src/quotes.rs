@@ -1,0 +1,94 @@
+//! Whether quotes explain themselves: each carries why it was placed, and that must agree with what the events before
+//! it say.
+
+use std::collections::BTreeMap;
+
+use quorate_ledger::{Event, FilledMaker, Frame, QuoteCause, QuoteEndReason, QuotePlaced, Symbol};
+
+/// What the events say of all quotes.
+#[derive(Debug, Default)]
+pub struct Explained {
+    /// Quotes whose cause or basis does not agree with the events, in words.
+    pub violations: Vec<String>,
+    /// Quotes placed, by cause.
+    pub placed: BTreeMap<QuoteCause, u64>,
+    /// Fills of quotes after which the symbol was quoted again.
+    pub requoted: u64,
+    /// The longest log time from a fill until the symbol's next quote, in milliseconds.
+    pub requote_ms_max: u64,
+    /// The longest log time between two quotes of one symbol, in milliseconds.
+    pub gap_ms_max: u64,
+}
+
+#[derive(Default)]
+struct Seen {
+    epoch: u64,
+    position_seq: u64,
+    /// Log time of the last quote.
+    placed_at: Option<u64>,
+    /// Index of the last fill of a quote, and log time of the first fill since the last quote.
+    fill_index: u64,
+    filled_at: Option<u64>,
+    /// Whether the last quote ran out.
+    ran_out: bool,
+}
+
+/// Holds every quote against the events before it.
+#[must_use]
+pub fn explain(frames: &[Frame]) -> Explained {
+    let mut explained = Explained::default();
+    let mut symbols: BTreeMap<Symbol, Seen> = BTreeMap::new();
+    for frame in frames {
+        for event in &frame.events {
+            match event {
+                Event::QuotePlaced(placed) => {
+                    let seen = symbols.entry(placed.symbol.clone()).or_default();
+                    explained.placed(frame, placed, seen);
+                }
+                Event::QuoteEnded { symbol, reason, .. } => {
+                    let seen = symbols.entry(symbol.clone()).or_default();
+                    seen.ran_out = matches!(reason, QuoteEndReason::Expired | QuoteEndReason::AgeUnproven);
+                }
+                Event::FillCommitted(fill) if matches!(fill.maker, FilledMaker::Quote { .. }) => {
+                    let seen = symbols.entry(fill.symbol.clone()).or_default();
+                    seen.fill_index = frame.index;
+                    seen.filled_at.get_or_insert(frame.log_time.0);
+                }
+                _ => {}
+            }
+        }
+    }
+    explained
+}
+
+impl Explained {
+    fn placed(&mut self, frame: &Frame, placed: &QuotePlaced, seen: &mut Seen) {
+        *self.placed.entry(placed.cause).or_default() += 1;
+        let (time, first) = (frame.log_time.0, placed.epoch != seen.epoch);
+        let moved = placed.position_seq > seen.position_seq;
+        let agrees = match placed.cause {
+            // A maker that lost its belief for a while and found it again under one epoch says so too.
+            QuoteCause::AuthorityGained => true,
+            QuoteCause::Fill => !first && moved,
+            QuoteCause::Expiry => !first && !moved && seen.ran_out,
+            QuoteCause::ReferenceMoved | QuoteCause::Refresh => !first && !moved,
+        };
+        let mut wrong = |what: &str| {
+            self.violations.push(format!("index {}: {}, cause {:?}: {what}", frame.index, placed.symbol, placed.cause));
+        };
+        if !agrees {
+            wrong("the events before it say otherwise");
+        }
+        if placed.computed_at >= frame.index || placed.computed_at < seen.fill_index {
+            wrong("not computed from a state between the last fill and itself");
+        }
+        if let Some(at) = seen.placed_at.replace(time) {
+            self.gap_ms_max = self.gap_ms_max.max(time.saturating_sub(at));
+        }
+        if let Some(at) = seen.filled_at.take() {
+            self.requoted += 1;
+            self.requote_ms_max = self.requote_ms_max.max(time.saturating_sub(at));
+        }
+        (seen.epoch, seen.position_seq, seen.ran_out) = (placed.epoch, placed.position_seq, false);
+    }
+}
