@@ -83,7 +83,7 @@ others() { local n list=(); for n in 1 2 3; do [[ $n == "$1" ]] || list+=("$n");
 
 start_maker() {
   start "maker-$1" "$bin/market-maker" live --name "maker-$1" --ledger-endpoints "$endpoints" --exchange "$exchange_url" \
-    --order-qty 40 --skew-ticks-per-lot 1 --belief-journal "$run/beliefs-$1.jsonl"
+    --order-qty 60 --skew-ticks-per-lot 1 --belief-journal "$run/beliefs-$1.jsonl"
 }
 up() {
   build
@@ -105,8 +105,8 @@ running() { local file; for file in "$run"/*.pid; do [[ ! -e $file ]] || { file=
 nothing_runs() { [[ -z $(running) ]]; }
 down() {
   local name
-  for name in $(running); do kill -TERM "$(pid_of "$name")"; kill -CONT "$(pid_of "$name")"; done
-  (until_true "a clean end" 15 nothing_runs) || for name in $(running); do kill -KILL "$(pid_of "$name")"; done
+  for name in $(running); do kill -TERM "$(pid_of "$name")"; kill -CONT "$(pid_of "$name")"; done 2>/dev/null || true
+  (until_true "a clean end" 15 nothing_runs) || for name in $(running); do kill -KILL "$(pid_of "$name")" || true; done
   rm -f "$run"/*.pid
 }
 kill_leader() { local l; l=$(leader); [[ -n $l ]] || die "no leader is known"; echo "killing node $l"; signal KILL "node-$l"; until_true "its end" 10 gone "node-$l"; echo "$l" >"$run/killed"; }
@@ -139,9 +139,9 @@ demo() {
   say "orders flow for $seconds s"
   if [[ -n $capture ]]; then
     publisher recorded replay --capture "$capture" --symbol BTCUSDT --speed 2 --max-lots 20 --seconds "$seconds"
-    publisher random random --symbols ETHUSDT,SOLUSDT,BNBUSDT --seed 11 --rate 40 --max-qty 15 --seconds "$seconds"
+    publisher random random --symbols ETHUSDT,SOLUSDT,BNBUSDT --seed 11 --rate 40 --max-lots 15 --seconds "$seconds"
   else
-    publisher random random --seed 11 --rate 60 --max-qty 15 --seconds "$seconds"
+    publisher random random --seed 11 --rate 60 --max-lots 15 --seconds "$seconds"
   fi
   local began=$SECONDS part=$((seconds / 6))
   until_true "200 fills" 60 after 200
@@ -162,7 +162,8 @@ demo() {
   signal KILL maker-b; until_true "its end" 10 gone maker-b; again maker-b
   pass_until $((began + 5 * part))
   say "killing the exchange with orders in flight, and starting it again"
-  signal KILL exchange; until_true "its end" 10 gone exchange; again exchange
+  # It stands still for a moment first, so that orders are surely on their way when it dies.
+  signal STOP exchange; pass_until $((SECONDS + 2)); signal KILL exchange; until_true "its end" 10 gone exchange; again exchange
   say "waiting for the end of the flow and of what is in doubt"
   for n in recorded random; do [[ ! -e $run/$n.pid ]] || until_true "the end of the publisher" $((seconds + 60)) gone "$n"; done
   say "judging"

@@ -130,7 +130,10 @@ impl Replay {
             if time < last {
                 self.wrong(frame, "log time goes back");
             }
-            self.found.commit_gap_ms = self.found.commit_gap_ms.max(time.saturating_sub(last));
+            // Before the first stamp there is no log time yet.
+            if last > 0 {
+                self.found.commit_gap_ms = self.found.commit_gap_ms.max(time.saturating_sub(last));
+            }
         }
         self.last_index = frame.index;
         self.last_time = Some(time);
