@@ -7,7 +7,7 @@ use std::{future::Future, io, pin::Pin, time::Duration};
 
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use quorate_client::{Client, ClientConfig, EventStream, StreamItem};
-use quorate_quoter::{Answered, CommandId, Input, Output, Quoter, ReadId, Snapshot};
+use quorate_quoter::{Answered, Belief, BeliefChange, CommandId, Input, Output, Quoter, ReadId, Snapshot};
 use quorate_seams::World;
 
 use crate::{
@@ -158,13 +158,7 @@ impl Live<'_> {
         for output in self.quoter.handle(now, input) {
             match output {
                 Output::Belief(belief) => {
-                    tracing::info!(
-                        symbol = %belief.symbol,
-                        epoch = belief.epoch,
-                        until_ms = belief.until.as_millis(),
-                        "authority {}",
-                        describe(belief.change)
-                    );
+                    log(&belief);
                     self.journal.belief(&belief)?;
                 }
                 Output::Submit { id, command } => self.answers.push(Box::pin(self.group.submit(id, &command))),
@@ -180,11 +174,13 @@ impl Live<'_> {
     }
 }
 
-fn describe(change: quorate_quoter::BeliefChange) -> &'static str {
-    match change {
-        quorate_quoter::BeliefChange::Gained => "gained",
-        quorate_quoter::BeliefChange::Renewed => "renewed",
-        quorate_quoter::BeliefChange::Ended => "ended",
+/// Renewals are routine: everybody renews several times in each lease.
+fn log(belief: &Belief) {
+    let Belief { symbol, epoch, .. } = belief;
+    match belief.change {
+        BeliefChange::Gained => tracing::info!(%symbol, epoch, "authority gained"),
+        BeliefChange::Renewed => tracing::debug!(%symbol, epoch, "authority renewed"),
+        BeliefChange::Ended => tracing::info!(%symbol, epoch, "authority ended"),
     }
 }
 

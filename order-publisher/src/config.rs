@@ -53,10 +53,10 @@ pub struct RandomSettings {
     #[arg(long, value_delimiter = ',')]
     pub symbols: Vec<String>,
     /// Least lots of an order
-    #[arg(long, value_name = "LOTS", default_value_t = 1)]
+    #[arg(long, visible_alias = "min-qty", value_name = "LOTS", default_value_t = 1)]
     pub min_lots: i64,
     /// Most lots of an order
-    #[arg(long, value_name = "LOTS", default_value_t = 5)]
+    #[arg(long, visible_alias = "max-qty", value_name = "LOTS", default_value_t = 5)]
     pub max_lots: i64,
     /// Share of orders that buy, 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
@@ -91,7 +91,7 @@ pub struct ReplaySettings {
     #[arg(long, value_name = "FACTOR", default_value = "1")]
     pub qty_scale: String,
     /// Most lots of an order; the least is 1
-    #[arg(long, value_name = "LOTS", default_value_t = 5)]
+    #[arg(long, visible_alias = "max-qty", value_name = "LOTS", default_value_t = 5)]
     pub max_lots: i64,
     /// Leave the exchange's reference price alone
     #[arg(long)]

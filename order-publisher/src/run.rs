@@ -217,6 +217,7 @@ impl Publisher<'_> {
         };
         while self.config.count.is_none_or(|count| n < count) && lock(&self.desk.failure).is_none() {
             let next = pace.next(&mut source, n + 1, &self.desk, shutdown.as_mut()).await?;
+            pace.progress.show(&lock(&self.desk.summary));
             let Some((planned, slot)) = next else { break };
             n += 1;
             let (order, source) = (self.name(n, &planned), planned.source);
