@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    future::ready,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -13,11 +14,12 @@ use std::{
     time::Duration,
 };
 
-use quorate_client::{Client, Session, SubmitError, Ticket};
-use quorate_ledger::{Account, Decimal, ExchangeEpoch, Millis, NewOrder, Response, Symbol, SymbolSpec};
+use quorate_api::{Problem, ProblemKind};
+use quorate_client::{Client, InvalidConfig, Session, SubmitError, Ticket};
+use quorate_ledger::{Account, ExchangeEpoch, Millis, NewOrder, Response};
 use quorate_matching::{
-    Answered, CancelOutcome, Effect, Engine, Halt, Input, NotExecuted, OrderOutcome, RequestId, Stats, Submission,
-    SubmissionId, Target,
+    Answered, CancelOutcome, Effect, Engine, Halt, Input, Known, NotExecuted, OrderOutcome, RequestId, Stats,
+    Submission, SubmissionId, Target,
 };
 use quorate_seams::World;
 use tokio::{
@@ -25,12 +27,22 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{config::Config, reference::References};
+use crate::{config::Config, listings::Listings, reference::References};
 
 /// How long one attempt at a proposal goes on before the engine hears *unknown*.
 const ATTEMPT: Duration = Duration::from_millis(1_500);
 /// Pause before a proposal is sent again.
 const RESEND_PAUSE: Duration = Duration::from_millis(50);
+/// The ledger counts as out of reach when it was not heard of for so long; it says something every second.
+const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// How far the estimate of log time may lead the newest frame, in ms: more is no delay on the way, but a clock that
+/// ran slower, or stood still.
+const LEAD_MAX_MS: u64 = 2_000;
+
+/// Passed before a command is proposed. An injected error: it is not proposed.
+pub const BEFORE_PROPOSE: &str = "exchange.before_propose";
+/// Passed when an order is known to be committed, before its caller hears of it. An injected error: it never does.
+pub const AFTER_COMMIT: &str = "exchange.after_commit";
 
 /// The exchange's state, shared by its handlers and tasks.
 pub struct Desk {
@@ -38,12 +50,12 @@ pub struct Desk {
     pub config: Config,
     /// The group's client.
     pub client: Client,
+    /// What is traded.
+    pub listings: Listings,
     world: World,
     inner: Mutex<Inner>,
-    symbols: Mutex<BTreeMap<Symbol, SymbolSpec>>,
-    references: Mutex<References>,
-    started: Duration,
     halted: watch::Sender<Option<Halt>>,
+    pending: watch::Sender<usize>,
     named: AtomicU64,
 }
 
@@ -60,10 +72,15 @@ struct Inner {
     session: Session,
     order_callers: BTreeMap<RequestId, oneshot::Sender<OrderOutcome>>,
     cancel_callers: BTreeMap<RequestId, oneshot::Sender<CancelOutcome>>,
-    tickets: BTreeMap<SubmissionId, Ticket>,
+    /// Of the submission whose missing answer the engine is being told of.
+    ticket: Option<(SubmissionId, Ticket)>,
     next_request: u64,
     log_time: Millis,
     log_time_at: Duration,
+    /// When the ledger was last heard of.
+    heard_at: Option<Duration>,
+    /// Counters of the engines before the present one.
+    past: Stats,
 }
 
 /// What the desk looks like from outside.
@@ -77,43 +94,53 @@ pub struct Health {
     pub ready: bool,
     /// Whether another exchange has taken over.
     pub fenced: bool,
-    /// The engine's counters.
+    /// Whether a node that follows a leader was heard of within the last seconds.
+    pub ledger_reachable: bool,
+    /// How long ago that was.
+    pub ledger_silence: Option<Duration>,
+    /// Counters since the start.
     pub stats: Stats,
     /// Orders waiting or in flight.
     pub pending: usize,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic under the lock is a bug, and every change below is complete by itself.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic under a lock is a bug, and every change made under one is complete by itself.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Desk {
     /// A desk that has not registered yet.
-    #[must_use]
-    pub fn new(config: Config, client: Client, world: World, references: References) -> Arc<Self> {
+    ///
+    /// # Errors
+    /// [`InvalidConfig`] where the endpoints or the cluster id are none.
+    pub fn new(config: Config, world: World, references: References) -> Result<Arc<Self>, InvalidConfig> {
+        let mut client = quorate_client::ClientConfig::new(config.ledger_endpoints.clone());
+        client.cluster_id.clone_from(&config.cluster_id);
+        let client = Client::new(world.clone(), client)?;
         let inner = Inner {
             engine: None,
             generation: 0,
             session: client.session(),
             order_callers: BTreeMap::new(),
             cancel_callers: BTreeMap::new(),
-            tickets: BTreeMap::new(),
+            ticket: None,
             next_request: 1,
             log_time: Millis::ZERO,
             log_time_at: Duration::ZERO,
+            heard_at: None,
+            past: Stats::default(),
         };
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             config,
             client,
-            started: world.clocks.monotonic(),
+            listings: Listings::new(references, world.clocks.clone()),
             world,
             inner: Mutex::new(inner),
-            symbols: Mutex::default(),
-            references: Mutex::new(references),
             halted: watch::Sender::new(None),
+            pending: watch::Sender::new(0),
             named: AtomicU64::new(1),
-        })
+        }))
     }
 
     /// The world it lives in.
@@ -128,15 +155,17 @@ impl Desk {
         locked(&self.inner).session.clone()
     }
 
-    /// Takes a freshly recovered engine; what waited for the one before has been answered when that one halted.
+    /// Takes a freshly recovered engine; what waited for the one before was answered when that one halted.
     pub fn install(&self, engine: Engine) {
         let mut inner = locked(&self.inner);
+        let clock = self.world.clocks.monotonic();
         inner.generation += 1;
-        inner.tickets.clear();
-        inner.log_time = engine.applied().1;
-        inner.log_time_at = self.world.clocks.monotonic();
-        inner.engine = Some(engine);
-        self.halted.send_replace(None);
+        inner.hear(engine.applied().1, clock, u64::MAX);
+        // What contradicts itself from the start has halted already.
+        self.halted.send_replace(engine.halted().cloned());
+        if let Some(before) = inner.engine.replace(engine) {
+            inner.past = sum(inner.past, before.stats());
+        }
     }
 
     /// Why the present engine halted, once it has.
@@ -145,30 +174,40 @@ impl Desk {
         self.halted.subscribe()
     }
 
+    /// Resolves once no order waits or is in flight.
+    pub async fn idle(&self) {
+        // The sender lives in here, so this cannot fail.
+        let _ = self.pending.subscribe().wait_for(|pending| *pending == 0).await;
+    }
+
     /// Takes one input, and does all that the engine wants done.
     pub fn input(self: &Arc<Self>, input: Input) {
-        let mut inner = locked(&self.inner);
-        let seen = match &input {
-            Input::Frame(frame) => Some(frame.log_time),
-            Input::Applied { log_time, .. } => Some(*log_time),
+        self.feed(&mut locked(&self.inner), input);
+    }
+
+    fn feed(self: &Arc<Self>, inner: &mut Inner, input: Input) {
+        let clock = self.world.clocks.monotonic();
+        match &input {
+            Input::Frame(frame) => {
+                self.listings.learn_from(&frame.events);
+                inner.hear(frame.log_time, clock, LEAD_MAX_MS);
+            }
+            // Log time stands still where nothing is applied: this says nothing of how late it is.
+            Input::Applied { log_time, .. } => inner.hear(*log_time, clock, u64::MAX),
             Input::Order { .. }
             | Input::Cancel { .. }
             | Input::OutOfPatience { .. }
             | Input::Answer { .. }
-            | Input::Stop => None,
-        };
-        let clock = self.world.clocks.monotonic();
-        if let Some(log_time) = seen
-            && log_time >= inner.estimate(clock)
-        {
-            (inner.log_time, inner.log_time_at) = (log_time, clock);
+            | Input::Stop => {}
         }
         let now = inner.estimate(clock);
         let Some(engine) = inner.engine.as_mut() else { return inner.refuse(input) };
         let effects = engine.handle(now, input);
+        let pending = engine.pending_orders();
         for effect in effects {
-            self.carry_out(&mut inner, effect);
+            self.carry_out(inner, effect);
         }
+        self.pending.send_if_modified(|last| std::mem::replace(last, pending) != pending);
     }
 
     fn carry_out(self: &Arc<Self>, inner: &mut Inner, effect: Effect) {
@@ -176,13 +215,15 @@ impl Desk {
             Effect::Submit(submission) => self.propose(inner, submission),
             Effect::Resend(submission) => self.propose_again(inner, submission),
             Effect::OrderReply { request, outcome } => {
-                if let Some(caller) = inner.order_callers.remove(&request) {
-                    if matches!(outcome, OrderOutcome::Committed(_)) {
-                        self.pass("exchange.after_commit");
-                    }
-                    // The caller may have hung up; its order stands all the same.
-                    let _ = caller.send(outcome);
+                let Some(caller) = inner.order_callers.remove(&request) else { return };
+                if matches!(outcome, OrderOutcome::Committed(_))
+                    && let Err(error) = self.world.failpoints.hit(AFTER_COMMIT)
+                {
+                    tracing::warn!(%error, "an answer is lost");
+                    return;
                 }
+                // The caller may have hung up; its order stands all the same.
+                let _ = caller.send(outcome);
             }
             Effect::CancelReply { request, outcome } => {
                 if let Some(caller) = inner.cancel_callers.remove(&request) {
@@ -199,26 +240,30 @@ impl Desk {
         }
     }
 
-    /// Passes a failpoint; an injected error is no more than a word in the log here, for nothing waits for it.
-    fn pass(&self, name: &str) {
-        if let Err(error) = self.world.failpoints.hit(name) {
-            tracing::warn!(%error, "injected");
-        }
-    }
-
     fn propose(self: &Arc<Self>, inner: &mut Inner, submission: Submission) {
-        self.pass("exchange.before_propose");
-        let sent = inner.session.submit(&submission.command, Instant::now() + ATTEMPT);
-        self.await_answer(inner.generation, submission.id, sent);
+        let (generation, id) = (inner.generation, submission.id);
+        match self.world.failpoints.hit(BEFORE_PROPOSE) {
+            Ok(()) => {
+                let sent = inner.session.submit(&submission.command, Instant::now() + ATTEMPT);
+                self.await_answer(generation, id, sent);
+            }
+            Err(error) => {
+                let problem = Problem::new(ProblemKind::Internal, error.to_string());
+                self.await_answer(generation, id, ready(Err(SubmitError::NotApplied(problem))));
+            }
+        }
     }
 
     /// The same again: under its own session and number where that can still tell, else in a new place, where the
     /// ledger tells a repeat by its `exec_id`.
     fn propose_again(self: &Arc<Self>, inner: &mut Inner, submission: Submission) {
-        let ticket = inner.tickets.remove(&submission.id);
+        let ticket = inner.ticket.take_if(|(id, _)| *id == submission.id).map(|(_, ticket)| ticket);
         let (desk, generation, session) = (Arc::clone(self), inner.generation, inner.session.clone());
         self.world.tasks.spawn(async move {
             sleep(RESEND_PAUSE).await;
+            if locked(&desk.inner).generation != generation {
+                return;
+            }
             let deadline = Instant::now() + ATTEMPT;
             let sent = match ticket {
                 Some(ticket) => session.settle(ticket, deadline),
@@ -236,23 +281,23 @@ impl Desk {
     ) {
         let desk = Arc::clone(self);
         self.world.tasks.spawn(async move {
-            let answered = match sent.await {
-                Ok(response) => Answered::Response(response),
+            let (answered, ticket) = match sent.await {
+                Ok(response) => (Answered::Response(response), None),
                 Err(SubmitError::NotApplied(problem)) => {
                     tracing::debug!(%problem, "not proposed");
-                    Answered::NotApplied
+                    (Answered::NotApplied, None)
                 }
                 Err(SubmitError::Unknown { ticket, problem }) => {
                     tracing::debug!(%problem, "unknown");
-                    let mut inner = locked(&desk.inner);
-                    if let Some(ticket) = ticket.filter(|_| inner.generation == generation) {
-                        inner.tickets.insert(submission, ticket);
-                    }
-                    Answered::Unknown
+                    (Answered::Unknown, ticket)
                 }
             };
-            if locked(&desk.inner).generation == generation {
-                desk.input(Input::Answer { submission, answered });
+            let mut inner = locked(&desk.inner);
+            if inner.generation == generation {
+                inner.ticket = ticket.map(|ticket| (submission, ticket));
+                desk.feed(&mut inner, Input::Answer { submission, answered });
+                // A ticket holds a place in the session's window: it goes unless it is used to send again.
+                inner.ticket = None;
             }
         });
     }
@@ -264,9 +309,9 @@ impl Desk {
             let mut inner = locked(&self.inner);
             let request = inner.request();
             inner.order_callers.insert(request, sender);
+            self.feed(&mut inner, Input::Order { request, order });
             request
         };
-        self.input(Input::Order { request, order });
         self.patiently(request, receiver, OrderOutcome::Unknown).await
     }
 
@@ -277,9 +322,9 @@ impl Desk {
             let mut inner = locked(&self.inner);
             let request = inner.request();
             inner.cancel_callers.insert(request, sender);
+            self.feed(&mut inner, Input::Cancel { request, account, target });
             request
         };
-        self.input(Input::Cancel { request, account, target });
         self.patiently(request, receiver, CancelOutcome::Unknown).await
     }
 
@@ -288,7 +333,7 @@ impl Desk {
             return answered.unwrap_or(unknown);
         }
         self.input(Input::OutOfPatience { request });
-        // The engine answers at once, with what it knows.
+        // The engine has answered by now, with what it knows.
         answer.await.unwrap_or(unknown)
     }
 
@@ -299,57 +344,39 @@ impl Desk {
         inner.engine.as_ref().map(|engine| look(engine, now))
     }
 
+    /// What is known of an order, and whether that is all: an engine that is not ready may have forgotten what an
+    /// earlier one left in doubt.
+    #[must_use]
+    pub fn known(&self, account: &Account, target: &Target) -> (Option<Known>, bool) {
+        self.look(|engine, _| (engine.order(account, target), engine.is_ready())).unwrap_or((None, false))
+    }
+
     /// What it looks like from outside.
     #[must_use]
     pub fn health(&self) -> Health {
         let fenced = matches!(*self.halted.borrow(), Some(Halt::Fenced { .. }));
-        let nothing =
-            Health { exchange_epoch: 0, mirror_index: 0, ready: false, fenced, stats: Stats::default(), pending: 0 };
-        let seen = self.look(|engine, _| Health {
-            exchange_epoch: engine.exchange_epoch(),
-            mirror_index: engine.applied().0,
-            ready: engine.is_ready(),
+        let inner = locked(&self.inner);
+        let clock = self.world.clocks.monotonic();
+        let ledger_silence = inner.heard_at.map(|at| clock.saturating_sub(at));
+        let engine = inner.engine.as_ref();
+        Health {
+            exchange_epoch: engine.map_or(0, Engine::exchange_epoch),
+            mirror_index: engine.map_or(0, |engine| engine.applied().0),
+            ready: engine.is_some_and(Engine::is_ready),
             fenced,
-            stats: engine.stats(),
-            pending: engine.pending_orders(),
-        });
-        seen.unwrap_or(nothing)
+            ledger_reachable: ledger_silence.is_some_and(|silence| silence <= SILENCE_MAX),
+            ledger_silence,
+            stats: engine.map_or(inner.past, |engine| sum(inner.past, engine.stats())),
+            pending: engine.map_or(0, Engine::pending_orders),
+        }
     }
 
-    /// The symbols, as last read from the ledger.
-    pub fn set_symbols(&self, symbols: BTreeMap<Symbol, SymbolSpec>) {
-        *locked(&self.symbols) = symbols;
-    }
-
-    /// A symbol's spec.
+    /// A name for an order whose sender gave none: unique for this registration, and so for all. `None` before the
+    /// first registration.
     #[must_use]
-    pub fn spec(&self, symbol: &Symbol) -> Option<SymbolSpec> {
-        locked(&self.symbols).get(symbol).copied()
-    }
-
-    /// All symbols and their specs.
-    #[must_use]
-    pub fn symbols(&self) -> BTreeMap<Symbol, SymbolSpec> {
-        locked(&self.symbols).clone()
-    }
-
-    /// The reference price of a symbol in ticks, with the number of its last change.
-    #[must_use]
-    pub fn reference(&self, symbol: &Symbol, tick_size: Decimal) -> Option<(quorate_ledger::Price, u64)> {
-        let elapsed = self.world.clocks.monotonic().saturating_sub(self.started);
-        locked(&self.references).price(symbol, tick_size, elapsed)
-    }
-
-    /// Sets an external reference price; `false` where the symbol's is not external.
-    #[must_use]
-    pub fn set_reference(&self, symbol: &Symbol, price: Decimal) -> bool {
-        locked(&self.references).set(symbol, price)
-    }
-
-    /// A name for an order whose sender gave none: unique for this registration, and so for all.
-    #[must_use]
-    pub fn fresh_name(&self, exchange_epoch: ExchangeEpoch) -> String {
-        format!("x{exchange_epoch}-{}", self.named.fetch_add(1, Ordering::Relaxed))
+    pub fn fresh_name(&self) -> Option<String> {
+        let exchange_epoch = self.look(|engine, _| engine.exchange_epoch())?;
+        Some(format!("x{exchange_epoch}-{}", self.named.fetch_add(1, Ordering::Relaxed)))
     }
 }
 
@@ -357,6 +384,15 @@ impl Inner {
     fn request(&mut self) -> RequestId {
         self.next_request += 1;
         RequestId(self.next_request)
+    }
+
+    /// The ledger was heard of, at this log time. An estimate that leads by more than `lead_max` ms is set back.
+    fn hear(&mut self, log_time: Millis, clock: Duration, lead_max: u64) {
+        let estimate = self.estimate(clock);
+        if log_time >= estimate || estimate.0 - log_time.0 > lead_max || self.heard_at.is_none() {
+            (self.log_time, self.log_time_at) = (log_time, clock);
+        }
+        self.heard_at = Some(clock);
     }
 
     /// Log time now: the last one seen, and the time that passed since.
@@ -384,5 +420,19 @@ impl Inner {
             | Input::Applied { .. }
             | Input::Stop => {}
         }
+    }
+}
+
+fn sum(a: Stats, b: Stats) -> Stats {
+    Stats {
+        orders: a.orders + b.orders,
+        proposed: a.proposed + b.proposed,
+        resent: a.resent + b.resent,
+        committed: a.committed + b.committed,
+        replanned: a.replanned + b.replanned,
+        gaps: a.gaps + b.gaps,
+        gave_up: a.gave_up + b.gave_up,
+        unknown: a.unknown + b.unknown,
+        unknown_settled: a.unknown_settled + b.unknown_settled,
     }
 }

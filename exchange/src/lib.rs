@@ -2,15 +2,21 @@
 //! orders, committed to the ledger before anybody hears of it.
 //!
 //! Code map: [`desk`] owns the matching engine and carries its effects out; [`recover`] registers with the
-//! ledger and reads what the engine starts from; [`orders`] turns requests into orders and outcomes into
-//! answers; [`http`] serves them; [`reference`] makes reference prices; [`run`](mod@run) wires it together.
+//! ledger and reads what the engine starts from; [`follow`] keeps doing so and feeds the engine; [`orders`]
+//! turns requests into orders and outcomes into answers; [`http`] serves them; [`listings`] and [`reference`]
+//! are what is traded and its reference prices; [`run`](mod@run) wires it together for a process. A simulation
+//! takes the desk, [`follow::follow`] and [`http::router`] instead.
 //!
 //! Invariants: nothing is decided here (the engine proposes, the ledger disposes); nothing is held here that
-//! cannot be lost; what was proposed and not answered is *unknown*, never refused.
+//! cannot be lost; what was proposed and not answered is *unknown*, never refused. One that is fenced by a
+//! newer exchange answers whoever waits, and ends with an error: it never takes the place back.
 
 pub mod config;
 pub mod desk;
+pub mod follow;
 pub mod http;
+mod listener;
+pub mod listings;
 pub mod orders;
 pub mod recover;
 pub mod reference;

@@ -1,15 +1,18 @@
 //! Requests as orders, and outcomes as answers. Translates; decides nothing.
 
+use quorate_api::OrderView;
 use quorate_binance_api::{
     ApiError, SymbolFilters,
     model::{self, Fill, OrderInfo, OrderPlaced, PlacedResult, ResponseType},
     params::PlaceOrder,
 };
 use quorate_ledger::{
-    Account, ClientOrderId, Millis, Money, NewOrder, OrderId, OrderStatus, OrderType, Price, Qty, Refusal, Side,
-    TimeInForce,
+    Account, ClientOrderId, Millis, NewOrder, OrderResult, OrderStatus, OrderType, Price, Refusal, Side, TimeInForce,
+    Trade,
 };
 use quorate_matching::{CancelOutcome, Committed, NotExecuted, OrderOutcome};
+
+use crate::recover;
 
 /// The order that a request asks for, with every filter checked.
 ///
@@ -68,23 +71,38 @@ pub fn placed(
         OrderOutcome::NotExecuted(why) => return Err(not_executed(why)),
         OrderOutcome::Unknown => return Err(ApiError::unknown()),
     };
-    if committed.result.status == OrderStatus::Rejected {
+    answer(order, filters, wanted, committed.log_time, &committed.result)
+}
+
+/// The answer to an order that was placed before: what the ledger has under its name.
+///
+/// # Errors
+/// -2010 where that is another order, or was rejected.
+pub fn placed_before(
+    filters: &SymbolFilters,
+    wanted: ResponseType,
+    order: &NewOrder,
+    row: &OrderView,
+) -> Result<OrderPlaced, ApiError> {
+    let kept = recover::new_order(row);
+    // By the ledger's own rule the timestamp does not count.
+    if kept != (NewOrder { timestamp: kept.timestamp, ..order.clone() }) {
+        return Err(duplicate());
+    }
+    answer(&kept, filters, wanted, kept.timestamp, &result_of(row))
+}
+
+fn answer(
+    order: &NewOrder,
+    filters: &SymbolFilters,
+    wanted: ResponseType,
+    at: Millis,
+    result: &OrderResult,
+) -> Result<OrderPlaced, ApiError> {
+    if result.status == OrderStatus::Rejected {
         return Err(ApiError::rejected("Order would immediately match and take."));
     }
-    let result = &committed.result;
-    let mut answer = OrderPlaced {
-        symbol: order.symbol.to_string(),
-        order_id: result.order_id,
-        order_list_id: -1,
-        client_order_id: order.client_order_id.to_string(),
-        transact_time: committed.log_time.0,
-        result: None,
-        fills: None,
-    };
-    if wanted == ResponseType::Ack {
-        return Ok(answer);
-    }
-    answer.result = Some(PlacedResult {
+    let stands = PlacedResult {
         price: price_text(filters, order.price),
         orig_qty: filters.qty(order.qty),
         executed_qty: filters.qty(result.cum_qty),
@@ -93,48 +111,65 @@ pub fn placed(
         time_in_force: time_in_force(order.time_in_force),
         order_type: order_type(order.order_type),
         side: side(order.side),
-    });
-    if wanted == ResponseType::Full {
-        answer.fills = Some(fills(filters, &committed));
-    }
-    Ok(answer)
+    };
+    Ok(OrderPlaced {
+        symbol: order.symbol.to_string(),
+        order_id: result.order_id,
+        order_list_id: -1,
+        client_order_id: order.client_order_id.to_string(),
+        transact_time: at.0,
+        result: (wanted != ResponseType::Ack).then_some(stands),
+        fills: (wanted == ResponseType::Full).then(|| fills(filters, result)),
+    })
 }
 
-fn fills(filters: &SymbolFilters, committed: &Committed) -> Vec<Fill> {
-    let fill = |trade: &quorate_ledger::Trade| Fill {
+fn fills(filters: &SymbolFilters, result: &OrderResult) -> Vec<Fill> {
+    let fill = |trade: &Trade| Fill {
         price: filters.price(trade.price),
         qty: filters.qty(trade.qty),
         commission: "0".to_owned(),
         commission_asset: String::new(),
         trade_id: trade.trade_id,
     };
-    committed.result.trades.iter().map(fill).collect()
+    result.trades.iter().map(fill).collect()
+}
+
+/// Where an order of the ledger stands; which fills made it so is not kept there.
+fn result_of(row: &OrderView) -> OrderResult {
+    OrderResult {
+        order_id: row.order_id,
+        status: row.status,
+        cum_qty: row.cum_qty,
+        leaves_qty: row.leaves_qty,
+        cum_quote: row.cum_quote,
+        trades: Vec::new(),
+    }
+}
+
+/// An order of the ledger, as a query answers it.
+#[must_use]
+pub fn view_info(filters: &SymbolFilters, row: &OrderView) -> OrderInfo {
+    known_info(filters, &recover::new_order(row), &result_of(row))
 }
 
 /// An order and where it stands, as a query answers it.
 #[must_use]
-pub fn order_info(
-    filters: &SymbolFilters,
-    order: &NewOrder,
-    order_id: OrderId,
-    cum: (Qty, Money),
-    stands: OrderStatus,
-) -> OrderInfo {
+pub fn known_info(filters: &SymbolFilters, order: &NewOrder, result: &OrderResult) -> OrderInfo {
     OrderInfo {
         symbol: order.symbol.to_string(),
-        order_id,
+        order_id: result.order_id,
         order_list_id: -1,
         client_order_id: order.client_order_id.to_string(),
         price: price_text(filters, order.price),
         orig_qty: filters.qty(order.qty),
-        executed_qty: filters.qty(cum.0),
-        cummulative_quote_qty: filters.money(cum.1.0),
-        status: status(stands),
+        executed_qty: filters.qty(result.cum_qty),
+        cummulative_quote_qty: filters.money(result.cum_quote.0),
+        status: status(result.status),
         time_in_force: time_in_force(order.time_in_force),
         order_type: order_type(order.order_type),
         side: side(order.side),
         time: order.timestamp.0,
-        is_working: stands.is_open(),
+        is_working: result.status.is_open(),
     }
 }
 
@@ -160,21 +195,50 @@ fn not_executed(why: NotExecuted) -> ApiError {
         }
         NotExecuted::Unavailable => ApiError::disconnected("not done: the ledger takes no proposals now"),
         NotExecuted::TimedOut => ApiError::disconnected("not done: it could not be proposed in time"),
-        NotExecuted::ClientIdInFlight => ApiError::rejected("Duplicate order sent."),
+        NotExecuted::ClientIdInFlight => duplicate(),
     }
+}
+
+fn duplicate() -> ApiError {
+    ApiError::rejected("Duplicate order sent.")
 }
 
 fn refused(refusal: &Refusal) -> ApiError {
     match refusal {
-        Refusal::DuplicateOrder { .. } => ApiError::rejected("Duplicate order sent."),
+        Refusal::DuplicateOrder { .. } => duplicate(),
         Refusal::KillSwitch { .. } => ApiError::new(-1013, "Market is closed."),
         Refusal::UnknownSymbol { .. } => ApiError::invalid_symbol(),
         Refusal::TimestampTooOld { .. } => ApiError::timestamp(false),
         Refusal::DeadlinePassed { .. } => ApiError::disconnected("not done: the order's deadline passed first"),
         Refusal::StaleExchange { .. } => ApiError::disconnected("not done: this exchange is fenced by a newer one"),
         Refusal::Full { .. } => ApiError::filter("EXCHANGE_MAX_NUM_ORDERS"),
-        Refusal::Invalid { what } => ApiError::new(-1130, format!("Invalid data sent for a parameter: {what}.")),
-        other => ApiError::rejected(&other.to_string()),
+        Refusal::Invalid { what } => ApiError::new(-1130, format!("Data sent for a parameter is not valid: {what}.")),
+        Refusal::Overflow { .. }
+        | Refusal::NotActive { .. }
+        | Refusal::LeavesMoved { .. }
+        | Refusal::DoesNotCross { .. }
+        | Refusal::WouldCross { .. }
+        | Refusal::ExecGap { .. }
+        | Refusal::ExecReused { .. }
+        | Refusal::UnknownOrder { .. }
+        | Refusal::OrderClosed { .. }
+        | Refusal::SessionRequired
+        | Refusal::SessionExpired { .. }
+        | Refusal::SeqReused { .. }
+        | Refusal::SeqTooOld { .. }
+        | Refusal::TooManySessions { .. }
+        | Refusal::SymbolExists { .. }
+        | Refusal::ControlVersion { .. }
+        | Refusal::LimitOutOfRange { .. }
+        | Refusal::LedgerVersion { .. }
+        | Refusal::QuotingOff { .. }
+        | Refusal::UnknownMaker { .. }
+        | Refusal::StaleEpoch { .. }
+        | Refusal::AuthorityExpired { .. }
+        | Refusal::StaleQuoteSeq { .. }
+        | Refusal::StalePosition { .. }
+        | Refusal::CrossesResting { .. }
+        | Refusal::ExposureShort { .. } => ApiError::rejected(&refusal.to_string()),
     }
 }
 

@@ -3,9 +3,9 @@
 //! A registration fences every exchange before it, an earlier life of this one too: what that one had in flight
 //! is in the ledger by then, or will never be. So state read at or after the registration is all there is.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use quorate_api::{OrderView, QuoteSideView, ROWS_MAX};
+use quorate_api::{OrderView, QuoteSideView, QuoteView, ROWS_MAX, Read, StatusView};
 use quorate_client::{CallFailed, OrderQuery, ReadOptions, SubmitError};
 use quorate_ledger::{Answer, Command, ExchangeEpoch, NewOrder, Outcome, Refusal, RegisterExchange};
 use quorate_matching::{Control, Engine, OpenOrder, Quote, QuoteLeaves, Section, Snapshot};
@@ -22,6 +22,9 @@ pub enum RecoverError {
     /// The group does not answer: try again.
     #[error("the ledger cannot be reached: {0}")]
     Unavailable(String),
+    /// It cannot be told whether a registration of this exchange was applied: the newest one may be its own.
+    #[error("the registration's outcome is unknown: {0}")]
+    InDoubt(String),
     /// Another exchange registered after this one.
     #[error("another exchange has registered under epoch {0} and serves in this one's place: stop that one first")]
     Fenced(ExchangeEpoch),
@@ -43,14 +46,12 @@ impl From<CallFailed> for RecoverError {
 /// [`RecoverError`].
 pub async fn recover(desk: &Desk, mine: ExchangeEpoch) -> Result<(Engine, u64), RecoverError> {
     if mine > 0 {
-        let present = desk.client.status(&ReadOptions::linearizable()).await?.data.exchange_epoch;
-        if present > mine {
-            return Err(RecoverError::Fenced(present));
-        }
+        fenced_after(desk, mine, &ReadOptions::linearizable()).await?;
     }
     let epoch = register(desk).await?;
     let options = ReadOptions::linearizable().at_least(epoch);
-    let snapshot = read_snapshot(desk, &options).await?;
+    let control = fenced_after(desk, epoch, &options).await?;
+    let snapshot = read_snapshot(desk, control, &options).await?;
     let from = snapshot.first_frame();
     let config = quorate_matching::Config {
         order_ttl_ms: desk.config.order_deadline_ms,
@@ -61,27 +62,50 @@ pub async fn recover(desk: &Desk, mine: ExchangeEpoch) -> Result<(Engine, u64), 
     Ok((Engine::recover(config, epoch, snapshot), from))
 }
 
-async fn register(desk: &Desk) -> Result<ExchangeEpoch, RecoverError> {
-    let command = Command::RegisterExchange(RegisterExchange { exchange: desk.config.name.clone() });
-    let session = desk.session();
-    match session.submit(&command, Instant::now() + REGISTER_WITHIN).await {
-        Ok(response) => match response.outcome {
-            Outcome::Accepted(Answer::ExchangeRegistered { exchange_epoch }) => Ok(exchange_epoch),
-            Outcome::Accepted(other) => Err(RecoverError::Unavailable(format!("answered {other:?}"))),
-            Outcome::Refused(refusal) => Err(RecoverError::Refused(refusal)),
-        },
-        // Where it was applied after all, the next attempt fences that registration: it never served.
-        Err(SubmitError::NotApplied(problem) | SubmitError::Unknown { problem, .. }) => {
-            Err(RecoverError::Unavailable(problem.to_string()))
-        }
+/// The ledger's status, unless an exchange registered after `epoch`.
+async fn fenced_after(
+    desk: &Desk,
+    epoch: ExchangeEpoch,
+    options: &ReadOptions,
+) -> Result<Read<StatusView>, RecoverError> {
+    let status = desk.client.status(options).await?;
+    match status.data.exchange_epoch {
+        present if present > epoch => Err(RecoverError::Fenced(present)),
+        _ => Ok(status),
     }
 }
 
-async fn read_snapshot(desk: &Desk, options: &ReadOptions) -> Result<Snapshot, CallFailed> {
+/// Goes on until it is known whether the registration was applied: otherwise this exchange could take its own for
+/// another's.
+async fn register(desk: &Desk) -> Result<ExchangeEpoch, RecoverError> {
+    let command = Command::RegisterExchange(RegisterExchange { exchange: desk.config.name.clone() });
+    let session = desk.session();
+    let mut sent = session.submit(&command, Instant::now() + REGISTER_WITHIN);
+    loop {
+        let response = match sent.await {
+            Ok(response) => response,
+            Err(SubmitError::NotApplied(problem)) => return Err(RecoverError::Unavailable(problem.to_string())),
+            Err(SubmitError::Unknown { ticket: Some(ticket), problem }) => {
+                tracing::warn!(%problem, "asking again whether this exchange is registered");
+                sent = session.settle(ticket, Instant::now() + REGISTER_WITHIN);
+                continue;
+            }
+            Err(SubmitError::Unknown { ticket: None, problem }) => {
+                return Err(RecoverError::InDoubt(problem.to_string()));
+            }
+        };
+        return match response.outcome {
+            Outcome::Accepted(Answer::ExchangeRegistered { exchange_epoch }) => Ok(exchange_epoch),
+            Outcome::Accepted(other) => Err(RecoverError::InDoubt(format!("answered with {other:?}"))),
+            Outcome::Refused(refusal) => Err(RecoverError::Refused(refusal)),
+        };
+    }
+}
+
+/// `status` was read first, so that its section is the oldest.
+async fn read_snapshot(desk: &Desk, status: Read<StatusView>, options: &ReadOptions) -> Result<Snapshot, RecoverError> {
     let symbols = desk.client.symbols(options).await?;
-    // Read after the symbols and shown at their index: replaying what came between changes nothing.
-    let control = desk.client.status(options).await?.data.control;
-    desk.set_symbols(symbols.data.iter().map(|row| (row.symbol.clone(), row.spec)).collect::<BTreeMap<_, _>>());
+    desk.listings.learn(symbols.data.iter().map(|row| (row.symbol.clone(), row.spec)));
     let quotes = desk.client.quotes(None, options).await?;
     let mut orders = Vec::new();
     let mut after = None;
@@ -90,39 +114,36 @@ async fn read_snapshot(desk: &Desk, options: &ReadOptions) -> Result<Snapshot, C
         let page = desk.client.orders(&query, options).await?;
         after = page.data.last().map(|order| order.order_id);
         let last = page.data.len() < ROWS_MAX;
-        let data = page.data.into_iter().map(open_order).collect();
-        orders.push(Section { index: page.applied_index, log_time: page.log_time, data });
+        orders.push(section(&page, page.data.iter().map(open_order).collect()));
         if last {
             break;
         }
     }
+    // Replaying the definitions between the two reads changes nothing.
+    let control = Control {
+        control_version: status.data.control.control_version,
+        kill_switch: status.data.control.kill_switch,
+        symbols: symbols.data.iter().map(|row| row.symbol.clone()).collect(),
+    };
     Ok(Snapshot {
-        control: Section {
-            index: symbols.applied_index,
-            log_time: symbols.log_time,
-            data: Control {
-                control_version: control.control_version,
-                kill_switch: control.kill_switch,
-                symbols: symbols.data.into_iter().map(|row| row.symbol).collect(),
-            },
-        },
-        quotes: Section {
-            index: quotes.applied_index,
-            log_time: quotes.log_time,
-            data: quotes
-                .data
-                .into_iter()
-                .map(|row| Quote {
-                    symbol: row.symbol,
-                    quote_id: row.quote_id,
-                    bid: row.bid.as_ref().map(leaves),
-                    ask: row.ask.as_ref().map(leaves),
-                    deadline: row.deadline,
-                })
-                .collect(),
-        },
+        control: section(&status, control),
+        quotes: section(&quotes, quotes.data.iter().map(quote).collect()),
         orders,
     })
+}
+
+fn section<T, U>(read: &Read<T>, data: U) -> Section<U> {
+    Section { index: read.applied_index, log_time: read.log_time, data }
+}
+
+fn quote(row: &QuoteView) -> Quote {
+    Quote {
+        symbol: row.symbol.clone(),
+        quote_id: row.quote_id,
+        bid: row.bid.as_ref().map(leaves),
+        ask: row.ask.as_ref().map(leaves),
+        deadline: row.deadline,
+    }
 }
 
 fn leaves(side: &QuoteSideView) -> QuoteLeaves {
@@ -145,6 +166,6 @@ pub fn new_order(row: &OrderView) -> NewOrder {
     }
 }
 
-fn open_order(row: OrderView) -> OpenOrder {
-    OpenOrder { order_id: row.order_id, order: new_order(&row), cum_qty: row.cum_qty, cum_quote: row.cum_quote }
+fn open_order(row: &OrderView) -> OpenOrder {
+    OpenOrder { order_id: row.order_id, order: new_order(row), cum_qty: row.cum_qty, cum_quote: row.cum_quote }
 }

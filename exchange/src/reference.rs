@@ -221,10 +221,15 @@ fn stream_of(symbol: &Symbol) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-fn floor_ticks(price: Decimal, tick_size: Decimal) -> i64 {
-    // A mid price may lie half a tick off: in tenths of a tick it is whole, or off by less than matters here.
-    let tenth = tick_size.tenth().unwrap_or(tick_size);
-    price.in_steps_of(tick_size).unwrap_or_else(|_| price.in_steps_of(tenth).map_or(0, |tenths| tenths.div_euclid(10)))
+/// `price` in whole ticks, rounded down; 0 where it cannot be told.
+pub(crate) fn floor_ticks(price: Decimal, tick_size: Decimal) -> i64 {
+    // Both are whole numbers of the finer one's last digit.
+    let unit = Decimal::new(1, price.decimals().max(tick_size.decimals()));
+    let units = |of: Decimal| unit.and_then(|unit| of.in_steps_of(unit).ok());
+    match (units(price), units(tick_size)) {
+        (Some(price), Some(tick)) if tick > 0 => price.div_euclid(tick),
+        _ => 0,
+    }
 }
 
 fn read_mids(path: &Path, symbol: &Symbol) -> Result<Vec<(Duration, Decimal)>, InvalidReference> {
@@ -312,6 +317,17 @@ mod tests {
         assert!(!references.set(&fixed, tick()));
         assert!(references.set(&external, "3".parse().expect("valid")));
         assert_eq!(references.price(&external, tick(), Duration::ZERO), Some((Price(300), 2)));
+    }
+
+    #[test]
+    fn a_price_between_two_ticks_is_the_lower_one_however_fine_it_is() {
+        let floor =
+            |price: &str, tick: &str| floor_ticks(price.parse().expect("a decimal"), tick.parse().expect("a decimal"));
+        assert_eq!(floor("61837.635", "0.01"), 6_183_763);
+        assert_eq!(floor("61837.635", "0.1"), 618_376);
+        assert_eq!(floor("61837.635", "5"), 12_367);
+        assert_eq!(floor("61837.635", "0.001"), 61_837_635);
+        assert_eq!(floor("0.004", "0.01"), 0);
     }
 
     #[test]

@@ -68,6 +68,12 @@ pub(crate) async fn deliver(venue: &Venue, order: &Order, patience: Duration) ->
         let outcome = match venue.place(order).await {
             Ok(standing) => Outcome::Taken(standing),
             Err(Failed::Refused(error)) if is_repeat(&error) => return settle(venue, order, patience).await,
+            // Not placed, for a reason that passes: under the same name, it is as if it had not been sent.
+            Err(Failed::Refused(error)) if error.is_passing() && sent_at < give_up => {
+                tracing::debug!(order = order.client_order_id, %error, "again later");
+                tokio::time::sleep(AGAIN_AFTER).await;
+                continue;
+            }
             Err(Failed::Refused(error)) => Outcome::Refused(error),
             Err(Failed::Unknown(what)) => {
                 tracing::debug!(order = order.client_order_id, what, "unknown");

@@ -47,6 +47,8 @@ struct Manners {
     doubts: u32,
     /// Of 100 orders so many are refused with -2010.
     refusals: u32,
+    /// Orders are refused with -1001, as not done, until then.
+    busy_until_ms: u64,
     /// No connection until then.
     away_until_ms: u64,
     /// Requests must be signed with this.
@@ -108,6 +110,9 @@ impl Http for Exchange {
                         signing::verify(secret, params.signed_text(), signature).unwrap();
                     }
                     match method {
+                        "POST" if self.clocks.wall_ms() < state.manners.busy_until_ms => {
+                            Err(ApiError::disconnected("not done"))
+                        }
                         "POST" => state.place(&params)?,
                         "GET" => state.find(&params),
                         "DELETE" => state.cancel(&params),
@@ -352,6 +357,21 @@ async fn an_exchange_that_is_away_is_waited_for() {
     setup.judge(400);
     assert_eq!((summary.not_sent, summary.unknown.left), (0, 0));
     assert!(summary.seconds > 11.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_passes_is_waited_out_and_then_said() {
+    let setup = Setup::new(Manners::default());
+    setup.state().manners.busy_until_ms = setup.exchange.clocks.wall_ms() + 10_000;
+    let summary = setup.run("--seed 1 --rate 100 --count 40").await;
+    setup.judge(40);
+    assert!(summary.rejected.is_empty() && summary.unknown.seen == 0, "{summary:?}");
+    // Where it does not pass, it is an answer like any other, after so much patience.
+    let setup = Setup::new(Manners { busy_until_ms: u64::MAX, ..Manners::default() });
+    let summary = setup.run("--seed 1 --count 3 --patience-seconds 2").await;
+    setup.judge(3);
+    assert_eq!((summary.rejected[&-1001], summary.unknown.seen), (3, 0));
+    assert!(summary.seconds >= 2.0, "{}", summary.seconds);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,164 @@
+//! The HTTP API: Binance Spot shapes under `/api/v3`, health, reference prices, metrics. Translates; decides nothing.
+//!
+//! Invariants: every error of a handler is a body of Binance's shape; bodies and parameters are bounded; nothing here
+//! can panic on what comes from outside. The router needs no socket: a simulation calls it directly.
+
+mod market;
+mod orders;
+mod service;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, FromRequest, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, put},
+};
+use quorate_binance_api::{ApiError, Params, SymbolFilters, signing};
+use quorate_client::{CallFailed, ReadOptions};
+use quorate_ledger::{Account, Symbol, SymbolSpec};
+use serde::Serialize;
+
+use crate::desk::Desk;
+
+/// Bytes of a request's body at most.
+const BODY_MAX_BYTES: usize = 64 << 10;
+/// The account of requests that name none.
+const DEFAULT_ACCOUNT: &str = "default";
+/// Binance's header for the API key.
+const API_KEY: HeaderName = HeaderName::from_static("x-mbx-apikey");
+
+type App = State<Arc<Desk>>;
+
+/// The routes.
+pub fn router(desk: Arc<Desk>) -> Router {
+    Router::new()
+        .route("/api/v3/ping", get(market::ping))
+        .route("/api/v3/time", get(market::time))
+        .route("/api/v3/exchangeInfo", get(market::exchange_info))
+        .route("/api/v3/depth", get(market::depth))
+        .route("/api/v3/ticker/bookTicker", get(market::book_ticker))
+        .route("/api/v3/order", get(orders::query).post(orders::place).delete(orders::cancel))
+        .route("/api/v3/openOrders", get(orders::open).delete(orders::cancel_open))
+        .route("/v1/reference-prices", get(market::reference_prices))
+        .route("/v1/reference-prices/{symbol}", put(market::set_reference_price))
+        .route("/health", get(service::health))
+        .route("/metrics", get(service::metrics))
+        .fallback(async || Failed(ApiError::new(-1000, "There is no such path."), StatusCode::NOT_FOUND))
+        .method_not_allowed_fallback(async || {
+            Failed(ApiError::new(-1000, "The method is not for this path."), StatusCode::METHOD_NOT_ALLOWED)
+        })
+        .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
+        .with_state(desk)
+}
+
+/// An error with its status.
+struct Failed(ApiError, StatusCode);
+
+impl From<ApiError> for Failed {
+    fn from(error: ApiError) -> Self {
+        let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self(error, status)
+    }
+}
+
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        json(self.1, &self.0)
+    }
+}
+
+fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(bytes) => {
+            (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], bytes).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+fn ok<T: Serialize>(value: &T) -> Result<Response, Failed> {
+    Ok(json(StatusCode::OK, value))
+}
+
+/// A request's parameters: of the query, and but for `GET` also of the form body.
+struct Sent(Params);
+
+impl<S: Send + Sync> FromRequest<S> for Sent {
+    type Rejection = Failed;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failed> {
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let body = if request.method() == Method::GET { Bytes::new() } else { whole(request, state).await? };
+        let body = std::str::from_utf8(&body).map_err(|_| ApiError::new(-1100, "The body is not text."))?;
+        Ok(Self(Params::parse(&query, body)?))
+    }
+}
+
+/// A request's body, where it is not too large.
+async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Failed> {
+    Bytes::from_request(request, state)
+        .await
+        .map_err(|rejection| Failed(ApiError::new(-1000, rejection.body_text()), rejection.status()))
+}
+
+/// Whose request it is, its key and signature checked where this exchange has credentials.
+fn account(desk: &Desk, headers: &HeaderMap, params: &Params) -> Result<Account, ApiError> {
+    let key = headers.get(API_KEY).map(|key| key.to_str().map_err(|_| ApiError::invalid_key_format())).transpose()?;
+    let Some(credentials) = &desk.config.credentials else {
+        // Who asks for a window wants it kept, signed or not.
+        if let Some(window) = params.number("recvWindow")? {
+            check_window(desk, params, Some(window))?;
+        }
+        return Account::new(key.unwrap_or(DEFAULT_ACCOUNT)).map_err(|_| ApiError::invalid_key_format());
+    };
+    match key {
+        Some(key) if key == credentials.key => {}
+        Some(_) => return Err(ApiError::invalid_key()),
+        None => return Err(ApiError::invalid_key_format()),
+    }
+    let signature = params.required("signature")?;
+    check_window(desk, params, params.number("recvWindow")?)?;
+    signing::verify(&credentials.secret, params.signed_text(), signature)?;
+    Account::new(DEFAULT_ACCOUNT).map_err(|error| ApiError::internal(&error.to_string()))
+}
+
+fn check_window(desk: &Desk, params: &Params, window: Option<u64>) -> Result<(), ApiError> {
+    let timestamp = params.number("timestamp")?.ok_or_else(|| ApiError::missing("timestamp"))?;
+    signing::check_window(desk.world().clocks.wall_ms(), timestamp, window)
+}
+
+fn filters(desk: &Desk, spec: SymbolSpec) -> SymbolFilters {
+    SymbolFilters::new(spec, desk.config.min_notional)
+}
+
+/// A symbol's spec. One that is not known is looked for in the ledger, for it may be new.
+async fn spec_of(desk: &Desk, symbol: &Symbol) -> Result<SymbolSpec, ApiError> {
+    if let Some(spec) = desk.listings.spec(symbol) {
+        return Ok(spec);
+    }
+    read_symbols(desk).await?;
+    desk.listings.spec(symbol).ok_or_else(ApiError::invalid_symbol)
+}
+
+async fn symbol_filters(desk: &Desk, symbol: &Symbol) -> Result<SymbolFilters, ApiError> {
+    Ok(filters(desk, spec_of(desk, symbol).await?))
+}
+
+async fn read_symbols(desk: &Desk) -> Result<(), ApiError> {
+    let rows = desk.client.symbols(&reading(desk)).await.map_err(|error| unread(&error))?.data;
+    desk.listings.learn(rows.into_iter().map(|row| (row.symbol, row.spec)));
+    Ok(())
+}
+
+/// How the ledger is read for a caller.
+fn reading(desk: &Desk) -> ReadOptions {
+    ReadOptions::linearizable().within(desk.config.patience)
+}
+
+fn unread(error: &CallFailed) -> ApiError {
+    ApiError::disconnected(&format!("the ledger cannot be read: {error}"))
+}

@@ -1,0 +1,197 @@
+//! Order entry. What an order's sender is told here is certain, or it is told that it is not.
+
+use std::sync::Arc;
+
+use axum::{extract::State, http::HeaderMap, response::Response};
+use futures_util::{StreamExt, stream};
+use quorate_api::OrderView;
+use quorate_binance_api::{
+    ApiError,
+    model::{OrderCancelled, OrderInfo},
+    params::{NamedOrder, PlaceOrder},
+};
+use quorate_client::OrderQuery;
+use quorate_ledger::{Account, ClientOrderId, Millis, NewOrder, Refusal, Symbol, bounds::ORDER_TIMESTAMP_AHEAD_MS};
+use quorate_matching::{Known, OrderOutcome, Target};
+
+use super::{App, Failed, Sent, account, filters, ok, reading, symbol_filters, unread};
+use crate::{
+    desk::Desk,
+    orders::{cancelled, known_info, new_order, placed, placed_before, view_info},
+    recover,
+};
+
+/// Cancels of one request under way at a time.
+const CANCELS_AT_ONCE: usize = 16;
+
+pub(super) async fn place(State(desk): App, headers: HeaderMap, Sent(params): Sent) -> Result<Response, Failed> {
+    let account = account(&desk, &headers, &params)?;
+    let request = params.place_order()?;
+    let filters = symbol_filters(&desk, &request.symbol).await?;
+    let timestamp = order_time(&desk, params.number("timestamp")?);
+    let order = new_order(&request, &filters, account, name_of(&desk, &request)?, timestamp)?;
+    let outcome = desk.place(order.clone()).await;
+    if request.client_order_id.is_some()
+        && let Some(row) = placed_earlier(&desk, &order, &outcome).await?
+    {
+        return ok(&placed_before(&filters, request.response, &order, &row)?);
+    }
+    ok(&placed(&order, &filters, request.response, outcome)?)
+}
+
+fn name_of(desk: &Desk, request: &PlaceOrder) -> Result<ClientOrderId, ApiError> {
+    if let Some(name) = &request.client_order_id {
+        return Ok(name.clone());
+    }
+    let name =
+        desk.fresh_name().ok_or_else(|| ApiError::disconnected("not done: this exchange is not registered yet"))?;
+    ClientOrderId::new(&name).map_err(|error| ApiError::internal(&error.to_string()))
+}
+
+/// When an order was made, as the ledger counts: by its sender's word, but never so far ahead of log time that the
+/// ledger would refuse it for that.
+fn order_time(desk: &Desk, given: Option<u64>) -> Millis {
+    let now = desk.look(|_, now| now).unwrap_or(Millis::ZERO);
+    given.map_or(now, |given| Millis(given).min(now.plus(ORDER_TIMESTAMP_AHEAD_MS / 2)))
+}
+
+/// A repeat of an order that was placed long ago may be refused for a reason of today: the ledger's rules on time and
+/// on the kill switch come before its memory of names. Its sender must hear of the order, not of the refusal.
+async fn placed_earlier(desk: &Desk, order: &NewOrder, outcome: &OrderOutcome) -> Result<Option<OrderView>, ApiError> {
+    match outcome {
+        OrderOutcome::Refused(Refusal::DuplicateOrder { .. })
+        | OrderOutcome::Committed(_)
+        | OrderOutcome::NotExecuted(_)
+        | OrderOutcome::Unknown => return Ok(None),
+        OrderOutcome::Refused(_) => {}
+    }
+    let query = OrderQuery {
+        account: Some(order.account.clone()),
+        client_order_id: Some(order.client_order_id.clone()),
+        limit: Some(1),
+        ..OrderQuery::default()
+    };
+    // Where it cannot be read, nobody may be told that the order is not there.
+    let read = desk.client.orders(&query, &reading(desk)).await.map_err(|_| ApiError::unknown())?;
+    Ok(read.data.into_iter().next())
+}
+
+pub(super) async fn query(State(desk): App, headers: HeaderMap, Sent(params): Sent) -> Result<Response, Failed> {
+    let account = account(&desk, &headers, &params)?;
+    ok(&find(&desk, &account, &params.named_order()?).await?)
+}
+
+/// An order as the ledger has it. That it does not exist is said only where it is certain: where it neither waits nor
+/// is in doubt, and no exchange before this one can still execute it.
+async fn find(desk: &Desk, account: &Account, named: &NamedOrder) -> Result<OrderInfo, ApiError> {
+    let filters = symbol_filters(desk, &named.symbol).await?;
+    // Before the read: what is not in doubt now, and not in what is read after, is not there.
+    let (pending, certain) = match &named.client_order_id {
+        Some(name) => {
+            let (known, certain) = desk.known(account, &Target::Client(name.clone()));
+            (matches!(known, Some(Known::Pending { .. })), certain)
+        }
+        None => (false, desk.health().ready),
+    };
+    let query = OrderQuery {
+        account: Some(account.clone()),
+        client_order_id: named.client_order_id.clone(),
+        order_id: named.order_id,
+        symbol: Some(named.symbol.clone()),
+        limit: Some(1),
+        ..OrderQuery::default()
+    };
+    let read = desk.client.orders(&query, &reading(desk)).await.map_err(|error| unread(&error))?;
+    match read.data.first() {
+        Some(row) => Ok(view_info(&filters, row)),
+        None if pending => Err(ApiError::unknown()),
+        None if !certain => Err(ApiError::disconnected("this exchange is catching up with the ledger")),
+        None => Err(ApiError::no_such_order()),
+    }
+}
+
+pub(super) async fn cancel(State(desk): App, headers: HeaderMap, Sent(params): Sent) -> Result<Response, Failed> {
+    let account = account(&desk, &headers, &params)?;
+    let named = params.named_order()?;
+    symbol_filters(&desk, &named.symbol).await?;
+    ok(&cancel_one(&desk, &account, named).await?)
+}
+
+async fn cancel_one(desk: &Arc<Desk>, account: &Account, named: NamedOrder) -> Result<OrderCancelled, ApiError> {
+    let target = match (named.order_id, &named.client_order_id) {
+        (Some(id), _) => Target::Order(id),
+        (None, Some(name)) => Target::Client(name.clone()),
+        (None, None) => return Err(ApiError::missing("orderId")),
+    };
+    // What a cancel names must be one and the same order in every respect.
+    let (known, _) = desk.known(account, &target);
+    let order = known.as_ref().map(|known| known.order().clone());
+    if let Some(order) = &order
+        && (order.symbol != named.symbol
+            || named.client_order_id.as_ref().is_some_and(|name| *name != order.client_order_id))
+    {
+        return Err(ApiError::cancel_rejected());
+    }
+    let committed = cancelled(desk.cancel(account.clone(), target).await)?;
+    let order = match order {
+        Some(order) => order,
+        None => order_of(desk, account, committed.result.order_id).await?,
+    };
+    let filters = symbol_filters(desk, &order.symbol).await?;
+    Ok(OrderCancelled {
+        orig_client_order_id: order.client_order_id.to_string(),
+        transact_time: committed.log_time.0,
+        order: known_info(&filters, &order, &committed.result),
+    })
+}
+
+/// The order behind an id, which the ledger knows.
+async fn order_of(desk: &Desk, account: &Account, order_id: u64) -> Result<NewOrder, ApiError> {
+    if let (Some(known), _) = desk.known(account, &Target::Order(order_id)) {
+        return Ok(known.order().clone());
+    }
+    let query = OrderQuery { account: Some(account.clone()), order_id: Some(order_id), ..OrderQuery::default() };
+    // It is cancelled all the same: ask for the order.
+    let read = desk.client.orders(&query, &reading(desk)).await.map_err(|_| ApiError::unknown())?;
+    read.data.first().map(recover::new_order).ok_or_else(ApiError::unknown)
+}
+
+pub(super) async fn open(State(desk): App, headers: HeaderMap, Sent(params): Sent) -> Result<Response, Failed> {
+    let account = account(&desk, &headers, &params)?;
+    ok(&open_of(&desk, &account, params.optional_symbol()?.as_ref()).await?)
+}
+
+async fn open_of(desk: &Desk, account: &Account, symbol: Option<&Symbol>) -> Result<Vec<OrderInfo>, ApiError> {
+    if let Some(symbol) = symbol {
+        symbol_filters(desk, symbol).await?;
+    }
+    let open = desk.look(|engine, _| engine.is_ready().then(|| engine.open_orders(account, symbol))).flatten();
+    let open = open.ok_or_else(|| ApiError::disconnected("this exchange is catching up with the ledger"))?;
+    let row = |open: &quorate_matching::OpenOrder| {
+        let filters = filters(desk, desk.listings.spec(&open.order.symbol)?);
+        Some(known_info(&filters, &open.order, &open.result()))
+    };
+    Ok(open.iter().filter_map(row).collect())
+}
+
+pub(super) async fn cancel_open(State(desk): App, headers: HeaderMap, Sent(params): Sent) -> Result<Response, Failed> {
+    let account = account(&desk, &headers, &params)?;
+    let symbol = params.symbol()?;
+    let open = open_of(&desk, &account, Some(&symbol)).await?;
+    let cancels = open.into_iter().map(|order| {
+        let named = NamedOrder { symbol: symbol.clone(), order_id: Some(order.order_id), client_order_id: None };
+        let (desk, account) = (&desk, &account);
+        async move { cancel_one(desk, account, named).await }
+    });
+    let mut outcomes = stream::iter(cancels).buffered(CANCELS_AT_ONCE);
+    let mut ended = Vec::new();
+    while let Some(outcome) = outcomes.next().await {
+        match outcome {
+            Ok(order) => ended.push(order),
+            // Filled or cancelled meanwhile: it is no longer open, which is what was asked for.
+            Err(error) if error.code == ApiError::cancel_rejected().code => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if ended.is_empty() { Err(ApiError::cancel_rejected().into()) } else { ok(&ended) }
+}

@@ -1,0 +1,73 @@
+//! For whoever runs the exchange: its health, and its counters.
+
+use std::fmt::Write;
+
+use axum::{
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use super::{App, json};
+
+#[derive(Serialize)]
+struct HealthBody {
+    status: &'static str,
+    exchange_epoch: u64,
+    mirror_index: u64,
+    fenced: bool,
+    ledger_reachable: bool,
+    ledger_silence_ms: Option<u64>,
+    orders_pending: usize,
+}
+
+/// 200 while orders are taken and the ledger is heard of, else 503.
+pub(super) async fn health(State(desk): App) -> Response {
+    let health = desk.health();
+    let (code, status) = match (health.fenced, health.ready, health.ledger_reachable) {
+        (true, _, _) => (StatusCode::SERVICE_UNAVAILABLE, "fenced by a newer exchange"),
+        (false, false, _) => (StatusCode::SERVICE_UNAVAILABLE, "catching up with the ledger"),
+        (false, true, false) => (StatusCode::SERVICE_UNAVAILABLE, "the ledger is out of reach"),
+        (false, true, true) => (StatusCode::OK, "ok"),
+    };
+    let body = HealthBody {
+        status,
+        exchange_epoch: health.exchange_epoch,
+        mirror_index: health.mirror_index,
+        fenced: health.fenced,
+        ledger_reachable: health.ledger_reachable,
+        ledger_silence_ms: health.ledger_silence.and_then(|silence| u64::try_from(silence.as_millis()).ok()),
+        orders_pending: health.pending,
+    };
+    json(code, &body)
+}
+
+/// Counters and gauges, in Prometheus' text format.
+pub(super) async fn metrics(State(desk): App) -> impl IntoResponse {
+    let health = desk.health();
+    let stats = health.stats;
+    let rows = [
+        ("ready", "gauge", "whether orders are taken", u64::from(health.ready)),
+        ("ledger_reachable", "gauge", "whether the ledger was heard of lately", u64::from(health.ledger_reachable)),
+        ("epoch", "gauge", "the present registration", health.exchange_epoch),
+        ("mirror_index", "gauge", "the index up to which the mirror follows", health.mirror_index),
+        ("orders_pending", "gauge", "orders waiting or in flight", health.pending as u64),
+        ("orders_total", "counter", "orders taken from callers", stats.orders),
+        ("proposed_total", "counter", "executions proposed", stats.proposed),
+        ("resent_total", "counter", "proposals sent again after no answer", stats.resent),
+        ("committed_total", "counter", "executions committed", stats.committed),
+        ("replanned_total", "counter", "refusals after which an order was planned again", stats.replanned),
+        ("gaps_total", "counter", "executions refused for an exec_id gap", stats.gaps),
+        ("gave_up_total", "counter", "orders expired because every plan was refused", stats.gave_up),
+        ("unknown_total", "counter", "requests answered as unknown", stats.unknown),
+        ("unknown_settled_total", "counter", "unknown orders that were settled", stats.unknown_settled),
+    ];
+    let mut text = String::new();
+    for (name, kind, help, value) in rows {
+        let name = format!("quorate_exchange_{name}");
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+}

@@ -1,0 +1,172 @@
+//! Every error that a request can earn before it reaches the ledger, and what anybody may read.
+
+use quorate_binance_api::signing::sign;
+use serde_json::json;
+
+use crate::world::{Exchange, code, group};
+
+const LIMIT: &str = "symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.010&price=90.00";
+
+#[tokio::test(start_paused = true)]
+async fn each_bad_order_gets_its_code_and_changes_nothing() {
+    let group = group();
+    let exchange = Exchange::start(&group).await;
+    let swap = |from: &str, to: &str| LIMIT.replace(from, to);
+    let table = [
+        (
+            swap("symbol=BTCUSDT&", ""),
+            -1102,
+            "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.",
+        ),
+        (
+            swap("BTCUSDT", "btcusdt"),
+            -1100,
+            "Illegal characters found in parameter 'symbol'; legal range is '^[A-Z0-9-_]{1,20}$'.",
+        ),
+        (swap("BTCUSDT", "NOPE"), -1121, "Invalid symbol."),
+        (swap("BUY", "HOLD"), -1117, "Invalid side."),
+        (swap("type=LIMIT", "type=STOP_LOSS"), -1116, "Invalid orderType."),
+        (swap("GTC", "GTD"), -1115, "Invalid timeInForce."),
+        (
+            swap("timeInForce=GTC&", ""),
+            -1102,
+            "Mandatory parameter 'timeInForce' was not sent, was empty/null, or malformed.",
+        ),
+        (swap("0.010", "-1"), -1013, "Invalid quantity."),
+        (swap("0.010", "0.0101"), -1013, "Filter failure: LOT_SIZE"),
+        (swap("0.010", "0.00000000000001"), -1111, "Parameter 'quantity' has too much precision."),
+        (
+            swap("0.010", "1e3"),
+            -1100,
+            "Illegal characters found in parameter 'quantity'; legal range is '^([0-9]{1,20})(\\.[0-9]{1,20})?$'.",
+        ),
+        (swap("90.00", "90.005"), -1013, "Filter failure: PRICE_FILTER"),
+        (swap("90.00", "99999999999999"), -1013, "Filter failure: PRICE_FILTER"),
+        (swap("90.00", "0.01"), -1013, "Filter failure: NOTIONAL"),
+        (swap("type=LIMIT&timeInForce=GTC", "type=MARKET"), -1106, "Parameter 'price' sent when not required."),
+        (format!("{LIMIT}&stopPrice=1"), -1106, "Parameter 'stopPrice' sent when not required."),
+        (format!("{LIMIT}&side=BUY"), -1101, "Duplicate values for parameter 'side' detected."),
+        (format!("{LIMIT}&newOrderRespType=ALL"), -1118, "Invalid newOrderRespType."),
+        (
+            format!("{LIMIT}&newClientOrderId=%20"),
+            -1100,
+            "Illegal characters found in parameter 'newClientOrderId'; legal range is '^[\\.A-Z\\:/a-z0-9_-]{1,36}$'.",
+        ),
+        (
+            format!("{LIMIT}&timestamp=soon"),
+            -1100,
+            "Illegal characters found in parameter 'timestamp'; legal range is '^[0-9]{1,20}$'.",
+        ),
+        (
+            format!("{LIMIT}&timestamp=1&recvWindow=5000"),
+            -1021,
+            "Timestamp for this request is outside of the recvWindow.",
+        ),
+        (format!("{LIMIT}&recvWindow=60001&timestamp=1"), -1131, "'recvWindow' must be less than 60000."),
+    ];
+    for (form, wanted, text) in table {
+        let answer = exchange.call("POST", "/api/v3/order", form.clone()).await;
+        assert_eq!(answer, (400, json!({"code": wanted, "msg": text})), "{form}");
+    }
+    let market = "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.0001";
+    let answer = exchange.call("POST", "/api/v3/order", market).await;
+    assert_eq!(answer.1["msg"], "Filter failure: MARKET_LOT_SIZE");
+    let lowest = group.look(|ledger| ledger.exchange().expect("registered").last_exec_id);
+    assert_eq!((lowest, group.executions().len()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_bad_call_gets_its_status() {
+    let exchange = Exchange::start(&group()).await;
+    assert_eq!(code(&exchange.get("/api/v4/order").await), (404, -1000));
+    assert_eq!(code(&exchange.call("PUT", "/api/v3/order", "").await), (405, -1000));
+    assert_eq!(code(&exchange.call("POST", "/api/v3/order", vec![b'a'; 65 << 10]).await), (413, -1000));
+    assert_eq!(code(&exchange.call("POST", "/api/v3/order", vec![0xff, 0xfe]).await), (400, -1100));
+    assert_eq!(code(&exchange.call_as(Some("no key"), "GET", "/api/v3/openOrders", "").await), (401, -2014));
+    assert_eq!(code(&exchange.get("/api/v3/order?symbol=BTCUSDT").await), (400, -1102));
+    assert_eq!(code(&exchange.get("/api/v3/order?symbol=BTCUSDT&orderId=7").await), (400, -2013));
+    assert_eq!(code(&exchange.query("nobody").await), (400, -2013));
+    assert_eq!(code(&exchange.call("DELETE", "/api/v3/order?symbol=BTCUSDT&orderId=7", "").await), (400, -2011));
+    assert_eq!(code(&exchange.call("DELETE", "/api/v3/openOrders?symbol=BTCUSDT", "").await), (400, -2011));
+    assert_eq!(code(&exchange.get("/api/v3/openOrders?symbol=NOPE").await), (400, -1121));
+    assert_eq!(code(&exchange.get("/api/v3/depth").await), (400, -1102));
+    assert_eq!(code(&exchange.get("/api/v3/depth?symbol=NOPE").await), (400, -1121));
+    assert_eq!(code(&exchange.get("/api/v3/exchangeInfo?symbols=BTCUSDT").await), (400, -1100));
+    let put = |body: &'static str| exchange.call("PUT", "/v1/reference-prices/BTCUSDT", body);
+    assert_eq!(code(&put(r#"{"price":"100"}"#).await), (409, -1013));
+    assert_eq!(code(&put(r#"{"price":"0"}"#).await), (400, -1013));
+    assert_eq!(code(&put(r#"{"price":"x"}"#).await), (400, -1100));
+    assert_eq!(code(&put(r#"{"prize":"100"}"#).await), (400, -1102));
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_credentials_only_signed_requests_in_time_are_taken() {
+    let group = group();
+    let exchange = Exchange::start_with(&group, |settings| {
+        settings.api_key = Some("key".into());
+        settings.api_secret = Some("secret".into());
+    })
+    .await;
+    let now = exchange.desk.world().clocks.wall_ms();
+    let post = |key: Option<&'static str>, form: String| exchange.call_as(key, "POST", "/api/v3/order", form);
+    let signed = |text: String| format!("{text}&signature={}", sign("secret", &text));
+    let stamped = |ms: u64| format!("{LIMIT}&timestamp={ms}");
+    assert_eq!(code(&post(None, signed(stamped(now))).await), (401, -2014));
+    assert_eq!(code(&post(Some("other"), signed(stamped(now))).await), (401, -2015));
+    assert_eq!(code(&post(Some("key"), stamped(now)).await), (400, -1102));
+    assert_eq!(code(&post(Some("key"), signed(LIMIT.to_owned())).await), (400, -1102));
+    assert_eq!(code(&post(Some("key"), signed(stamped(now)).replace("0.010", "0.020")).await), (400, -1022));
+    assert_eq!(code(&post(Some("key"), signed(stamped(now - 5_001))).await), (400, -1021));
+    assert_eq!(code(&post(Some("key"), signed(stamped(now + 2_000))).await), (400, -1021));
+    assert_eq!(group.executions().len(), 0);
+    let (status, placed) = post(Some("key"), signed(stamped(now))).await;
+    assert_eq!((status, &placed["status"]), (200, &json!("NEW")));
+    // The same in the query, and the market data without a key.
+    let query = signed(format!("symbol=BTCUSDT&orderId={}&timestamp={now}", placed["orderId"]));
+    let path = format!("/api/v3/order?{query}");
+    assert_eq!(exchange.call_as(Some("key"), "GET", &path, "").await.1["status"], "NEW");
+    assert_eq!(exchange.get("/api/v3/depth?symbol=BTCUSDT").await.0, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn anybody_may_read_what_is_traded() {
+    let group = group();
+    let exchange = Exchange::start(&group).await;
+    assert_eq!(exchange.get("/api/v3/ping").await, (200, json!({})));
+    let (_, time) = exchange.get("/api/v3/time").await;
+    assert_eq!(time["serverTime"].as_u64(), Some(exchange.desk.world().clocks.wall_ms()));
+    let (_, info) = exchange.get("/api/v3/exchangeInfo").await;
+    let listed = &info["symbols"][0];
+    assert_eq!(
+        (&listed["symbol"], &listed["baseAsset"], &listed["quoteAsset"]),
+        (&json!("BTCUSDT"), &json!("BTC"), &json!("USDT"))
+    );
+    assert_eq!(listed["filters"][3]["minNotional"], "0.1");
+    let (_, depth) = exchange.get("/api/v3/depth?symbol=BTCUSDT&limit=5").await;
+    assert_eq!((&depth["bids"], &depth["asks"]), (&json!([["99.00", "0.010"]]), &json!([["101.00", "0.010"]])));
+    let ticker =
+        json!({"symbol": "BTCUSDT", "bidPrice": "99.00", "bidQty": "0.010", "askPrice": "101.00", "askQty": "0.010"});
+    assert_eq!(exchange.get("/api/v3/ticker/bookTicker?symbol=BTCUSDT").await.1, ticker);
+    assert_eq!(exchange.get("/api/v3/ticker/bookTicker").await.1, json!([ticker]));
+    let (status, health) = exchange.get("/health").await;
+    assert_eq!((status, &health["status"], &health["ledger_reachable"]), (200, &json!("ok"), &json!(true)));
+    assert_eq!(health["exchange_epoch"].as_u64(), group.look(|ledger| ledger.exchange().map(|one| one.epoch)));
+    let (_, metrics) = exchange.get("/metrics").await;
+    assert!(metrics.as_str().is_some_and(|text| text.contains("quorate_exchange_ready 1")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn reference_prices_are_given_in_ticks_and_set_where_they_are_external() {
+    let group = group();
+    let exchange = Exchange::start(&group).await;
+    let fixed = json!({"symbol": "BTCUSDT", "price": "100.00", "price_ticks": 10_000, "seq": 1});
+    assert_eq!(exchange.get("/v1/reference-prices").await.1, json!([fixed]));
+    // A symbol that comes later is found when it is asked for.
+    group.define("ETHUSDT");
+    let put = exchange.call("PUT", "/v1/reference-prices/ETHUSDT", r#"{"price":"51.239"}"#).await;
+    assert_eq!(put, (200, json!({})));
+    let set = json!({"symbol": "ETHUSDT", "price": "51.23", "price_ticks": 5_123, "seq": 2});
+    assert_eq!(exchange.get("/v1/reference-prices").await.1, json!([fixed, set]));
+    let put = exchange.call("PUT", "/v1/reference-prices/NOPE", r#"{"price":"1"}"#).await;
+    assert_eq!(code(&put), (400, -1121));
+}

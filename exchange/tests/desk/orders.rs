@@ -1,0 +1,148 @@
+//! Orders that go through: what they fill, how they rest, and what repeats of them are told.
+
+use serde_json::{Value, json};
+
+use crate::world::{Exchange, code, group};
+
+fn stands(answer: &(u16, Value)) -> (u16, &str, &str) {
+    let text = |name: &str| answer.1[name].as_str().unwrap_or_default();
+    (answer.0, text("status"), text("executedQty"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn orders_fill_against_the_quote_and_rest_behind_it() {
+    let group = group();
+    let exchange = Exchange::start(&group).await;
+    let full = exchange.market("m1", "BUY", 4).await;
+    assert_eq!(stands(&full), (200, "FILLED", "0.004"));
+    assert_eq!(full.1["cummulativeQuoteQty"], "0.40400");
+    assert_eq!((&full.1["fills"][0]["price"], &full.1["fills"][0]["qty"]), (&json!("101.00"), &json!("0.004")));
+    assert_eq!((&full.1["type"], &full.1["price"]), (&json!("MARKET"), &json!("0")));
+    // The rest of what is asked, and no more: partial fills.
+    assert_eq!(stands(&exchange.limit("i1", "BUY", "IOC", "101.00", 8).await), (200, "EXPIRED", "0.006"));
+    assert_eq!(stands(&exchange.limit("f1", "SELL", "FOK", "99.00", 11).await), (200, "EXPIRED", "0.000"));
+    assert_eq!(stands(&exchange.limit("f2", "SELL", "FOK", "99.00", 10).await), (200, "FILLED", "0.010"));
+    // Nothing is quoted any more: orders rest, and match each other.
+    assert_eq!(stands(&exchange.limit("r1", "SELL", "GTC", "102.00", 5).await), (200, "NEW", "0.000"));
+    assert_eq!(stands(&exchange.limit("r2", "BUY", "GTC", "102.00", 2).await), (200, "FILLED", "0.002"));
+    assert_eq!(stands(&exchange.query("r1").await), (200, "PARTIALLY_FILLED", "0.002"));
+    let (_, open) = exchange.get("/api/v3/openOrders?symbol=BTCUSDT").await;
+    assert_eq!((open.as_array().map(Vec::len), &open[0]["clientOrderId"]), (Some(1), &json!("r1")));
+    // Another account sees none of it.
+    let other = exchange.call_as(Some("other"), "GET", "/api/v3/openOrders", "").await;
+    assert_eq!(other, (200, json!([])));
+    assert_eq!(group.look(|ledger| ledger.fills()), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_much_is_answered_as_was_asked_for() {
+    let exchange = Exchange::start(&group()).await;
+    let place = |kind: &str| {
+        let form = format!("symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.001&newOrderRespType={kind}");
+        exchange.call("POST", "/api/v3/order", form)
+    };
+    let (ack, result, full) = (place("ACK").await.1, place("RESULT").await.1, place("FULL").await.1);
+    assert!(ack["orderId"].is_u64() && ack.get("status").is_none());
+    assert!(result["status"] == "FILLED" && result.get("fills").is_none());
+    assert_eq!(full["fills"].as_array().map(Vec::len), Some(1));
+    assert_ne!(ack["clientOrderId"], full["clientOrderId"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_only_order_rests_or_is_rejected() {
+    let exchange = Exchange::start(&group()).await;
+    let place = |price: &str, name: &str| {
+        let form = format!(
+            "symbol=BTCUSDT&side=BUY&type=LIMIT_MAKER&quantity=0.003&price={price}&newClientOrderId={name}&newOrderRespType=RESULT"
+        );
+        exchange.call("POST", "/api/v3/order", form)
+    };
+    let taken = place("101.00", "p1").await;
+    assert_eq!(taken, (400, json!({"code": -2010, "msg": "Order would immediately match and take."})));
+    assert_eq!(place("101.00", "p1").await, taken);
+    assert_eq!(exchange.query("p1").await.1["status"], "REJECTED");
+    assert_eq!(stands(&place("100.00", "p2").await), (200, "NEW", "0.000"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_ends_exactly_the_order_that_it_names() {
+    let group = group();
+    group.define("ETHUSDT");
+    let exchange = Exchange::start(&group).await;
+    let id = exchange.limit("r1", "BUY", "GTC", "90.00", 5).await.1["orderId"].clone();
+    let cancel = |what: String| exchange.call("DELETE", "/api/v3/order", what);
+    // Another symbol, another name, another account.
+    assert_eq!(code(&cancel(format!("symbol=ETHUSDT&orderId={id}")).await), (400, -2011));
+    assert_eq!(code(&cancel(format!("symbol=BTCUSDT&orderId={id}&origClientOrderId=r2")).await), (400, -2011));
+    let other = exchange.call_as(Some("other"), "DELETE", "/api/v3/order", format!("symbol=BTCUSDT&orderId={id}"));
+    assert_eq!(code(&other.await), (400, -2011));
+    let (status, ended) = cancel("symbol=BTCUSDT&origClientOrderId=r1".to_owned()).await;
+    assert_eq!((status, &ended["status"], &ended["orderId"]), (200, &json!("CANCELED"), &id));
+    assert_eq!((&ended["origClientOrderId"], &ended["origQty"]), (&json!("r1"), &json!("0.005")));
+    assert_eq!(code(&cancel("symbol=BTCUSDT&origClientOrderId=r1".to_owned()).await), (400, -2011));
+    for at in 0..20 {
+        exchange.limit(&format!("b{at}"), "BUY", "GTC", "90.00", 5).await;
+    }
+    let (status, ended) = exchange.call("DELETE", "/api/v3/openOrders", "symbol=BTCUSDT").await;
+    assert_eq!((status, ended.as_array().map(Vec::len)), (200, Some(20)));
+    assert_eq!(group.look(|ledger| ledger.open_order_count()), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeat_is_told_how_the_order_stands_and_executes_nothing() {
+    let group = group();
+    let exchange = Exchange::start(&group).await;
+    let first = exchange.limit("o1", "BUY", "GTC", "101.00", 12).await;
+    assert_eq!(stands(&first), (200, "PARTIALLY_FILLED", "0.010"));
+    let again = exchange.limit("o1", "BUY", "GTC", "101.00", 12).await;
+    assert_eq!((stands(&again), &again.1["orderId"]), (stands(&first), &first.1["orderId"]));
+    let duplicate = (400, json!({"code": -2010, "msg": "Duplicate order sent."}));
+    assert_eq!(exchange.limit("o1", "BUY", "GTC", "101.00", 13).await, duplicate);
+    assert_eq!(exchange.limit("o1", "SELL", "GTC", "101.00", 12).await, duplicate);
+    // Another account may use the name.
+    let form = "symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.002&price=90.00&newClientOrderId=o1";
+    assert_eq!(exchange.call_as(Some("other"), "POST", "/api/v3/order", form).await.0, 200);
+    // At once, while the first is in flight.
+    let (a, b) =
+        tokio::join!(exchange.limit("o2", "BUY", "GTC", "95.00", 2), exchange.limit("o2", "BUY", "GTC", "95.00", 2));
+    assert_eq!((a.0, &a.1["orderId"]), (b.0, &b.1["orderId"]));
+    assert_eq!(group.executions().get("o2"), Some(&1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeat_long_after_is_told_the_same_by_the_next_exchange_and_under_the_kill_switch() {
+    let group = group();
+    let exchange = Exchange::start(&group).await;
+    assert_eq!(stands(&exchange.market("o1", "BUY", 3).await), (200, "FILLED", "0.003"));
+    exchange.limit("o2", "BUY", "GTC", "90.00", 5).await;
+    exchange.kill();
+    let exchange = Exchange::start(&group).await;
+    // Not in this one's memory: the ledger refuses the repeat, and says what it repeats.
+    assert_eq!(stands(&exchange.market("o1", "BUY", 3).await), (200, "FILLED", "0.003"));
+    assert_eq!(code(&exchange.market("o1", "BUY", 4).await), (400, -2010));
+    assert_eq!(exchange.get("/api/v3/openOrders").await.1[0]["clientOrderId"], "o2");
+    group.kill_switch(true);
+    exchange.kill();
+    let exchange = Exchange::start(&group).await;
+    assert_eq!(stands(&exchange.market("o1", "BUY", 3).await), (200, "FILLED", "0.003"));
+    assert_eq!(stands(&exchange.limit("o2", "BUY", "GTC", "90.00", 5).await), (200, "CANCELED", "0.000"));
+    assert_eq!(code(&exchange.market("o1", "BUY", 4).await), (400, -2010));
+    let closed = exchange.market("o3", "BUY", 3).await;
+    assert_eq!(closed, (400, json!({"code": -1013, "msg": "Market is closed."})));
+    assert_eq!(code(&exchange.query("o3").await), (400, -2013));
+    group.kill_switch(false);
+    exchange.until("open again", |exchange| exchange.desk.health().ready).await;
+    assert_eq!(group.executions().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timestamp_of_any_size_is_taken_for_what_it_can_be() {
+    let group = group();
+    let exchange = Exchange::start(&group).await;
+    let form = format!("symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.001&timestamp={}", u64::MAX);
+    assert_eq!(exchange.call("POST", "/api/v3/order", form).await.0, 200);
+    let made = exchange.desk.world().clocks.wall_ms();
+    let form = format!("symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.001&newClientOrderId=t&timestamp={made}");
+    assert_eq!(exchange.call("POST", "/api/v3/order", form).await.0, 200);
+    assert_eq!(exchange.query("t").await.1["time"].as_u64(), Some(made));
+}
