@@ -5,7 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use quorate_ledger::{Event, Ledger, Outcome, Refusal, Response, Side};
+use quorate_ledger::{Event, Ledger, Money, Outcome, Qty, Refusal, Response, Side};
 
 use crate::{
     coverage::Coverage,
@@ -13,8 +13,8 @@ use crate::{
     naive::Model,
 };
 
-/// Replays while shrinking, at most.
-const SHRINK_TRIES_MAX: usize = 3_000;
+/// Entries applied while shrinking, over all tries, at most.
+const SHRINK_ENTRIES_MAX: usize = 100_000;
 
 /// Entries printed of a failure, at most.
 const SHOWN_MAX: usize = 60;
@@ -70,7 +70,10 @@ fn run<S: Subject>(mut subject: S, next: &mut dyn FnMut(&Model) -> Option<Step>)
         let what = match got {
             Err(_) => Some(String::from("the ledger panicked; its message stands above")),
             Ok((got, violations)) => {
-                differs(expected.clone(), got).or_else(|| wrong_state(&model, subject.ledger(), &violations))
+                let filled = expected.1.iter().any(|event| matches!(event, Event::FillCommitted(_)));
+                differs(expected.clone(), got)
+                    .or_else(|| wrong_state(&model, subject.ledger(), &violations))
+                    .or_else(|| filled.then(|| wrong_position(&model, subject.ledger())).flatten())
             }
         };
         if let Some(what) = what {
@@ -129,6 +132,21 @@ fn wrong_state(model: &Model, ledger: &Ledger, violations: &[String]) -> Option<
     })
 }
 
+/// Positions and cash are the sums of the fills.
+fn wrong_position(model: &Model, ledger: &Ledger) -> Option<String> {
+    model.symbols.keys().find_map(|symbol| {
+        let state = ledger.symbol(symbol)?;
+        let of_ledger = (state.position, state.position_seq, state.bought, state.sold, state.cash);
+        let (bought, sold) = (model.quote_fills(symbol, Side::Sell), model.quote_fills(symbol, Side::Buy));
+        let position = model.position(symbol)?;
+        let cash = Money(sold.1 - bought.1);
+        let of_model = (position, model.position_seq(symbol), Qty(bought.0), Qty(sold.0), cash);
+        (of_ledger != of_model).then(|| {
+            format!("{symbol}: position, number, bought, sold, cash\n  model:  {of_model:?}\n  ledger: {of_ledger:?}")
+        })
+    })
+}
+
 /// Leaves out what the page leaves to the ledger: the texts that explain a refusal.
 fn without_texts((mut response, mut events): (Response, Vec<Event>)) -> (Response, Vec<Event>) {
     let refused = events
@@ -171,13 +189,13 @@ fn replay<S: Subject>(steps: &[Step], new: fn() -> S) -> Result<Coverage, Mismat
 /// Drops entries, many at a time and then one at a time, while the two still part somewhere.
 fn shrink<S: Subject>(mut steps: Vec<Step>, mut mismatch: Mismatch, new: fn() -> S) -> Failure {
     steps.truncate(mismatch.at + 1);
-    let (mut chunk, mut tries) = (steps.len().div_ceil(2), 0);
-    while tries < SHRINK_TRIES_MAX {
+    let (mut chunk, mut applied) = (steps.len().div_ceil(2), 0);
+    while applied < SHRINK_ENTRIES_MAX {
         let (mut from, before) = (0, steps.len());
-        while from < steps.len() && tries < SHRINK_TRIES_MAX {
+        while from < steps.len() && applied < SHRINK_ENTRIES_MAX {
             let mut fewer = steps.clone();
             fewer.drain(from..(from + chunk).min(steps.len()));
-            tries += 1;
+            applied += fewer.len();
             match replay(&fewer, new) {
                 Err(still) => {
                     fewer.truncate(still.at + 1);

@@ -74,6 +74,8 @@ pub(crate) struct Generator {
     /// How many in a thousand leases that are about to end are renewed at once.
     care: u64,
     start: u64,
+    /// Log time at the entry that is being made.
+    pub(super) log_time: u64,
     index: u64,
     symbols: Vec<(Symbol, i64)>,
     makers: Vec<MakerName>,
@@ -107,6 +109,7 @@ impl Generator {
             step_ms: [0, 10, 60, 150, 400][usize::try_from(rng.below(5)).unwrap()],
             care: [0, 300, 700, 900][usize::try_from(rng.below(4)).unwrap()],
             start: if rng.chance(100) { 0 } else { 1_700_000_000_000 },
+            log_time: 0,
             index: rng.below(3),
             symbols,
             makers,
@@ -122,6 +125,7 @@ impl Generator {
         // Entries that are not applied (membership, blanks) leave gaps.
         self.index += 1 + u64::from(self.rng.chance(20));
         let now = self.stamp(model);
+        self.log_time = model.log_time.max(now).0;
         let input = self.input(model);
         Step { index: self.index, now, input }
     }

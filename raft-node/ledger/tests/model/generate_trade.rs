@@ -130,7 +130,30 @@ impl Generator {
         execute
     }
 
+    /// One that is known already, or differs from it in a single field.
+    fn known_order(&mut self, model: &Model) -> Option<NewOrder> {
+        let recent = &model.orders[model.orders.len().saturating_sub(20)..];
+        let mut order = self.rng.pick(recent)?.new.clone();
+        match self.rng.below(9) {
+            0 => order.side = order.side.opposite(),
+            1 => order.order_type = *self.rng.pick(&[OrderType::Limit, OrderType::LimitMaker]).unwrap(),
+            2 => order.time_in_force = *self.rng.pick(&[TimeInForce::Gtc, TimeInForce::Ioc]).unwrap(),
+            3 => order.price = order.price.map(|price| Price(price.0 + 1)),
+            4 => order.qty = Qty(order.qty.0 + 1),
+            5 => order.timestamp = Millis(order.timestamp.0.saturating_sub(1)),
+            6 => order.account = self.account(),
+            7 => order.symbol = self.symbol(),
+            _ => {}
+        }
+        Some(order)
+    }
+
     fn new_order(&mut self, model: &Model) -> NewOrder {
+        if self.rng.chance(40)
+            && let Some(order) = self.known_order(model)
+        {
+            return order;
+        }
         self.orders_named += 1;
         let name = if self.rng.chance(30) { self.rng.below(self.orders_named) } else { self.orders_named };
         let (order_type, time_in_force) = match self.rng.below(10) {
@@ -229,13 +252,13 @@ impl Generator {
     }
 
     fn bend_execution(&mut self, execute: &mut ExecuteOrder, model: &Model) {
-        let log_time = model.log_time.0;
+        let log_time = self.log_time;
         match self.rng.below(20) {
             0 => execute.exec_id += self.rng.below(3),
             1 => execute.exec_id -= self.rng.below(3).min(execute.exec_id),
             2 => execute.deadline = Millis(log_time.saturating_sub(self.rng.below(3))),
-            3 => execute.deadline = Millis(log_time + ORDER_DEADLINE_MAX_MS + self.rng.below(1_000)),
-            4 => execute.order.timestamp = Millis(log_time + ORDER_TIMESTAMP_AHEAD_MS + self.rng.below(1_000)),
+            3 => execute.deadline = Millis(log_time + ORDER_DEADLINE_MAX_MS + self.rng.below(2)),
+            4 => execute.order.timestamp = Millis(log_time + ORDER_TIMESTAMP_AHEAD_MS + self.rng.below(2)),
             5 => execute.order.qty = Qty(self.rng.within(-1, 9)),
             6 => {
                 execute.order.price =

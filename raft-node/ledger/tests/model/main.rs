@@ -21,7 +21,7 @@ use generate::Step;
 use quorate_ledger::{Event, Ledger, QuoteEndReason, Response};
 use script_sweep::Due;
 
-const FIXED_SEEDS: u64 = 250;
+const FIXED_SEEDS: u64 = 200;
 const FRESH_SEEDS: u64 = 10;
 const ENTRIES: usize = 300;
 /// Longer runs go deeper: more fills, more terms, more of everything that only grows.
@@ -105,6 +105,11 @@ fn makers_turned_off_beyond_their_bound_are_refused_as_the_model_says() {
 #[test]
 fn at_the_end_of_time_nothing_overflows() {
     check_script(&script::the_end_of_time());
+}
+
+#[test]
+fn fills_beyond_their_bound_are_refused_as_the_model_says() {
+    check_script(&script::fills_at_the_bound());
 }
 
 #[test]

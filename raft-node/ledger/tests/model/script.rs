@@ -5,8 +5,8 @@ use quorate_ledger::{
     MakerName, MakerRef, Millis, NewOrder, OrderType, PlaceQuote, PlannedFill, Price, Qty, QuoteCause, QuoteSide,
     QuotingScope, RegisterExchange, RegisterMaker, Remainder, SetQuoting, Side, Symbol, SymbolSpec, TimeInForce,
     bounds::{
-        EXEC_WINDOW, MAKERS_MAX, QUOTING_OFF_MAKERS_MAX, SESSION_IDLE_MIN_MS, SESSION_IDLE_MS, SESSIONS_MAX,
-        SYMBOLS_MAX,
+        EXEC_WINDOW, FILLS_PER_ORDER_MAX, MAKERS_MAX, QUOTING_OFF_MAKERS_MAX, SESSION_IDLE_MIN_MS, SESSION_IDLE_MS,
+        SESSIONS_MAX, SYMBOLS_MAX,
     },
 };
 
@@ -226,6 +226,25 @@ pub(crate) fn the_end_of_time() -> Vec<Step> {
         script.send(Command::ExecuteOrder(resting));
         let term = script.model.term + 1;
         script.lead(LeaderCommand::BeginTerm { term, quote_age_proven: true, clock_jump_ms: u64::MAX });
+    }
+    script.steps
+}
+
+/// As many fills in one order as there may be, one more, and one less.
+pub(crate) fn fills_at_the_bound() -> Vec<Step> {
+    let mut script = Script::with_session();
+    let exchange = script.send(register_exchange());
+    script.define("BTCUSDT");
+    let bound = i64::try_from(FILLS_PER_ORDER_MAX).unwrap();
+    for count in [bound + 1, bound, bound - 1] {
+        let mut resting = order(exchange, script.model.last_exec_id() + 1, script.now, 10, None, Remainder::Rest);
+        resting.order.qty = Qty(count);
+        let against = Against::Order(script.send(Command::ExecuteOrder(resting)));
+        let mut taking = order(exchange, script.model.last_exec_id() + 1, script.now, 10, None, Remainder::None);
+        (taking.order.side, taking.order.qty) = (Side::Sell, Qty(count));
+        let fill = |leaves| PlannedFill { against, leaves: Qty(leaves), price: Price(10), qty: Qty(1) };
+        taking.fills = (1..=count).rev().map(fill).collect();
+        script.send(Command::ExecuteOrder(taking));
     }
     script.steps
 }

@@ -97,6 +97,16 @@ impl Model {
         u64::try_from(hits.count()).unwrap()
     }
 
+    /// Lots and money that takers of this side exchanged with the symbol's quotes.
+    pub(crate) fn quote_fills(&self, symbol: &Symbol, taker: Side) -> (i64, i128) {
+        let hits = self.fills.iter().filter(|fill| {
+            fill.symbol == *symbol && fill.taker_side == taker && matches!(fill.against, Against::Quote(_))
+        });
+        hits.fold((0, 0), |(lots, money), fill| {
+            (lots + fill.qty.0, money + i128::from(fill.price.0) * i128::from(fill.qty.0))
+        })
+    }
+
     /// The best-priced open order of the symbol on `side`, the oldest of these, and its price.
     pub(crate) fn best_resting(&self, symbol: &Symbol, side: Side) -> Option<(OrderId, Price)> {
         let mut best: Option<(OrderId, Price)> = None;
