@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use quorate_binance_api::model::ReferencePrice;
 use quorate_ledger::{Price, Symbol};
 use quorate_seams::{World, empty_body, read_body};
-use serde::Deserialize;
 
 /// Time between two polls.
 const POLL_EVERY: Duration = Duration::from_millis(100);
@@ -13,13 +13,6 @@ const POLL_EVERY: Duration = Duration::from_millis(100);
 const POLL_TIMEOUT: Duration = Duration::from_millis(500);
 /// Bytes of an answer at most.
 const ANSWER_MAX_BYTES: usize = 1 << 20;
-
-/// One element of `GET /v1/reference-prices`; further fields are for others.
-#[derive(Debug, Deserialize)]
-struct ReferencePrice {
-    symbol: Symbol,
-    price_ticks: i64,
-}
 
 /// Polls one exchange.
 pub(crate) struct Market {
@@ -67,6 +60,10 @@ impl Market {
             return Err(format!("the exchange answered {status}"));
         }
         let prices: Vec<ReferencePrice> = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
-        Ok(prices.into_iter().map(|price| (price.symbol, Price(price.price_ticks))).collect())
+        let read = |price: ReferencePrice| match price.symbol.parse() {
+            Ok(symbol) => Ok((symbol, Price(price.price_ticks))),
+            Err(error) => Err(format!("{error}")),
+        };
+        prices.into_iter().map(read).collect()
     }
 }

@@ -1,5 +1,5 @@
 //! What the publisher is told: flags, then environment, then defaults. What comes out of
-//! [`Settings::resolve`] is checked; a bad value is refused with the name of its field.
+//! [`Settings::random`] and [`Settings::replay`] is checked; a bad value is refused with the name of its field.
 
 use std::{path::PathBuf, time::Duration};
 

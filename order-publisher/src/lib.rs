@@ -6,7 +6,8 @@
 //!
 //! # Code map
 //! [`config`] checks what the process is told; [`run()`] paces and bounds; `random` and `replay` make
-//! orders; `delivery` sees one order through, `venue` makes one call; [`journal`] is the evidence, with
+//! orders; `desk` keeps the order of steps,
+//! `delivery` sees one order through, `venue` makes one call; [`journal`] is the evidence, with
 //! its format; [`summary`] counts.
 
 pub mod config;
@@ -14,6 +15,7 @@ pub mod journal;
 pub mod summary;
 
 mod delivery;
+mod desk;
 mod order;
 mod progress;
 mod random;

@@ -6,10 +6,8 @@ use std::{
 };
 
 use quorate_ledger::{
-    Against, Answer, CancelOrder, Command, DefineSymbol, Envelope, Event, ExecuteOrder, Exposure, Frame,
-    Input as Entry, LeaderCommand, Ledger, Millis, NewOrder, OrderType, Outcome, PlannedFill, Price, Qty, QuotingScope,
-    RegisterExchange, Remainder, Response, SetExposureLimit, SetKillSwitch, SetQuoting, Side, Symbol, SymbolSpec,
-    TimeInForce,
+    Answer, Command, DefineSymbol, Envelope, Event, Frame, Input as Entry, LeaderCommand, Ledger, MakerName, Millis,
+    Outcome, Price, RegisterExchange, Response, Symbol, SymbolSpec,
 };
 use quorate_quoter::{
     Answered, BeliefChange, CommandId, Config, Input, Output, Quoter, ReadId, Snapshot, SymbolSnapshot,
@@ -22,46 +20,6 @@ use super::watch::{Validation, Watch};
 /// Log time at the start.
 const EPOCH_MS: u64 = 1_700_000_000_000;
 const LEASE_MS: u64 = 9_000;
-/// Clock jumps of new leaders sum up to less than the margin of a belief.
-const JUMP_MAX_MS: u64 = 800;
-
-/// What is done to the group.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Action {
-    /// Time passes.
-    Run(u64),
-    /// An order takes from a quote: symbol, side, lots.
-    Take(usize, bool, i64),
-    /// A run of orders takes from a quote, one lot each: symbol, how many, milliseconds between them.
-    Burst(usize, u64, u64),
-    /// An order rests a number of ticks from the reference price: symbol, side, ticks.
-    RestOrder(usize, bool, i64),
-    /// Every resting order is cancelled.
-    CancelAll,
-    /// The reference price moves.
-    Reference(usize, i64),
-    /// A maker's process stands still.
-    Pause(usize, u64),
-    /// Nothing passes between a maker and the group.
-    Cut(usize, u64),
-    /// A maker's next commands come late, and their answers are lost.
-    Delay(usize, u64),
-    /// A maker misses every frame on its way.
-    RestartStream(usize),
-    /// A maker leaves, and a new process takes its name.
-    Leave(usize),
-    /// A maker's process dies, and a new one takes its name.
-    Kill(usize),
-    /// A new leader, with its clock ahead.
-    NewTerm(u64),
-    /// Quoting off, and on again a second later.
-    QuotingOff(usize),
-    /// The kill switch, and its re-arming a second later.
-    KillSwitch,
-    /// The exposure limit.
-    Limit(i64),
-}
-
 /// How a group is set up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setup {
@@ -75,7 +33,7 @@ pub(crate) struct Setup {
 }
 
 #[derive(Debug)]
-enum Happening {
+pub(crate) enum Happening {
     Wake(usize),
     Poll(usize),
     Tick,
@@ -88,39 +46,39 @@ enum Happening {
     Take(usize, bool),
 }
 
-struct Maker {
-    quoter: Quoter,
-    watch: Watch,
+pub(crate) struct Maker {
+    pub(crate) quoter: Quoter,
+    pub(crate) watch: Watch,
     /// Grows with each process that takes the name.
-    life: u64,
-    session: u64,
-    frames: VecDeque<Frame>,
-    frames_due: u64,
-    paused_until: u64,
-    cut_until: u64,
-    delayed_until: u64,
+    pub(crate) life: u64,
+    pub(crate) session: u64,
+    pub(crate) frames: VecDeque<Frame>,
+    pub(crate) frames_due: u64,
+    pub(crate) paused_until: u64,
+    pub(crate) cut_until: u64,
+    pub(crate) delayed_until: u64,
 }
 
 /// A ledger and its makers.
 pub(crate) struct Group {
-    setup: Setup,
-    rng: SmallRng,
+    pub(crate) setup: Setup,
+    pub(crate) rng: SmallRng,
     pub(crate) ledger: Ledger,
-    makers: Vec<Maker>,
-    queue: BTreeMap<(u64, u64), (u64, Happening)>,
-    queued: u64,
+    pub(crate) makers: Vec<Maker>,
+    pub(crate) queue: BTreeMap<(u64, u64), (u64, Happening)>,
+    pub(crate) queued: u64,
     pub(crate) now: u64,
-    jumped: u64,
-    term: u64,
+    pub(crate) jumped: u64,
+    pub(crate) term: u64,
     /// The session of the exchange and of those who switch.
-    session: u64,
-    seq: u64,
-    exchange: u64,
-    exec_id: u64,
-    orders: u64,
-    references: Vec<i64>,
+    pub(crate) session: u64,
+    pub(crate) seq: u64,
+    pub(crate) exchange: u64,
+    pub(crate) exec_id: u64,
+    pub(crate) orders: u64,
+    pub(crate) references: Vec<i64>,
     /// When each symbol was last quoted, and the longest time between two quotes, since `measure`.
-    quoted_at: BTreeMap<Symbol, u64>,
+    pub(crate) quoted_at: BTreeMap<Symbol, u64>,
     pub(crate) longest_gap: BTreeMap<Symbol, u64>,
     /// Names of what occurred.
     pub(crate) seen: BTreeSet<String>,
@@ -175,7 +133,7 @@ impl Group {
     }
 
     /// Schedules for a maker's present life.
-    fn at(&mut self, delay: u64, maker: usize, what: Happening) {
+    pub(crate) fn at(&mut self, delay: u64, maker: usize, what: Happening) {
         let life = self.makers.get(maker).map_or(0, |maker| maker.life);
         self.queued += 1;
         self.queue.insert((self.now + delay, self.queued), (life, what));
@@ -298,7 +256,7 @@ impl Group {
         Duration::from_millis(self.now + 7_777 * at as u64)
     }
 
-    fn handle(&mut self, at: usize, input: Input) {
+    pub(crate) fn handle(&mut self, at: usize, input: Input) {
         let now = self.clock(at);
         let lease = Duration::from_millis(LEASE_MS);
         let maker = &mut self.makers[at];
@@ -361,13 +319,13 @@ impl Group {
     }
 
     /// A new process under the same name.
-    fn reborn(&mut self, at: usize) {
+    pub(crate) fn reborn(&mut self, at: usize) {
         let life = self.makers[at].life + 1;
         self.makers[at] = Maker { life, ..maker(at, self.setup) };
         self.begin(at);
     }
 
-    fn apply(&mut self, entry: &Entry) -> Response {
+    pub(crate) fn apply(&mut self, entry: &Entry) -> Response {
         let index = self.ledger.last_index() + 1;
         let stamp = Millis(EPOCH_MS + self.now + self.jumped);
         let (response, events) = self.ledger.apply(index, stamp, entry);
@@ -411,7 +369,7 @@ impl Group {
         }
     }
 
-    fn command(&mut self, command: Command) -> Response {
+    pub(crate) fn command(&mut self, command: Command) -> Response {
         self.seq += 1;
         self.apply(&client(self.session, self.seq, command))
     }
@@ -453,158 +411,6 @@ impl Group {
             }
         }
     }
-
-    /// Does it.
-    pub(crate) fn act(&mut self, action: Action) {
-        let count = self.setup.symbols;
-        match action {
-            Action::Run(ms) => self.run(ms),
-            Action::Take(at, buy, lots) => self.take(&symbol(at % count), buy, lots),
-            Action::Burst(at, orders, every) => {
-                for order in 0..orders {
-                    let buy = self.rng.random();
-                    self.at(order * every, 0, Happening::Take(at % count, buy));
-                }
-            }
-            Action::RestOrder(at, buy, ticks) => self.rest(at % count, buy, ticks),
-            Action::CancelAll => self.cancel_all(),
-            Action::Reference(at, ticks) => {
-                let price = &mut self.references[at % count];
-                *price = (*price + ticks).clamp(5_000, 15_000);
-            }
-            Action::Pause(at, ms) => self.makers[at % 3].paused_until = self.now + ms,
-            Action::Cut(at, ms) => self.makers[at % 3].cut_until = self.now + ms,
-            Action::Delay(at, ms) => self.makers[at % 3].delayed_until = self.now + ms,
-            Action::RestartStream(at) => {
-                let at = at % 3;
-                if self.makers[at].paused_until <= self.now {
-                    self.makers[at].frames.clear();
-                    self.handle(at, Input::StreamRestarted);
-                }
-            }
-            Action::Leave(at) => {
-                if self.makers[at % 3].paused_until <= self.now {
-                    self.handle(at % 3, Input::Leave);
-                }
-            }
-            Action::Kill(at) => self.reborn(at % 3),
-            Action::NewTerm(jump) => self.new_term(jump),
-            Action::QuotingOff(at) => {
-                let scopes =
-                    [QuotingScope::All, QuotingScope::Symbol(symbol(at % count)), QuotingScope::Maker(name(at % 3))];
-                let scope = scopes[at % 3].clone();
-                let version = self.ledger.control().version;
-                let set = |on, control_version| SetQuoting { scope: scope.clone(), on, control_version };
-                self.command(Command::SetQuoting(set(false, version)));
-                self.at(1_000, 0, Happening::Control(Command::SetQuoting(set(true, version + 1))));
-            }
-            Action::KillSwitch => {
-                let version = self.ledger.control().version;
-                let set = |engaged, control_version| SetKillSwitch { engaged, control_version };
-                self.command(Command::SetKillSwitch(set(true, version)));
-                self.at(1_000, 0, Happening::Control(Command::SetKillSwitch(set(false, version + 1))));
-            }
-            Action::Limit(limit) => {
-                let control_version = self.ledger.control().version;
-                let set = SetExposureLimit { limit: Exposure(limit), control_version };
-                self.command(Command::SetExposureLimit(set));
-            }
-        }
-    }
-
-    fn new_term(&mut self, jump: u64) {
-        self.term += 1;
-        let jump = jump.min(JUMP_MAX_MS - self.jumped);
-        self.jumped += jump;
-        let begin = LeaderCommand::BeginTerm { term: self.term, quote_age_proven: jump == 0, clock_jump_ms: jump };
-        self.apply(&Entry::Leader(begin));
-    }
-
-    fn take(&mut self, symbol: &Symbol, buy: bool, lots: i64) {
-        let Some(quote) = self.ledger.active_quote(symbol) else { return };
-        let side = if buy { Side::Buy } else { Side::Sell };
-        let resting = if buy { Side::Sell } else { Side::Buy };
-        let leaves = quote.leaves(resting);
-        let Some(leg) = quote.sides.of(resting).filter(|_| leaves.0 > 0) else { return };
-        let qty = Qty(lots.clamp(1, leaves.0));
-        let fill = PlannedFill { against: Against::Quote(quote.id), leaves, price: leg.price, qty };
-        let (price, kind) = (None, OrderType::Market);
-        self.execute(symbol, side, kind, TimeInForce::Ioc, price, qty, vec![fill], Remainder::None);
-    }
-
-    fn rest(&mut self, at: usize, buy: bool, ticks: i64) {
-        let side = if buy { Side::Buy } else { Side::Sell };
-        let price = self.references[at] + if buy { -ticks } else { ticks };
-        let (kind, tif) = (OrderType::LimitMaker, TimeInForce::Gtc);
-        let price = Some(Price(price));
-        self.execute(&symbol(at), side, kind, tif, price, Qty(1), Vec::new(), Remainder::Rest);
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn execute(
-        &mut self,
-        symbol: &Symbol,
-        side: Side,
-        order_type: OrderType,
-        time_in_force: TimeInForce,
-        price: Option<Price>,
-        qty: Qty,
-        fills: Vec<PlannedFill>,
-        remainder: Remainder,
-    ) {
-        self.orders += 1;
-        let order = NewOrder {
-            account: "a".parse().unwrap(),
-            client_order_id: format!("o{}", self.orders).parse().unwrap(),
-            symbol: symbol.clone(),
-            side,
-            order_type,
-            time_in_force,
-            price,
-            qty,
-            timestamp: self.ledger.log_time(),
-        };
-        let (exchange_epoch, exec_id) = (self.exchange, self.exec_id + 1);
-        let deadline = self.ledger.log_time().plus(10_000);
-        let execute = ExecuteOrder { exchange_epoch, exec_id, deadline, order, fills, remainder };
-        if matches!(self.command(Command::ExecuteOrder(execute)).outcome, Outcome::Accepted(_)) {
-            self.exec_id = exec_id;
-        }
-    }
-
-    fn cancel_all(&mut self) {
-        let open: Vec<_> = self.ledger.open_orders().map(|order| order.id).collect();
-        for order_id in open {
-            let account = "a".parse().unwrap();
-            let cancel = CancelOrder { exchange_epoch: self.exchange, account, order_id };
-            self.command(Command::CancelOrder(cancel));
-        }
-    }
-
-    /// Ends every fault, and gives things the time to settle; then measures afresh.
-    pub(crate) fn heal(&mut self) {
-        for maker in &mut self.makers {
-            (maker.paused_until, maker.cut_until, maker.delayed_until) = (0, 0, 0);
-        }
-        self.cancel_all();
-        self.run(2_000);
-        let version = self.ledger.control().version;
-        let kill = SetKillSwitch { engaged: false, control_version: version };
-        self.command(Command::SetKillSwitch(kill));
-        let on = SetQuoting { scope: QuotingScope::All, on: true, control_version: version + 1 };
-        self.command(Command::SetQuoting(on));
-        for at in 0..self.setup.symbols.max(3) {
-            for scope in [QuotingScope::Symbol(symbol(at % self.setup.symbols)), QuotingScope::Maker(name(at % 3))] {
-                let control_version = self.ledger.control().version;
-                self.command(Command::SetQuoting(SetQuoting { scope, on: true, control_version }));
-            }
-        }
-        let limit = SetExposureLimit { limit: Exposure(100), control_version: self.ledger.control().version };
-        self.command(Command::SetExposureLimit(limit));
-        self.run(40_000);
-        self.longest_gap.clear();
-        self.quoted_at.clear();
-    }
 }
 
 fn maker(at: usize, setup: Setup) -> Maker {
@@ -628,6 +434,6 @@ pub(crate) fn symbol(at: usize) -> Symbol {
     format!("S{at}").parse().unwrap()
 }
 
-fn name(at: usize) -> quorate_ledger::MakerName {
+pub(crate) fn name(at: usize) -> MakerName {
     format!("maker-{at}").parse().unwrap()
 }

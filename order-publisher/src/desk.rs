@@ -1,0 +1,128 @@
+//! What all deliveries share, and the order of their steps: journal, send, journal, count.
+//!
+//! Invariant: a step that the journal does not hold is not followed by the next one.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use crate::{
+    delivery::{self, Delivered, Outcome},
+    journal::{AnswerLine, CancelLine, IntentLine, Journal, Line},
+    order::Order,
+    summary::{Summary, micros},
+    venue::Venue,
+};
+
+/// What all deliveries share.
+pub(crate) struct Desk {
+    pub(crate) venue: Venue,
+    pub(crate) journal: Journal,
+    pub(crate) summary: Mutex<Summary>,
+    /// Orders that rest, oldest first: symbol and name.
+    pub(crate) resting: Mutex<VecDeque<(String, String)>>,
+    pub(crate) resting_max: usize,
+    /// The first failure of the journal: nothing is sent after it.
+    pub(crate) failure: Mutex<Option<io::Error>>,
+    pub(crate) patience: Duration,
+}
+
+impl Desk {
+    /// Writes the intent, sends, and writes what came of it.
+    pub(crate) async fn send(&self, intent: IntentLine) {
+        let order = intent.order.clone();
+        lock(&self.summary).sent += 1;
+        if self.write(&Line::Intent(intent)).await {
+            let delivered = delivery::deliver(&self.venue, &order, self.patience).await;
+            self.delivered(order, delivered).await;
+        }
+    }
+
+    /// Finds out what became of an order that an earlier run may have sent.
+    pub(crate) async fn settle(&self, order: Order) {
+        lock(&self.summary).resumed += 1;
+        let delivered = delivery::settle(&self.venue, &order, self.patience).await;
+        self.delivered(order, delivered).await;
+    }
+
+    async fn delivered(&self, order: Order, delivered: Delivered) {
+        let rests = matches!(&delivered.outcome, Outcome::Taken(standing)
+            if matches!(standing.status.as_str(), "NEW" | "PARTIALLY_FILLED"));
+        let named = (order.symbol.clone(), order.client_order_id.clone());
+        if !self.write(&answer_line(order, &delivered)).await {
+            return;
+        }
+        lock(&self.summary).delivered(&delivered);
+        if rests && let Some((symbol, name)) = self.one_too_many(named) {
+            self.take_back(symbol, name).await;
+        }
+    }
+
+    /// Notes an order that rests; the oldest, where there are too many now.
+    fn one_too_many(&self, named: (String, String)) -> Option<(String, String)> {
+        let mut resting = lock(&self.resting);
+        resting.push_back(named);
+        if resting.len() > self.resting_max { resting.pop_front() } else { None }
+    }
+
+    async fn take_back(&self, symbol: String, client_order_id: String) {
+        match self.venue.cancel(&symbol, &client_order_id).await {
+            Ok(standing) => {
+                let line = CancelLine { client_order_id, symbol, status: standing.status };
+                if self.write(&Line::Cancel(line)).await {
+                    lock(&self.summary).cancelled += 1;
+                }
+            }
+            // Filled meanwhile, or not to be had: it is not needed for anything.
+            Err(error) => tracing::debug!(order = client_order_id, %error, "not taken back"),
+        }
+    }
+
+    /// Whether the line is on disk. Where not, the run ends.
+    async fn write(&self, line: &Line) -> bool {
+        match self.journal.write(line).await {
+            Ok(()) => true,
+            Err(error) => {
+                lock(&self.failure).get_or_insert(error);
+                false
+            }
+        }
+    }
+}
+
+fn answer_line(order: Order, delivered: &Delivered) -> Line {
+    let mut line = AnswerLine {
+        order,
+        order_id: None,
+        status: None,
+        executed_qty: None,
+        fills: Vec::new(),
+        code: None,
+        msg: None,
+        by: delivered.way.name().map(str::to_owned),
+        latency_us: delivered.latency.map(micros),
+    };
+    match &delivered.outcome {
+        Outcome::Taken(standing) => {
+            line.order_id = Some(standing.order_id);
+            line.status = Some(standing.status.clone());
+            line.executed_qty = Some(standing.executed_qty.clone());
+            line.fills.clone_from(&standing.fills);
+        }
+        Outcome::Refused(error) => (line.code, line.msg) = (Some(error.code), Some(error.msg.clone())),
+        Outcome::NotSent(what) => (line.status, line.msg) = (Some("NOT_SENT".to_owned()), Some(what.clone())),
+        Outcome::Unknown(what) => {
+            line.msg = Some(what.clone());
+            return Line::Unknown(line);
+        }
+    }
+    if line.by.is_some() { Line::Settled(line) } else { Line::Ack(line) }
+}
+
+/// Locks; a panic elsewhere does not spread through the lock.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
