@@ -80,7 +80,8 @@ pub struct Settings {
     /// Lasting name of this exchange: 1 to 32 letters, digits, '_', '-' or '.' [default: exchange]
     #[arg(long, env = "QUORATE_EXCHANGE_NAME")]
     pub name: Option<String>,
-    /// Reference prices: static:SYM=PRICE,.. walk:SEED,SYM=PRICE,.. capture:FILE,SYM[,SPEED] or external:SYM=PRICE,..
+    /// Reference prices: static:SYM=PRICE,.. walk:SEED,SYM=PRICE,.. capture:FILE,SYM or capture:FILE,SYM,SPEED or
+    /// external:SYM=PRICE,..
     ///
     /// External ones are set by PUT /v1/reference-prices/SYM. May stand several times, each for its own symbols (in the
     /// environment separated by ';').

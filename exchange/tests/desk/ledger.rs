@@ -21,6 +21,9 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+/// The ledger is audited at each multiple of this index.
+const AUDIT_EVERY: u64 = 16;
+
 /// How one batch of commands fares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
@@ -68,6 +71,8 @@ struct State {
     quotes: u64,
     /// Log time stands still.
     frozen: Option<u64>,
+    /// Streams say nothing, and do not end.
+    muted: bool,
 }
 
 /// See the module.
@@ -100,6 +105,7 @@ impl Group {
             maker: None,
             quotes: 0,
             frozen: None,
+            muted: false,
         };
         Self { state: Arc::new(Mutex::new(state)), changed: watch::Sender::new(0), clocks }
     }
@@ -121,6 +127,12 @@ impl Group {
     /// Nobody answers, and streams end; or all is well again.
     pub(crate) fn set_reachable(&self, reachable: bool) {
         self.state().reachable = reachable;
+        self.changed.send_modify(|_| {});
+    }
+
+    /// Streams say nothing, and do not end; or go on where they were.
+    pub(crate) fn set_muted(&self, muted: bool) {
+        self.state().muted = muted;
         self.changed.send_modify(|_| {});
     }
 
@@ -162,7 +174,9 @@ impl Group {
         let index = state.ledger.last_index() + 1;
         let now = Millis(state.frozen.unwrap_or_else(|| self.clocks.wall_ms()));
         let (response, events) = state.ledger.apply(index, now, &Input::Client(envelope));
-        assert_eq!(state.ledger.audit(), Vec::new());
+        if index.is_multiple_of(AUDIT_EVERY) {
+            assert_eq!(state.ledger.audit(), Vec::new());
+        }
         let frame = Frame { index, log_time: state.ledger.log_time(), chain: state.ledger.chain(), events };
         state.frames.push(frame);
         drop(state);
@@ -299,7 +313,8 @@ impl Group {
                     if !state.reachable {
                         return None;
                     }
-                    match state.frames.iter().find(|frame| frame.index == next) {
+                    match state.frames.iter().rev().find(|frame| frame.index == next) {
+                        _ if state.muted => (String::new(), next),
                         Some(frame) => (event("frame", frame), next + 1),
                         None if state.first_kept > next => {
                             let first_index = Some(state.first_kept);
@@ -315,6 +330,9 @@ impl Group {
                 tokio::select! {
                     _ = changed.changed() => {}
                     () = sleep(Duration::from_secs(1)) => {
+                        if group.state().muted {
+                            continue;
+                        }
                         let (applied_index, log_time) = group.look(|ledger| (ledger.last_index(), ledger.log_time()));
                         let note = serde_json::json!({"applied_index": applied_index, "log_time": log_time});
                         return Some((Ok(event("applied", &note).into()), (group, changed, next)));

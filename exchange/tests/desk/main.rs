@@ -1,5 +1,7 @@
 //! The exchange over a real ledger in memory, called through its router: what callers are told, and what is true.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
+
 mod codes;
 mod doubt;
 mod fuzz;
