@@ -48,8 +48,6 @@ pub struct Journal {
     pub orders: BTreeMap<String, Sent>,
     /// Orders whose outcome was unknown for a while, and was found out.
     pub unknown_settled: u64,
-    /// Orders whose outcome is unknown to the last.
-    pub unknown_left: u64,
 }
 
 /// One order, as its publisher knows it.
@@ -63,6 +61,18 @@ pub struct Sent {
     pub trades: BTreeMap<u64, String>,
     /// The last status acknowledged.
     pub status: Option<String>,
+    /// The most that was acknowledged as executed, as a decimal.
+    pub executed_qty: Option<String>,
+    /// Whether its outcome is known: acknowledged, or settled later.
+    pub ended: bool,
+}
+
+impl Journal {
+    /// Orders whose outcome is unknown to the last.
+    #[must_use]
+    pub fn unknown_left(&self) -> usize {
+        self.orders.values().filter(|sent| !sent.ended).count()
+    }
 }
 
 #[derive(Deserialize)]
@@ -72,6 +82,7 @@ struct JournalLine {
     client_order_id: String,
     order_id: Option<u64>,
     status: Option<String>,
+    executed_qty: Option<String>,
     #[serde(default)]
     fills: Vec<JournalFill>,
     code: Option<i64>,
@@ -117,11 +128,14 @@ pub fn read_journal(path: &Path, journal: &mut Journal) -> Result<()> {
         let sent = journal.orders.entry(line.client_order_id).or_default();
         match line.t.as_str() {
             "intent" => sent.intents += 1,
-            "unknown" => journal.unknown_left += 1,
+            // A later run of the same publisher may settle it yet.
+            "unknown" => sent.ended = false,
             settled_or_ack => {
                 if settled_or_ack == "settled" {
                     journal.unknown_settled += 1;
                 }
+                sent.ended = true;
+                sent.executed_qty = line.executed_qty.or(sent.executed_qty.take());
                 sent.order_id = line.order_id.or(sent.order_id);
                 sent.status = line.status.or_else(|| line.code.map(|code| format!("refused {code}")));
                 sent.trades.extend(line.fills.into_iter().map(|fill| (fill.trade_id, fill.qty)));

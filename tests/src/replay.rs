@@ -43,11 +43,14 @@ pub struct Findings {
     pub trades: BTreeMap<String, BTreeMap<u64, i64>>,
     /// Orders executed, by client order id: how often.
     pub executed: BTreeMap<String, u32>,
+    /// The lot size of each order's symbol, by client order id, as a decimal.
+    pub lots: BTreeMap<String, String>,
 }
 
 #[derive(Default)]
 struct Book {
     per_lot: i64,
+    lot_size: String,
     position: i64,
     position_seq: u64,
     epoch: u64,
@@ -151,7 +154,9 @@ impl Replay {
         match event {
             Event::TermBegan { .. } => self.found.terms += 1,
             Event::SymbolDefined { symbol, spec } => {
-                self.books.entry(symbol.clone()).or_default().per_lot = spec.exposure_per_lot;
+                let book = self.books.entry(symbol.clone()).or_default();
+                book.per_lot = spec.exposure_per_lot;
+                book.lot_size = spec.lot_size.to_string();
             }
             Event::ExposureLimitChanged { limit, .. } => self.found.limit = limit.0,
             Event::AuthorityGranted { symbol, maker, incarnation, epoch } => {
@@ -270,6 +275,9 @@ impl Replay {
         let Event::OrderExecuted { order_id, exchange_epoch, exec_id, order, leaves_qty, .. } = event else { return };
         let name = order.client_order_id.to_string();
         *self.found.executed.entry(name.clone()).or_default() += 1;
+        if let Some(book) = self.books.get(&order.symbol) {
+            self.found.lots.insert(name.clone(), book.lot_size.clone());
+        }
         if !self.names.insert((order.account.to_string(), name.clone())) {
             self.wrong(frame, &format!("client order id {name} executed twice"));
         }
@@ -410,6 +418,14 @@ pub struct Held {
     pub violations: Vec<String>,
 }
 
+/// A decimal in units of 10^-12: exact, and by this file's own reckoning.
+fn scaled(text: &str) -> Option<i128> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let missing = 12u32.checked_sub(u32::try_from(fraction.len()).ok()?)?;
+    let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
+    Some(digits * 10i128.pow(missing))
+}
+
 /// Holds the journal against the replay: all that was acknowledged is committed once, and nothing else is.
 #[must_use]
 pub fn hold(found: &Findings, journal: &Journal) -> Held {
@@ -417,12 +433,20 @@ pub fn hold(found: &Findings, journal: &Journal) -> Held {
     let nothing = BTreeMap::new();
     for (name, sent) in &journal.orders {
         let committed = found.trades.get(name).unwrap_or(&nothing);
-        for trade_id in sent.trades.keys() {
+        let lot = found.lots.get(name).and_then(|lot| scaled(lot)).unwrap_or(0);
+        for (trade_id, qty) in &sent.trades {
             held.acked_fills += 1;
-            if !committed.contains_key(trade_id) {
+            let same = committed.get(trade_id).is_some_and(|lots| scaled(qty) == Some(i128::from(*lots) * lot));
+            if !same {
                 held.lost += 1;
-                held.violations.push(format!("{name}: trade {trade_id} was acknowledged and is not committed"));
+                held.violations.push(format!("{name}: trade {trade_id} of {qty} was acknowledged, not committed so"));
             }
+        }
+        // What is told of an order that was settled later comes without its trades, but with its sum.
+        let filled = i128::from(committed.values().sum::<i64>()) * lot;
+        if sent.executed_qty.as_deref().and_then(scaled).is_some_and(|told| told > filled) {
+            held.lost += 1;
+            held.violations.push(format!("{name}: more was acknowledged as executed than is committed"));
         }
         let executed = found.executed.get(name).copied().unwrap_or(0);
         if sent.order_id.is_some() && executed == 0 {

@@ -66,7 +66,7 @@ fn main() -> Result<ExitCode> {
     checks.check(held.lost == 0, "acknowledged and not committed", &held.lost);
     checks.check(held.doubled == 0, "counted twice", &held.doubled);
     checks.check(held.unasked == 0, "committed and not asked for", &held.unasked);
-    checks.check(journal.unknown_left == 0, "outcomes still unknown", &journal.unknown_left);
+    checks.check(journal.unknown_left() == 0, "outcomes still unknown", &journal.unknown_left());
     checks.check(positions_agree(&found, &said), "positions equal the sum of fills", &found.quote_fills);
     checks.check(found.exposure_max <= found.limit, "highest exposure reserved", &found.exposure_max);
     checks.check(found.authority_overlaps == 0, "authority doubled", &found.authority_overlaps);

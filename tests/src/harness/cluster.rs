@@ -541,7 +541,7 @@ impl Cluster {
                 longest = found;
             }
         }
-        ensure!(journal.unknown_left == 0, "{} outcomes are still unknown", journal.unknown_left);
+        ensure!(journal.unknown_left() == 0, "{} outcomes are still unknown", journal.unknown_left());
         Ok(longest)
     }
 }

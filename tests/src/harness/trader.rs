@@ -77,6 +77,11 @@ impl Trader {
         Ok(Self { http, exchange, journal: Mutex::new((file, BTreeSet::new())) })
     }
 
+    /// Sends to another exchange from now on.
+    pub fn turn_to(&mut self, exchange: String) {
+        self.exchange = exchange;
+    }
+
     /// Sends an order under a client order id; `order` holds the other parameters. The same id again is a retry.
     ///
     /// # Errors
