@@ -75,20 +75,19 @@ start() { # NAME PROGRAM ARGS...
 signal() { alive "$2" || die "$2 does not run"; kill "-$1" "$(pid_of "$2")"; }
 gone() { ! alive "$1"; }
 again() { local cmd; eval "cmd=($(cat "$run/$1.cmd"))"; start "$1" "${cmd[@]}"; }
-leader() { ctl --json --consistency local status | grep -o '"leader":[0-9]*' | sort | uniq -c | sort -rn | grep -om1 '[0-9]*$'; }
+leader() { ctl --json --consistency local status 2>/dev/null | grep -o '"leader":[0-9]*' | sort | uniq -c | sort -rn | grep -om1 '[0-9]*$'; }
 leads() { local l; l=$(leader) && [[ -n $l && $l != "${1:-}" ]] && ctl --timeout-ms 1000 positions; }
 build() { [[ -n ${QUORATE_BIN:-} ]] || (cd "$root" && cargo build --release --locked --workspace --bins); }
 fault() { ctl faults set --node "$1" --drop-to "$2" --drop-from "$2" >/dev/null; }
 others() { local n list=(); for n in 1 2 3; do [[ $n == "$1" ]] || list+=("$n"); done; (IFS=,; echo "${list[*]}"); }
 
-start_maker() {
+start_maker() { # LETTER
   start "maker-$1" "$bin/market-maker" live --name "maker-$1" --ledger-endpoints "$endpoints" --exchange "$exchange_url" \
     --order-qty 60 --skew-ticks-per-lot 1 --belief-journal "$run/beliefs-$1.jsonl"
 }
 up() {
-  build
-  mkdir -p "$run"
   local n
+  build; mkdir -p "$run"
   for n in 1 2 3; do
     start "node-$n" "$bin/raft-node" --node-id "$n" --data-dir "$run/node-$n" --initial-members "${members%,}" \
       --listen-peer "127.0.0.1:$((base + n))" --listen-api "127.0.0.1:$((base + 100 + n))" \
@@ -101,7 +100,7 @@ up() {
   until_true "quotes for all symbols" 60 quoted
 }
 quoted() { (($(ctl --json quotes | grep -o '"quote_id"' | wc -l) >= 3)); }
-running() { local file; for file in "$run"/*.pid; do [[ ! -e $file ]] || { file=$(basename "$file" .pid); alive "$file" && echo "$file"; }; done; true; }
+running() { local file; for file in "$run"/*.pid; do file=$(basename "$file" .pid); ! alive "$file" || echo "$file"; done; }
 nothing_runs() { [[ -z $(running) ]]; }
 down() {
   local name
@@ -114,13 +113,12 @@ partition() { local n; for n in 1 2 3; do alive "node-$n" && { [[ $n == "$1" ]] 
 heal() { local n; for n in 1 2 3; do alive "node-$n" && ctl faults clear --node "$n" >/dev/null; done; }
 
 publisher() { # NAME ARGS...
-  local name=$1; shift
-  start "$name" "$bin/order-publisher" "$@" --exchange "$exchange_url" --journal "$run/journal-$name.jsonl" --json --in-flight 16
+  local name=$1; shift; start "$name" "$bin/order-publisher" "$@" --exchange "$exchange_url" --journal "$run/journal-$name.jsonl" --json --in-flight 16
 }
 after() { (($(ctl --json --consistency local status | grep -o '"fills":[0-9]*' | sort -t: -k2 -rn | grep -om1 '[0-9]*$') >= $1)); }
 say() { printf '\n== %s\n' "$*"; }
 demo() {
-  local capture="" seconds=75 n l start_fills
+  local capture="" seconds=75 n l
   while (($#)); do
     case $1 in
       --capture) capture=$(realpath "$2"); shift 2 ;;
@@ -130,8 +128,7 @@ demo() {
   done
   ((seconds >= 60)) || die "demo needs 60 seconds at least, for all that it breaks"
   [[ -z $capture || -r $capture ]] || die "$capture cannot be read"
-  down 2>/dev/null || true
-  rm -rf "$run"
+  down 2>/dev/null || true; rm -rf "$run"
   [[ -z $capture ]] || reference=(--reference "external:${prices[0]}" --reference "walk:7,$(IFS=,; echo "${prices[*]:1}")")
   trap down EXIT
   say "starting three nodes, an exchange and three makers in $run"
@@ -155,8 +152,7 @@ demo() {
   partition "$l"
   until_true "another leader" 20 leads "$l"
   pass_until $((began + 3 * part))
-  say "healing"
-  heal
+  say "healing"; heal
   pass_until $((began + 4 * part))
   say "killing a maker, and starting it again"
   signal KILL maker-b; until_true "its end" 10 gone maker-b; again maker-b
@@ -166,8 +162,7 @@ demo() {
   signal STOP exchange; pass_until $((SECONDS + 2)); signal KILL exchange; until_true "its end" 10 gone exchange; again exchange
   say "waiting for the end of the flow and of what is in doubt"
   for n in recorded random; do [[ ! -e $run/$n.pid ]] || until_true "the end of the publisher" $((seconds + 60)) gone "$n"; done
-  say "judging"
-  evidence
+  say "judging"; evidence
   "$bin/judge" "${judged[@]}" --positions "$run/positions.json" --audit "$run/audit.json" --demanding
 }
 # Lets the flow go on until a moment; what happens then does not depend on the moment.

@@ -20,7 +20,7 @@ pub struct Explained {
     pub gap_ms_max: u64,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Seen {
     epoch: u64,
     position_seq: u64,
@@ -74,7 +74,7 @@ impl Explained {
             QuoteCause::ReferenceMoved | QuoteCause::Refresh => !first && !moved,
         };
         let mut wrong = |what: &str| {
-            self.violations.push(format!("index {}: {}, cause {:?}: {what}", frame.index, placed.symbol, placed.cause));
+            self.violations.push(format!("index {}: {placed:?}: {what}; before it: {seen:?}", frame.index));
         };
         if !agrees {
             wrong("the events before it say otherwise");

@@ -1,0 +1,131 @@
+//! The judge can fail: each planted fault in a small, sound history is found.
+
+#![allow(clippy::unwrap_used, reason = "what does not work ends the test")]
+
+use quorate_ledger::Frame;
+use quorate_tests::{
+    evidence::{Export, Journal, Sent},
+    replay::{Findings, hold, replay},
+};
+use serde_json::{Value, json};
+
+fn quote(id: u64, seq: u64, position_seq: u64, qty: i64, superseded: Option<u64>) -> Value {
+    json!({"quote_placed": {"symbol": "BTCUSDT", "quote_id": id, "maker": "a", "incarnation": 3, "epoch": 1, "quote_seq": seq,
+        "position_seq": position_seq, "bid": {"price": 99, "qty": qty}, "ask": {"price": 101, "qty": qty}, "bid_asked": qty,
+        "ask_asked": qty, "deadline": 31_000, "cause": "refresh", "computed_at": 3, "superseded": superseded}})
+}
+
+fn fill(trade_id: u64, order_id: u64, qty: i64, leaves: i64, position: i64) -> Value {
+    json!({"fill_committed": {"trade_id": trade_id, "symbol": "BTCUSDT", "price": 101, "qty": qty, "taker_order_id": order_id,
+        "taker_side": "buy", "maker": {"quote": {"quote_id": 4, "maker": "a", "epoch": 1, "leaves": leaves,
+        "position": position, "position_seq": trade_id}}}})
+}
+
+fn order(order_id: u64, exec_id: u64, name: &str, qty: i64) -> Value {
+    json!({"order_executed": {"order_id": order_id, "exchange_epoch": 2, "exec_id": exec_id, "order": {"account": "p",
+        "client_order_id": name, "symbol": "BTCUSDT", "side": "buy", "order_type": "market", "time_in_force": "ioc",
+        "price": null, "qty": qty, "timestamp": 1_000}, "status": "filled", "cum_qty": qty, "leaves_qty": 0}})
+}
+
+/// Each frame's log time and events; the first has index 1.
+type History = Vec<(u64, Vec<Value>)>;
+
+fn sound() -> History {
+    vec![
+        (
+            1_000,
+            vec![json!({"symbol_defined": {"symbol": "BTCUSDT", "spec": {"tick_size": "0.01", "lot_size": "0.001",
+            "exposure_per_lot": 1}}})],
+        ),
+        (1_000, vec![json!({"exchange_registered": {"exchange": "x", "exchange_epoch": 2}})]),
+        (1_000, vec![json!({"authority_granted": {"symbol": "BTCUSDT", "maker": "a", "incarnation": 3, "epoch": 1}})]),
+        (1_000, vec![quote(4, 1, 0, 50, None)]),
+        (1_100, vec![order(5, 1, "o1", 3), fill(1, 5, 3, 47, -3)]),
+        (1_200, vec![order(6, 2, "o2", 2), fill(2, 6, 2, 45, -5)]),
+        (1_300, vec![quote(7, 2, 2, 60, Some(4))]),
+    ]
+}
+
+fn judged(history: &History) -> Findings {
+    let chain = "00".repeat(32);
+    let frame = |(at, (log_time, events)): (usize, &(u64, Vec<Value>))| -> Frame {
+        let frame = json!({"index": at + 1, "log_time": log_time, "chain": chain, "events": events});
+        serde_json::from_value(frame).unwrap()
+    };
+    replay(&Export { opening: Vec::new(), frames: history.iter().enumerate().map(frame).collect() })
+}
+
+fn told(name: &str, trade_id: u64, qty: &str) -> (String, Sent) {
+    let sent = Sent {
+        intents: 1,
+        order_id: Some(trade_id + 4),
+        trades: [(trade_id, qty.to_owned())].into(),
+        status: Some("FILLED".to_owned()),
+        executed_qty: Some(qty.to_owned()),
+        ended: true,
+    };
+    (name.to_owned(), sent)
+}
+
+fn journal() -> Journal {
+    let orders = [told("o1", 1, "0.003"), told("o2", 2, "0.002")].into();
+    Journal { orders, ..Journal::default() }
+}
+
+#[test]
+fn a_sound_history_passes() {
+    let found = judged(&sound());
+    assert_eq!(found.violations, Vec::<String>::new());
+    assert_eq!((found.fills, found.exposure_max, found.positions.values().sum::<i64>()), (2, 60, -5));
+    let held = hold(&found, &journal());
+    assert_eq!((held.lost, held.doubled, held.unasked, held.acked_fills), (0, 0, 0, 2));
+}
+
+#[test]
+fn each_planted_fault_in_the_events_is_found() {
+    type Plant = (&'static str, fn(&mut History));
+    let plants: [Plant; 11] = [
+        ("a fill twice", |h| h[5].1.push(fill(2, 6, 2, 43, -7))),
+        ("an order twice", |h| h[5].1[0] = order(6, 2, "o1", 2)),
+        ("an exec_id twice", |h| h[5].1[0] = order(6, 1, "o2", 2)),
+        ("a position that is no sum", |h| h[5].1[1] = fill(2, 6, 2, 45, -6)),
+        ("leaves that do not add up", |h| h[5].1[1] = fill(2, 6, 2, 46, -5)),
+        ("exposure over the limit", |h| h[6].1[0] = quote(7, 2, 2, 101, Some(4))),
+        ("a quote from an old position", |h| h[6].1[0] = quote(7, 2, 1, 60, Some(4))),
+        ("an older quote in place of a newer one", |h| h[6].1[0] = quote(7, 1, 2, 60, Some(4))),
+        ("a fill past the quote's deadline", |h| h[5].0 = 31_000),
+        ("two holders", |h| {
+            let other = json!({"symbol": "BTCUSDT", "maker": "b", "incarnation": 5, "epoch": 2});
+            h[4].1.push(json!({"authority_granted": other}));
+        }),
+        ("log time goes back", |h| h[6].0 = 1_100),
+    ];
+    for (what, plant) in plants {
+        let mut history = sound();
+        plant(&mut history);
+        assert!(!judged(&history).violations.is_empty(), "not found: {what}");
+    }
+}
+
+#[test]
+fn each_planted_fault_between_journal_and_events_is_found() {
+    let found = judged(&sound());
+    let mut lost = journal();
+    lost.orders.extend([told("o3", 3, "0.001")]);
+    assert!(hold(&found, &lost).lost > 0);
+    let mut other_qty = journal();
+    other_qty.orders.extend([told("o2", 2, "0.001")]);
+    assert!(hold(&found, &other_qty).lost > 0);
+    let mut more = journal();
+    more.orders.get_mut("o1").unwrap().executed_qty = Some("0.004".to_owned());
+    assert!(hold(&found, &more).lost > 0);
+    let mut twice = journal();
+    twice.orders.get_mut("o1").unwrap().intents = 2;
+    assert!(hold(&found, &twice).doubled > 0);
+    let mut unasked = journal();
+    unasked.orders.remove("o2");
+    assert!(hold(&found, &unasked).unasked > 0);
+    let mut open = journal();
+    open.orders.get_mut("o1").unwrap().ended = false;
+    assert_eq!(open.unknown_left(), 1);
+}
