@@ -27,7 +27,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{config::Config, listings::Listings, reference::References};
+use crate::{config::Config, listings::Listings, log_clock::LogClock, reference::References};
 
 /// How long one attempt at a proposal goes on before the engine hears *unknown*.
 const ATTEMPT: Duration = Duration::from_millis(1_500);
@@ -35,10 +35,6 @@ const ATTEMPT: Duration = Duration::from_millis(1_500);
 const RESEND_PAUSE: Duration = Duration::from_millis(50);
 /// The ledger counts as out of reach when it was not heard of for so long; it says something every second.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
-/// How far the estimate of log time may lead the newest frame, in ms: more is no delay on the way, but a clock that
-/// ran slower, or stood still.
-const LEAD_MAX_MS: u64 = 2_000;
-
 /// Passed before a command is proposed. An injected error: it is not proposed.
 pub const BEFORE_PROPOSE: &str = "exchange.before_propose";
 /// Passed when an order is known to be committed, before its caller hears of it. An injected error: it never does.
@@ -75,10 +71,7 @@ struct Inner {
     /// Of the submission whose missing answer the engine is being told of.
     ticket: Option<(SubmissionId, Ticket)>,
     next_request: u64,
-    log_time: Millis,
-    log_time_at: Duration,
-    /// When the ledger was last heard of.
-    heard_at: Option<Duration>,
+    log_clock: LogClock,
     /// Counters of the engines before the present one.
     past: Stats,
 }
@@ -126,9 +119,7 @@ impl Desk {
             cancel_callers: BTreeMap::new(),
             ticket: None,
             next_request: 1,
-            log_time: Millis::ZERO,
-            log_time_at: Duration::ZERO,
-            heard_at: None,
+            log_clock: LogClock::default(),
             past: Stats::default(),
         };
         Ok(Arc::new(Self {
@@ -160,7 +151,7 @@ impl Desk {
         let mut inner = locked(&self.inner);
         let clock = self.world.clocks.monotonic();
         inner.generation += 1;
-        inner.hear(engine.applied().1, clock, u64::MAX);
+        inner.log_clock.applied(engine.applied().1, clock);
         // What contradicts itself from the start has halted already.
         self.halted.send_replace(engine.halted().cloned());
         if let Some(before) = inner.engine.replace(engine) {
@@ -190,17 +181,16 @@ impl Desk {
         match &input {
             Input::Frame(frame) => {
                 self.listings.learn_from(&frame.events);
-                inner.hear(frame.log_time, clock, LEAD_MAX_MS);
+                inner.log_clock.frame(frame.log_time, clock);
             }
-            // Log time stands still where nothing is applied: this says nothing of how late it is.
-            Input::Applied { log_time, .. } => inner.hear(*log_time, clock, u64::MAX),
+            Input::Applied { log_time, .. } => inner.log_clock.applied(*log_time, clock),
             Input::Order { .. }
             | Input::Cancel { .. }
             | Input::OutOfPatience { .. }
             | Input::Answer { .. }
             | Input::Stop => {}
         }
-        let now = inner.estimate(clock);
+        let now = inner.log_clock.now(clock);
         let Some(engine) = inner.engine.as_mut() else { return inner.refuse(input) };
         let effects = engine.handle(now, input);
         let pending = engine.pending_orders();
@@ -340,7 +330,7 @@ impl Desk {
     /// Looks at the engine, where there is one, at the present estimate of log time.
     pub fn look<T>(&self, look: impl FnOnce(&Engine, Millis) -> T) -> Option<T> {
         let inner = locked(&self.inner);
-        let now = inner.estimate(self.world.clocks.monotonic());
+        let now = inner.log_clock.now(self.world.clocks.monotonic());
         inner.engine.as_ref().map(|engine| look(engine, now))
     }
 
@@ -357,7 +347,7 @@ impl Desk {
         let fenced = matches!(*self.halted.borrow(), Some(Halt::Fenced { .. }));
         let inner = locked(&self.inner);
         let clock = self.world.clocks.monotonic();
-        let ledger_silence = inner.heard_at.map(|at| clock.saturating_sub(at));
+        let ledger_silence = inner.log_clock.silence(clock);
         let engine = inner.engine.as_ref();
         Health {
             exchange_epoch: engine.map_or(0, Engine::exchange_epoch),
@@ -384,21 +374,6 @@ impl Inner {
     fn request(&mut self) -> RequestId {
         self.next_request += 1;
         RequestId(self.next_request)
-    }
-
-    /// The ledger was heard of, at this log time. An estimate that leads by more than `lead_max` ms is set back.
-    fn hear(&mut self, log_time: Millis, clock: Duration, lead_max: u64) {
-        let estimate = self.estimate(clock);
-        if log_time >= estimate || estimate.0 - log_time.0 > lead_max || self.heard_at.is_none() {
-            (self.log_time, self.log_time_at) = (log_time, clock);
-        }
-        self.heard_at = Some(clock);
-    }
-
-    /// Log time now: the last one seen, and the time that passed since.
-    fn estimate(&self, clock: Duration) -> Millis {
-        let since = clock.saturating_sub(self.log_time_at);
-        self.log_time.plus(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Before the first registration nothing is taken.

@@ -17,6 +17,7 @@ pub mod follow;
 pub mod http;
 mod listener;
 pub mod listings;
+mod log_clock;
 pub mod orders;
 pub mod recover;
 pub mod reference;
