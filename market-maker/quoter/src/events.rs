@@ -72,11 +72,12 @@ impl Quoter {
 fn wanted_after(reason: QuoteEndReason) -> Option<QuoteCause> {
     match reason {
         QuoteEndReason::Expired | QuoteEndReason::AgeUnproven => Some(QuoteCause::Expiry),
-        QuoteEndReason::Filled => Some(QuoteCause::Fill),
         // Placed as soon as control and exposure allow it.
         QuoteEndReason::LimitLowered | QuoteEndReason::QuotingOff | QuoteEndReason::KillSwitch => {
             Some(QuoteCause::Refresh)
         }
-        QuoteEndReason::Pulled | QuoteEndReason::AuthorityEnded => None,
+        // A fill wants its quote by the position that it moved, whichever way that was learnt first: by this event it
+        // would be answered twice.
+        QuoteEndReason::Filled | QuoteEndReason::Pulled | QuoteEndReason::AuthorityEnded => None,
     }
 }

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use quorate_ledger::{
-    Answer, Command, Digest, Event, FillCommitted, FilledMaker, Frame, Holding, Millis, Outcome, PlaceQuote, Position,
-    Price, Qty, QuoteCause, Refusal, Response, Side, Symbol,
+    Answer, Command, Digest, Event, Exposure, FillCommitted, FilledMaker, Frame, Holding, Millis, Outcome, PlaceQuote,
+    Position, Price, Qty, QuoteCause, QuoteEndReason, Refusal, Response, Side, Symbol,
 };
 use quorate_quoter::{
     Answered, Belief, BeliefChange, CommandId, Config, Input, InvalidConfig, Output, Quoter, Snapshot, SymbolSnapshot,
@@ -222,6 +222,23 @@ fn a_position_that_arrives_late_does_not_undo_a_newer_one() {
     maker.fill(10, 9, 3);
     maker.accept_quote(id, 13);
     assert!(maker.submitted.is_empty(), "nothing new was learnt");
+}
+
+#[test]
+fn a_fill_heard_of_twice_brings_one_quote() {
+    // The refusal of a quote tells of the fill first; that it used up the old quote comes later, by the stream.
+    let mut maker = Maker::quoting();
+    maker.give(Input::References(vec![(symbol(), Price(1_100))]));
+    let (id, _) = maker.placed();
+    maker.refuse(id, 9, Refusal::StalePosition { position_seq: 1, position: Position(10) });
+    let (id, place) = maker.placed();
+    assert_eq!((place.cause, place.position_seq), (QuoteCause::Fill, 1));
+    maker.fill(8, 10, 1);
+    let (released_long, released_short) = (Exposure(0), Exposure(0));
+    let reason = QuoteEndReason::Filled;
+    maker.frame(9, vec![Event::QuoteEnded { symbol: symbol(), quote_id: 7, released_long, released_short, reason }]);
+    maker.accept_quote(id, 10);
+    assert!(maker.submitted.is_empty(), "nothing new was learnt: {:?}", maker.submitted);
 }
 
 #[test]
