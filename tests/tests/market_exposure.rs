@@ -36,7 +36,7 @@ async fn both_sides_quoted(cluster: &Cluster, limit: Duration) -> Result<Value> 
 }
 
 /// The frame of the first event after `from` that is wanted.
-fn frame_of<'a>(frames: &'a [Frame], from: u64, wanted: impl Fn(&Event) -> bool) -> Result<&'a Frame> {
+fn frame_of(frames: &[Frame], from: u64, wanted: impl Fn(&Event) -> bool) -> Result<&Frame> {
     let found = frames.iter().find(|frame| frame.index > from && frame.events.iter().any(&wanted));
     found.context("the event is not in the log")
 }
