@@ -63,7 +63,7 @@ pub async fn run(
     let closed = async move { drop(close.wait_for(|closing| *closing).await) };
     let listener = Bounded::new(listener, desk.config.max_connections);
     let serve = axum::serve(listener, router(Arc::clone(&desk))).with_graceful_shutdown(closed);
-    let mut served = world.tasks.spawn(async move { serve.await });
+    let served = world.tasks.spawn(async move { serve.await });
 
     let mut following = pin!(follow(&desk));
     let ended = tokio::select! {
@@ -73,20 +73,14 @@ pub async fn run(
     closing.send_replace(true);
     if ended.is_ok() {
         // Frames still come meanwhile: they settle what is in flight.
-        let drained = async {
-            let _ = (&mut served).await;
-            desk.idle().await;
-        };
         tokio::select! {
-            _ = timeout(DRAIN_MAX, drained) => {}
+            _ = timeout(DRAIN_MAX, desk.idle()) => {}
             error = &mut following => tracing::warn!(%error, "while stopping"),
         }
     }
     // Whoever still waits is told what is known.
     desk.input(Input::Stop);
-    if !served.is_finished() {
-        let _ = timeout(CLOSE_MAX, &mut served).await;
-    }
+    let _ = timeout(CLOSE_MAX, served).await;
     if let Err(error) = desk.session().close(Instant::now() + CLOSE_MAX).await {
         tracing::debug!(%error, "the session is left to expire");
     }

@@ -87,6 +87,26 @@ async fn what_never_happened_is_unknown_until_its_deadline_and_then_does_not_exi
 }
 
 #[tokio::test(start_paused = true)]
+async fn while_it_registers_again_nobody_is_told_that_an_order_does_not_exist() {
+    let group = group();
+    let exchange = Exchange::start(&group).await;
+    group.set_muted(true);
+    group.always(Fate::LostBefore);
+    assert_eq!(code(&exchange.market("o1", "BUY", 2).await), (504, -1007));
+    // Frames are missing, and no registration gets through: what was in flight is forgotten, and may still arrive.
+    group.define("ETHUSDT");
+    group.drop_frames();
+    group.set_muted(false);
+    exchange.until("halted", |exchange| !exchange.desk.health().ready).await;
+    assert_eq!(code(&exchange.query("o1").await), (503, -1001));
+    assert_eq!(code(&exchange.get("/api/v3/order?symbol=BTCUSDT&orderId=1").await), (503, -1001));
+    group.always(Fate::Served);
+    exchange.until_ready().await;
+    assert_eq!(code(&exchange.query("o1").await), (400, -2013));
+    assert_eq!(group.executions().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_exchange_killed_with_an_order_in_doubt_settles_it_once_after_its_restart() {
     for (fate, executed) in [(Fate::LostAfter, true), (Fate::LostBefore, false)] {
         let group = group();

@@ -12,8 +12,8 @@ use quorate_api::{
 };
 use quorate_ledger::{
     Answer, Command, DefineSymbol, Envelope, Event, Frame, Input, Ledger, MakerName, Millis, Order, Outcome,
-    PlaceQuote, Price, Qty, QuoteCause, QuoteLeg, QuoteSide, RegisterMaker, Response, SetKillSwitch, Symbol,
-    SymbolSpec,
+    PlaceQuote, Price, Qty, QuoteCause, QuoteLeg, QuoteSide, RegisterExchange, RegisterMaker, Response, SetKillSwitch,
+    Symbol, SymbolSpec,
 };
 use quorate_seams::{Body, Call, CallError, Clocks, Http, full_body, read_body, stream_body};
 use tokio::{
@@ -73,6 +73,8 @@ struct State {
     frozen: Option<u64>,
     /// Streams say nothing, and do not end.
     muted: bool,
+    /// Batches that got no answer.
+    lost: usize,
 }
 
 /// See the module.
@@ -106,6 +108,7 @@ impl Group {
             quotes: 0,
             frozen: None,
             muted: false,
+            lost: 0,
         };
         Self { state: Arc::new(Mutex::new(state)), changed: watch::Sender::new(0), clocks }
     }
@@ -167,6 +170,11 @@ impl Group {
             }
         }
         counts
+    }
+
+    /// How many batches got no answer.
+    pub(crate) fn lost(&self) -> usize {
+        self.state().lost
     }
 
     fn apply(&self, envelope: Envelope) -> Response {
@@ -244,6 +252,15 @@ impl Group {
         });
     }
 
+    /// Registers another exchange, which does nothing more.
+    pub(crate) fn register_another(&self) -> u64 {
+        let exchange = "another".parse().unwrap();
+        match self.as_maker(|_| Command::RegisterExchange(RegisterExchange { exchange })) {
+            Answer::ExchangeRegistered { exchange_epoch } => exchange_epoch,
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Engages the kill switch, or re-arms it.
     pub(crate) fn kill_switch(&self, engaged: bool) {
         let control_version = self.look(|ledger| ledger.control().version);
@@ -256,7 +273,9 @@ impl Group {
         let fate = {
             let mut state = self.state();
             let after = state.after;
-            state.fates.pop_front().unwrap_or(after)
+            let fate = state.fates.pop_front().unwrap_or(after);
+            state.lost += usize::from(matches!(fate, Fate::LostBefore | Fate::LostAfter));
+            fate
         };
         let broken = || CallError::Broken("reset".to_owned());
         let applied = match fate {

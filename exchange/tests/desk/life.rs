@@ -79,6 +79,21 @@ async fn frames_that_are_no_longer_kept_make_it_register_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_was_fenced_while_it_heard_nothing_does_not_take_the_place_back() {
+    let group = group();
+    let exchange = Exchange::start(&group).await;
+    group.set_reachable(false);
+    sleep(Duration::from_millis(100)).await;
+    let present = group.register_another();
+    group.drop_frames();
+    group.set_reachable(true);
+    exchange.until("ended", |exchange| exchange.following.is_finished()).await;
+    let Exchange { following, .. } = exchange;
+    assert!(matches!(following.await, Ok(RecoverError::Fenced(epoch)) if epoch == present));
+    assert_eq!(group.look(|ledger| ledger.exchange().unwrap().epoch), present);
+}
+
+#[tokio::test(start_paused = true)]
 async fn its_own_registration_in_doubt_is_not_taken_for_anothers() {
     let group = group();
     let exchange = Exchange::start(&group).await;
@@ -88,7 +103,7 @@ async fn its_own_registration_in_doubt_is_not_taken_for_anothers() {
     group.define("ETHUSDT");
     group.drop_frames();
     // Registers, and hears nothing of it for a long time.
-    group.fates(std::iter::once(Fate::LostAfter).chain(std::iter::repeat_n(Fate::LostBefore, 40)));
+    group.fates(std::iter::once(Fate::LostAfter).chain(std::iter::repeat_n(Fate::LostBefore, 200)));
     group.set_reachable(true);
     exchange.until("registered again", |exchange| exchange.desk.health().exchange_epoch > epoch).await;
     exchange.until_ready().await;

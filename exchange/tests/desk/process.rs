@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use quorate_exchange::run::{RunError, run};
+use quorate_seams::World;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -18,7 +19,8 @@ use crate::{
 
 struct Process {
     port: u16,
-    stop: Option<oneshot::Sender<()>>,
+    world: World,
+    stop: oneshot::Sender<()>,
     ended: JoinHandle<Result<(), RunError>>,
 }
 
@@ -27,12 +29,13 @@ impl Process {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (stop, stopped) = oneshot::channel::<()>();
-        let run = run(config(|_| {}), world(group, group.clocks()), listener, async {
+        let world = world(group, group.clocks());
+        let run = run(config(|_| {}), world.clone(), listener, async {
             let _ = stopped.await;
         });
-        let process = Self { port, stop: Some(stop), ended: tokio::spawn(run) };
+        let process = Self { port, world, stop, ended: tokio::spawn(run) };
         let ready = async {
-            while !process.call("GET", "/health", "").await.is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+            while !call(port, "GET", "/health", "").await.is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
                 sleep(Duration::from_millis(5)).await;
             }
         };
@@ -40,23 +43,26 @@ impl Process {
         process
     }
 
-    /// The whole answer; `None` where nobody takes the call.
-    async fn call(&self, method: &str, path: &str, form: &str) -> Option<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{form}",
-            form.len()
-        );
-        stream.write_all(request.as_bytes()).await.ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.ok()?;
-        Some(answer)
+    /// Stops it as SIGTERM does; what it spawned ends with it.
+    async fn end(self) -> Result<(), RunError> {
+        drop(self.stop);
+        let ended = timeout(Duration::from_secs(20), self.ended).await.expect("it ends").unwrap();
+        self.world.tasks.abort_all();
+        ended
     }
+}
 
-    async fn end(mut self) -> Result<(), RunError> {
-        drop(self.stop.take());
-        timeout(Duration::from_secs(20), self.ended).await.expect("it ends").unwrap()
-    }
+/// The whole answer; `None` where nobody takes the call.
+async fn call(port: u16, method: &str, path: &str, form: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{form}",
+        form.len()
+    );
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    Some(answer)
 }
 
 const ORDER: &str = "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.002&newClientOrderId=o1";
@@ -68,8 +74,7 @@ async fn told_to_stop_it_settles_what_is_in_flight_and_ends() {
     let sessions = group.look(|ledger| ledger.session_count());
     group.fates([Fate::LostAfter, Fate::LostBefore, Fate::LostBefore]);
     let port = process.port;
-    let caller = Process { port, stop: None, ended: tokio::spawn(async { Ok(()) }) };
-    let order = tokio::spawn(async move { caller.call("POST", "/api/v3/order", ORDER).await });
+    let order = tokio::spawn(async move { call(port, "POST", "/api/v3/order", ORDER).await });
     while group.executions().is_empty() {
         sleep(Duration::from_millis(1)).await;
     }
@@ -81,6 +86,27 @@ async fn told_to_stop_it_settles_what_is_in_flight_and_ends() {
 }
 
 #[tokio::test]
+async fn told_to_stop_it_settles_also_what_nobody_waits_for() {
+    let group = group();
+    let process = Process::start(&group).await;
+    group.always(Fate::LostBefore);
+    let port = process.port;
+    let order = tokio::spawn(async move { call(port, "POST", "/api/v3/order", ORDER).await });
+    // Once its batch has been lost, the caller hangs up.
+    while group.lost() < 2 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    order.abort();
+    let heal = async {
+        sleep(Duration::from_millis(300)).await;
+        group.always(Fate::Served);
+    };
+    let (ended, ()) = tokio::join!(process.end(), heal);
+    ended.expect("a clean end");
+    assert_eq!(group.executions().get("o1"), Some(&1));
+}
+
+#[tokio::test]
 async fn fenced_it_ends_with_an_error_that_says_so() {
     let group = group();
     let first = Process::start(&group).await;
@@ -88,7 +114,7 @@ async fn fenced_it_ends_with_an_error_that_says_so() {
     let ended = timeout(Duration::from_secs(20), first.ended).await.expect("it ends").unwrap();
     let error = ended.expect_err("fenced").to_string();
     assert!(error.contains("another exchange has registered"), "{error}");
-    let answer = second.call("POST", "/api/v3/order", ORDER).await.expect("an answer");
+    let answer = call(second.port, "POST", "/api/v3/order", ORDER).await.expect("an answer");
     assert!(answer.contains("FILLED"), "{answer}");
     second.end().await.expect("a clean end");
 }
