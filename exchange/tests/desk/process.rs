@@ -98,7 +98,8 @@ async fn told_to_stop_it_settles_also_what_nobody_waits_for() {
     }
     order.abort();
     let heal = async {
-        sleep(Duration::from_millis(300)).await;
+        // Longer than connections and the session are given to end.
+        sleep(Duration::from_millis(1_500)).await;
         group.always(Fate::Served);
     };
     let (ended, ()) = tokio::join!(process.end(), heal);
