@@ -56,10 +56,10 @@ pub struct Settings {
     /// Name of the cluster: 1 to 64 letters, digits, '-' or '_' [default: quorate]
     #[arg(long, env = "QUORATE_CLUSTER_ID")]
     pub cluster_id: Option<String>,
-    /// Id of this node, from 1; never used again for another disk [required]
+    /// Id of this node, from 1; never used again for another disk (required)
     #[arg(long, env = "QUORATE_NODE_ID")]
     pub node_id: Option<u64>,
-    /// Directory of the log, the snapshots and the event history [required]
+    /// Directory of the log, the snapshots and the event history (required)
     #[arg(long, env = "QUORATE_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Address on which peers are taken [default: 127.0.0.1:7001]
@@ -68,7 +68,7 @@ pub struct Settings {
     /// Address on which clients are taken [default: 127.0.0.1:7101]
     #[arg(long, env = "QUORATE_LISTEN_API", value_name = "IP:PORT")]
     pub listen_api: Option<SocketAddr>,
-    /// Members that form the group at its first start, as ID=PEER_ADDR/API_ADDR, separated by commas [required]
+    /// Members that form the group at its first start, as ID=PEER_ADDR/API_ADDR, separated by commas (required)
     #[arg(long, env = "QUORATE_INITIAL_MEMBERS", value_name = "MEMBERS", value_delimiter = ',')]
     pub initial_members: Option<Vec<String>>,
     /// Milliseconds between a leader's heartbeats, 10 to 10000 [default: 100]

@@ -1,5 +1,5 @@
 //! openraft's runtime, bound to one process of the house: what it spawns belongs to the node's
-//! [`World`](quorate_seams::World), what it draws comes from the node's seed.
+//! [`World`], what it draws comes from the node's seed.
 //!
 //! Everything that may reach openraft runs inside [`NodeScope::run`]. Outside of one, spawning still works
 //! (and is not tracked), and randomness comes from a fixed seed.
