@@ -15,7 +15,6 @@ pub mod config;
 pub mod desk;
 pub mod follow;
 pub mod http;
-mod listener;
 pub mod listings;
 mod log_clock;
 pub mod orders;

@@ -3,7 +3,7 @@
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use quorate_matching::Input;
-use quorate_seams::World;
+use quorate_seams::{Bounded, World};
 use tokio::{
     net::TcpListener,
     sync::watch,
@@ -15,7 +15,6 @@ use crate::{
     desk::Desk,
     follow::follow,
     http::router,
-    listener::Bounded,
     recover::RecoverError,
     reference::{InvalidReference, References},
 };

@@ -1,17 +1,12 @@
 //! A node with its sockets: peers on one listener, clients on another, until it is told to stop or stops
 //! by itself. A failure comes back; nothing here ends the process.
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{future::Future, io, time::Duration};
 
-use axum::{Router, serve::Listener};
+use axum::Router;
 use quorate_log_store::Storage;
-use quorate_seams::World;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
-    time::timeout,
-};
+use quorate_seams::{Bounded, World};
+use tokio::{net::TcpListener, sync::watch, time::timeout};
 
 use crate::{
     config::NodeConfig,
@@ -22,8 +17,6 @@ use crate::{
 const PEER_CONNECTIONS_MAX: usize = 256;
 /// How long connections may take to finish what they do, once the node has stopped.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
-/// Pause after an accept that failed, for want of file descriptors for example.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Where a node listens.
 #[derive(Debug)]
@@ -109,96 +102,4 @@ pub enum RunError {
     /// The node stopped by itself.
     #[error(transparent)]
     Stopped(StopReason),
-}
-
-/// A listener with at most so many connections at a time; the next ones wait to be accepted.
-struct Bounded {
-    listener: TcpListener,
-    places: Arc<Semaphore>,
-}
-
-impl Bounded {
-    fn new(listener: TcpListener, max: usize) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(max)) }
-    }
-}
-
-/// A connection, in its place.
-struct Placed {
-    stream: TcpStream,
-    _place: Option<OwnedSemaphorePermit>,
-}
-
-impl Listener for Bounded {
-    type Io = Placed;
-    type Addr = std::net::SocketAddr;
-
-    async fn accept(&mut self) -> (Placed, Self::Addr) {
-        // The semaphore is never closed.
-        let place = Arc::clone(&self.places).acquire_owned().await.ok();
-        loop {
-            match self.listener.accept().await {
-                Ok((stream, addr)) => {
-                    if let Err(error) = stream.set_nodelay(true) {
-                        tracing::debug!(%error, "a connection keeps Nagle's algorithm");
-                    }
-                    return (Placed { stream, _place: place }, addr);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.listener.local_addr()
-    }
-}
-
-impl AsyncRead for Placed {
-    fn poll_read(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
-        std::pin::Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Placed {
-    fn poll_write(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-        buf: &[u8],
-    ) -> std::task::Poll<io::Result<usize>> {
-        std::pin::Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> std::task::Poll<io::Result<usize>> {
-        std::pin::Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
-        std::pin::Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
-        std::pin::Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }

@@ -7,6 +7,8 @@
 mod clock;
 mod failpoint;
 mod http_call;
+#[cfg(feature = "listener")]
+mod listener;
 mod reqwest_http;
 mod tasks;
 
@@ -15,6 +17,8 @@ use std::sync::Arc;
 pub use clock::{Clocks, SystemClocks};
 pub use failpoint::{FailAction, Failpoints, InvalidFailpoint};
 pub use http_call::{Body, Call, CallError, Http, empty_body, full_body, read_body, stream_body};
+#[cfg(feature = "listener")]
+pub use listener::{Bounded, Placed};
 pub use reqwest_http::ReqwestHttp;
 pub use tasks::{Tasks, seeded_rng};
 

@@ -1,4 +1,4 @@
-//! A listener that holds a bounded number of connections.
+//! A listener that holds a bounded number of connections: real sockets, so never part of a simulation.
 
 use std::{
     io,
@@ -17,23 +17,27 @@ use tokio::{
     time::sleep,
 };
 
-/// Pause after a connection could not be accepted.
+/// Pause after a connection could not be accepted, for want of file descriptors for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// At most so many connections at a time; the next ones wait to be accepted.
-pub(crate) struct Bounded {
+/// At most so many connections at a time, without Nagle's algorithm; the next ones wait to be accepted.
+#[derive(Debug)]
+pub struct Bounded {
     listener: TcpListener,
     places: Arc<Semaphore>,
 }
 
 impl Bounded {
-    pub(crate) fn new(listener: TcpListener, max: usize) -> Self {
+    /// Holds at most `max` connections of `listener` open.
+    #[must_use]
+    pub fn new(listener: TcpListener, max: usize) -> Self {
         Self { listener, places: Arc::new(Semaphore::new(max)) }
     }
 }
 
 /// A connection, in its place.
-pub(crate) struct Placed {
+#[derive(Debug)]
+pub struct Placed {
     stream: TcpStream,
     _place: Option<OwnedSemaphorePermit>,
 }
