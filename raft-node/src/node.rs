@@ -111,6 +111,12 @@ impl Node {
         &self.inner.world
     }
 
+    /// The consensus handle: for those who look into it from outside, and change nothing by it.
+    #[must_use]
+    pub fn raft(&self) -> &Raft {
+        &self.inner.raft
+    }
+
     /// Sets the fault switch of the peer traffic.
     ///
     /// # Errors
