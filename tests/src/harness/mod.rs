@@ -3,11 +3,15 @@
 //! Invariant: every process that is started here is ended here, by its id, also when a test fails.
 
 mod cluster;
+mod flow;
 mod process;
 mod trader;
 mod wait;
+mod writer;
 
 pub use cluster::{Cluster, MakerOptions, Setup, cluster_dir};
+pub use flow::{Finished, Flow, Outcomes, Sent};
 pub use process::{Process, binary};
 pub use trader::{Reply, Trader};
 pub use wait::{eventually, within};
+pub use writer::{Writer, Wrote};
