@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use quorate_ledger::Millis;
+use quorate_planted::{Bug, planted};
 
 /// A wall clock this far ahead of what the process remembers is not followed at the start of a term.
 pub const JUMP_MAX_MS: u64 = 3_600_000;
@@ -105,6 +106,7 @@ impl LogClock {
         let jump = wall.since(floor);
         let refused = remembered.is_some() && jump > JUMP_MAX_MS;
         let anchor = if refused { floor } else { wall.max(floor) };
+        let anchor = if planted(Bug::FreezeClockAtNewLeader) { log_time } else { anchor };
         if remembered.is_some() && jump >= JUMP_COUNTED_MS {
             self.jumps += 1;
         }

@@ -6,6 +6,8 @@
 
 use std::mem;
 
+use quorate_planted::{Bug, planted};
+
 use crate::{
     answer::{Answer, Outcome, Refusal, Response},
     command::{Command, Envelope, Input, LeaderCommand},
@@ -69,7 +71,9 @@ impl Applying<'_> {
     fn run(&mut self, input: &Input) -> Response {
         let response = match input {
             Input::Client(envelope) => {
-                self.sweep();
+                if !planted(Bug::ForgetTtlOnFill) {
+                    self.sweep();
+                }
                 self.client(envelope)
             }
             Input::Leader(command) => {

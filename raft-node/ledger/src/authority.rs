@@ -4,6 +4,8 @@
 //! quote and the remembered demands end with it, in the same apply. Who is to hold what is decided in
 //! `rebalance`; this module carries it out.
 
+use quorate_planted::{Bug, planted};
+
 use crate::{
     answer::{Answer, Holding, Refusal},
     apply::{Applying, Handled, invalid},
@@ -107,7 +109,9 @@ impl Applying<'_> {
     }
 
     pub(crate) fn end_authority(&mut self, symbol: &Symbol, reason: AuthorityEndReason) {
-        self.end_quote(symbol, QuoteEndReason::AuthorityEnded);
+        if !planted(Bug::LeaveQuoteStanding) {
+            self.end_quote(symbol, QuoteEndReason::AuthorityEnded);
+        }
         let Some(state) = self.tables.symbols.get(symbol) else { return };
         let (epoch, Some(holder)) = (state.epoch, state.holder.clone()) else { return };
         self.change_symbol(symbol, |state| {
@@ -152,7 +156,7 @@ fn unknown_maker(command: &MakerRef, present: Option<&Maker>) -> Refusal {
 /// The symbol's holder, where the epoch is the one under which it holds.
 pub(crate) fn check_epoch<'a>(symbol: &Symbol, state: &'a SymbolState, epoch: Epoch) -> Result<&'a Holder, Refusal> {
     match &state.holder {
-        Some(holder) if state.epoch == epoch => Ok(holder),
+        Some(holder) if state.epoch == epoch || planted(Bug::SkipEpochCheck) => Ok(holder),
         holder => Err(Refusal::StaleEpoch {
             symbol: symbol.clone(),
             epoch: state.epoch,

@@ -9,6 +9,8 @@ use std::{cmp::Reverse, sync::Arc};
 
 use imbl::{OrdMap, OrdSet};
 
+use quorate_planted::{Bug, planted};
+
 use crate::{
     command::{OrderId, SessionId, Side},
     names::{Account, MakerName, Symbol},
@@ -122,6 +124,9 @@ impl Indexes {
     fn side_changed(&mut self, symbol: &Symbol, side: Side, old: &SymbolFacts, new: &SymbolFacts) {
         let reserved = self.reserved.of_mut(side);
         reserved.0 = reserved.0.saturating_sub(old.reserved.of(side).0).saturating_add(new.reserved.of(side).0);
+        if planted(Bug::ReleaseTwice) && new.quote_deadline.is_none() {
+            reserved.0 = (reserved.0 - old.reserved.of(side).0).max(0);
+        }
         count_changed(self.demanding.of_mut(side), old.demands(side), new.demands(side));
         let (old_until, new_until) = (*old.demand_until.of(side), *new.demand_until.of(side));
         count_changed(self.waiting.of_mut(side), old_until.is_some(), new_until.is_some());

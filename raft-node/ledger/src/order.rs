@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use imbl::OrdMap;
+use quorate_planted::{Bug, planted};
 
 use crate::{
     answer::{Answer, OrderStatus, Refusal, Response},
@@ -58,6 +59,7 @@ impl Applying<'_> {
         let (exec_id, expected) = (command.exec_id, exchange.last_exec_id + 1);
         if exec_id < expected {
             return match exchange.answers.get(&exec_id) {
+                Some(kept) if kept.digest == digest && planted(Bug::ApplyExecIdTwice) => Ok(None),
                 Some(kept) if kept.digest == digest => Ok(Some(kept.response.clone())),
                 Some(_) | None => Err(Refusal::ExecReused { exec_id }),
             };
@@ -113,6 +115,10 @@ impl Applying<'_> {
         let new = Arc::new(order);
         let old = self.tables.orders.insert(new.id, Arc::clone(&new));
         self.indexes.order_changed(old.as_ref(), Some(&new));
+        if planted(Bug::ForgetClosedOrders) && !new.status.is_open() {
+            self.tables.orders.remove(&new.id);
+            self.indexes.order_changed(Some(&new), None);
+        }
     }
 
     pub(crate) fn cancel_order(&mut self, command: &CancelOrder) -> Handled {

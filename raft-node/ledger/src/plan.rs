@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use quorate_planted::{Bug, planted};
+
 use crate::{
     answer::Refusal,
     apply::{Applying, invalid},
@@ -54,6 +56,9 @@ impl Applying<'_> {
         let Some(known) = self.indexes.names.get(&name).and_then(|id| self.tables.orders.get(id)) else {
             return Ok(());
         };
+        if planted(Bug::ApplyExecIdTwice) {
+            return Ok(());
+        }
         Err(Refusal::DuplicateOrder {
             client_order_id: order.client_order_id.clone(),
             same: NewOrder { timestamp: order.timestamp, ..known.order.clone() } == *order,
@@ -84,6 +89,9 @@ impl Applying<'_> {
     /// The quote, while neither its own deadline nor that of the authority behind it has passed.
     fn fillable_quote<'a>(&self, state: &'a SymbolState) -> Option<&'a Quote> {
         let now = self.log_time();
+        if planted(Bug::ForgetTtlOnFill) {
+            return state.quote.as_ref();
+        }
         let authority = self.tables.authority_deadline(state)?;
         state.quote.as_ref().filter(|quote| quote.is_active(now) && authority > now)
     }

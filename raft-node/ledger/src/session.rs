@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use imbl::OrdMap;
+use quorate_planted::{Bug, planted};
 
 use crate::{
     answer::{Answer, Refusal, Response},
@@ -83,6 +84,11 @@ impl Applying<'_> {
     fn use_session(&mut self, id: SessionId) -> Result<(), Refusal> {
         let now = self.tables.log_time;
         let expired = Refusal::SessionExpired { session: id };
+        if planted(Bug::CreateSessionsSilently) && !self.tables.sessions.contains_key(&id) {
+            let session = Session { last_use: now, highest_seq: 0, answers: OrdMap::new() };
+            self.indexes.session_changed(id, None, Some(&session));
+            self.tables.sessions.insert(id, session);
+        }
         let Some(session) = self.tables.sessions.get_mut(&id) else { return Err(expired) };
         if now.since(session.last_use) >= SESSION_IDLE_MS {
             return Err(expired);

@@ -4,6 +4,7 @@
 //! matter when the sweep comes to it; and one apply sweeps at most `SWEEP_MAX` things.
 
 use imbl::OrdSet;
+use quorate_planted::{Bug, planted};
 
 use crate::{
     apply::Applying,
@@ -14,6 +15,9 @@ use crate::{
     numbers::Millis,
     state::Maker,
 };
+
+/// Idleness that a planted bug evicts for, in milliseconds.
+const EARLY_MS: u64 = 1_000;
 
 impl Ledger {
     /// When the next thing falls due: at that log time a `Tick` has work to do. `None` where nothing
@@ -64,6 +68,10 @@ impl Applying<'_> {
             self.end_quote(&symbol, QuoteEndReason::Expired);
         } else if let Some(id) = due(&self.indexes.sessions_idle, SESSION_IDLE_MS, now) {
             self.remove_session(id);
+        } else if planted(Bug::EvictSessionEarly)
+            && let Some(id) = due(&self.indexes.sessions_idle, EARLY_MS, now)
+        {
+            self.remove_session(id);
         } else if due(&self.indexes.closed, CLOSED_ORDER_RETENTION_MS, now).is_some() {
             self.forget_oldest_closed_order();
         } else {
@@ -98,6 +106,7 @@ impl Applying<'_> {
     fn grace(&mut self) -> u32 {
         let makers: Vec<(MakerName, Maker)> =
             self.tables.makers.iter().map(|(name, maker)| (name.clone(), maker.clone())).collect();
+        let makers = if planted(Bug::HashMapOrder) { shuffled(makers) } else { makers };
         let mut graced = 0;
         for (name, maker) in makers {
             let deadline = self.log_time().plus(maker.ttl_ms);
@@ -112,4 +121,10 @@ impl Applying<'_> {
     pub(crate) fn forget_demands(&mut self, symbol: &Symbol) {
         self.change_symbol(symbol, |state| state.demand_until = crate::state::Sides::default());
     }
+}
+
+/// In the order of a hash map, which is another one in every process and at every call.
+#[expect(clippy::disallowed_types, reason = "the planted bug is just that")]
+fn shuffled(makers: Vec<(MakerName, Maker)>) -> Vec<(MakerName, Maker)> {
+    makers.into_iter().collect::<std::collections::HashMap<_, _>>().into_iter().collect()
 }

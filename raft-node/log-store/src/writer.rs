@@ -7,6 +7,7 @@
 use std::{io, mem, ops::RangeBounds, sync::Arc};
 
 use bytes::Bytes;
+use quorate_planted::{Bug, planted};
 use quorate_seams::{Clocks, Failpoints};
 use redb::{Database, Durability, Table, WriteTransaction};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -205,6 +206,10 @@ impl Writer {
 /// is what finds damage; it also costs time at every commit.
 pub(crate) fn begin(database: &Database) -> io::Result<WriteTransaction> {
     let mut transaction = database.begin_write().map_err(redb_io)?;
+    if planted(Bug::AckBeforeFsync) {
+        transaction.set_durability(Durability::None).map_err(redb_io)?;
+        return Ok(transaction);
+    }
     transaction.set_durability(Durability::Immediate).map_err(redb_io)?;
     transaction.set_two_phase_commit(true);
     Ok(transaction)
@@ -242,6 +247,7 @@ impl Tables<'_> {
                 }
                 Ok(())
             }
+            Op::Vote(_) if planted(Bug::LoseVote) => Ok(()),
             Op::Vote(vote) => self.put_meta(key::VOTE, vote),
             Op::Committed(log_id) => self.put_meta(key::COMMITTED, log_id),
             Op::TruncateFrom(index) => remove(&mut self.log, *index..),

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use quorate_api::{Problem, ProblemKind};
 use quorate_ledger::Frame;
+use quorate_planted::{Bug, planted};
 use tokio::time::timeout;
 
 use super::{FrameStream, HISTORY_PAGE_MAX, HistoryPage, Inner, KEEP_ALIVE, Node, StreamEnd, StreamItem};
@@ -65,6 +66,10 @@ impl Reader {
         loop {
             if self.node.stop_reason().is_some() {
                 return Err(StreamEnd::Stopped);
+            }
+            if self.node.applied.generation() != self.generation && planted(Bug::SkipEventsAfterSnapshot) {
+                self.generation = self.node.applied.generation();
+                self.next = self.next.max(self.node.applied.index() + 1);
             }
             if self.node.applied.generation() != self.generation {
                 return Err(StreamEnd::Cut);

@@ -8,10 +8,14 @@ use std::{sync::Arc, time::Duration};
 
 use openraft::{ServerState, async_runtime::WatchReceiver};
 use quorate_ledger::LeaderCommand;
+use quorate_planted::{Bug, planted};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Inner;
-use crate::{raft::wire::Outcome, time::TermStart};
+use crate::{
+    raft::wire::{Forward, Outcome, paths},
+    time::TermStart,
+};
 
 /// How often a leader looks whether something is due: log time is exact to this.
 const TICK_PERIOD: Duration = Duration::from_millis(50);
@@ -91,6 +95,22 @@ impl Inner {
                 self.counters.ticks.add(1);
             }
         }
+        if planted(Bug::StaleLeaderTicks) {
+            self.tick_late().await;
+        }
+    }
+
+    /// The planted bug: a tick of this node's, with its own wall clock's stamp, is written by its successor.
+    async fn tick_late(&self) {
+        while self.leader().is_none() {
+            sleep(TICK_PERIOD).await;
+        }
+        let Some(leader) = self.leader().filter(|leader| *leader != self.links.me()) else { return };
+        let Some(peer) = self.peer(leader) else { return };
+        let late = Forward { deadline_ms: self.world.clocks.wall_ms(), batch: Vec::new() };
+        let sent: Result<Vec<Outcome>, _> =
+            self.links.call(leader, &peer.peer_addr, paths::FORWARD, &late, TICK_PERIOD).await;
+        tracing::warn!(written = sent.is_ok(), "planted: a tick of a leader that was replaced");
     }
 
     /// Proposes `command` in `term`: whether it was applied. Gives up when the term is lost.

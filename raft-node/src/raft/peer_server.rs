@@ -18,12 +18,14 @@ use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult, TransferLeaderRequest, VoteRequest};
+use quorate_ledger::{Input, LeaderCommand, Millis};
+use quorate_planted::{Bug, planted};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use super::{
     snapshot,
-    types::TypeConfig,
+    types::{Proposal, TypeConfig},
     wire::{
         self, Admin, Append, CLUSTER_HEADER, Checkpoints, FRAME_MAX, FROM_HEADER, Forward, FrameReader, Hello,
         SNAPSHOT_BEAT, SnapshotReply, TO_HEADER, paths,
@@ -227,6 +229,10 @@ async fn transfer_leader(State(node): Node, body: Bytes) -> Answer {
 
 async fn forward(State(node): Node, body: Bytes) -> Answer {
     let Forward { deadline_ms, batch } = read(&body)?;
+    if planted(Bug::StaleLeaderTicks) && batch.is_empty() {
+        let late = Proposal { stamp: Millis(deadline_ms), input: Input::Leader(LeaderCommand::Tick) };
+        node.raft.write(late).await.map_err(stopped)?;
+    }
     write(&node.propose_here(batch, deadline(deadline_ms)).await)
 }
 
