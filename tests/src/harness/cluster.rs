@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use super::{
     process::{Process, binary},
+    site::Sites,
     trader::Trader,
     wait::eventually,
 };
@@ -35,11 +36,18 @@ pub struct Setup {
     pub symbols: Vec<&'static str>,
     /// Further flags of every node.
     pub node_flags: Vec<String>,
+    /// Where the processes live.
+    pub sites: Sites,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { nodes: 3, symbols: vec!["BTCUSDT", "ETHUSDT", "SOLUSDT"], node_flags: Vec::new() }
+        Self {
+            nodes: 3,
+            symbols: vec!["BTCUSDT", "ETHUSDT", "SOLUSDT"],
+            node_flags: Vec::new(),
+            sites: Sites::default(),
+        }
     }
 }
 
@@ -97,6 +105,16 @@ impl Cluster {
     /// # Errors
     /// Where something does not start in time.
     pub async fn start(setup: Setup) -> Result<Self> {
+        let mut cluster = Self::laid_out(setup)?;
+        cluster.begin().await?;
+        Ok(cluster)
+    }
+
+    /// A cluster with its directory and its ports, of which nothing runs yet.
+    ///
+    /// # Errors
+    /// Where no directory or no ports can be had.
+    pub fn laid_out(setup: Setup) -> Result<Self> {
         let count = usize::try_from(setup.nodes)?;
         let ports = free_ports(2 * count + 1)?;
         let members = (1..=setup.nodes)
@@ -104,7 +122,7 @@ impl Cluster {
             .map(|(id, pair)| (id, Member { peer_port: pair[0], api_port: pair[1], process: None }))
             .collect();
         let http = reqwest::Client::builder().no_proxy().timeout(CALL_MAX).build()?;
-        let mut cluster = Self {
+        Ok(Self {
             dir: cluster_dir()?,
             exchange_port: ports[2 * count],
             setup,
@@ -112,15 +130,22 @@ impl Cluster {
             exchange: None,
             makers: BTreeMap::new(),
             http,
-        };
-        for id in cluster.ids() {
-            cluster.start_node(id)?;
+        })
+    }
+
+    /// Starts the nodes of a cluster that is laid out, waits for a leader, defines the symbols.
+    ///
+    /// # Errors
+    /// Where something does not start in time.
+    pub async fn begin(&mut self) -> Result<()> {
+        for id in self.ids() {
+            self.start_node(id)?;
         }
-        cluster.leader().await?;
-        for symbol in cluster.setup.symbols.clone() {
-            cluster.ledgerctl(&["define-symbol", symbol, "--tick-size", "0.01", "--lot-size", "0.001"])?;
+        self.leader().await?;
+        for symbol in self.setup.symbols.clone() {
+            self.ledgerctl(&["define-symbol", symbol, "--tick-size", "0.01", "--lot-size", "0.001"])?;
         }
-        Ok(cluster)
+        Ok(())
     }
 
     /// The ids of the nodes, running or not.
@@ -151,22 +176,26 @@ impl Cluster {
         let listed: Vec<String> = self
             .members
             .iter()
-            .map(|(id, m)| format!("{id}=127.0.0.1:{}/127.0.0.1:{}", m.peer_port, m.api_port))
+            .map(|(id, m)| {
+                let site = self.setup.sites.node(*id);
+                format!("{id}={}:{}/{}:{}", site.peer_told, m.peer_port, site.address, m.api_port)
+            })
             .collect();
+        let site = self.setup.sites.node(id);
         let log = self.dir.path().join(format!("node-{id}.log"));
         let data = self.dir.path().join(format!("node-{id}"));
         let member = self.members.get_mut(&id).context("no such node")?;
         let mut args = vec![
             format!("--node-id={id}"),
             format!("--data-dir={}", data.display()),
-            format!("--listen-peer=127.0.0.1:{}", member.peer_port),
-            format!("--listen-api=127.0.0.1:{}", member.api_port),
+            format!("--listen-peer={}:{}", site.peer_listen, member.peer_port),
+            format!("--listen-api={}:{}", site.address, member.api_port),
             format!("--initial-members={}", listed.join(",")),
             "--fault-injection".to_owned(),
         ];
         args.extend(self.setup.node_flags.iter().cloned());
         args.extend(flags.iter().map(|flag| (*flag).to_owned()));
-        member.process = Some(Process::spawn(&format!("node {id}"), &binary("raft-node")?, args, &log)?);
+        member.process = Some(site.spawn(&format!("node {id}"), &binary("raft-node")?, args, &log)?);
         Ok(())
     }
 
@@ -189,7 +218,7 @@ impl Cluster {
     /// The base URL of a node's API.
     #[must_use]
     pub fn api(&self, id: u64) -> String {
-        format!("http://127.0.0.1:{}", self.members[&id].api_port)
+        format!("http://{}:{}", self.setup.sites.node(id).address, self.members[&id].api_port)
     }
 
     /// All of them, as programs take them.
@@ -201,7 +230,13 @@ impl Cluster {
     /// The base URL of the exchange.
     #[must_use]
     pub fn exchange_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.exchange_port)
+        format!("http://{}:{}", self.setup.sites.named("exchange").address, self.exchange_port)
+    }
+
+    /// The port on which a node takes its peers.
+    #[must_use]
+    pub fn peer_port(&self, id: u64) -> u16 {
+        self.members[&id].peer_port
     }
 
     /// `GET` from a node: status and JSON.
@@ -337,14 +372,15 @@ impl Cluster {
     /// Where it does not start in time.
     pub async fn start_exchange(&mut self, flags: &[&str]) -> Result<()> {
         let prices: Vec<String> = self.setup.symbols.iter().map(|symbol| format!("{symbol}=100.00")).collect();
+        let site = self.setup.sites.named("exchange");
         let mut args = vec![
-            format!("--listen=127.0.0.1:{}", self.exchange_port),
+            format!("--listen={}:{}", site.address, self.exchange_port),
             format!("--ledger-endpoints={}", self.endpoints()),
             format!("--reference=walk:7,{}", prices.join(",")),
         ];
         args.extend(flags.iter().map(|flag| (*flag).to_owned()));
         let log = self.dir.path().join("exchange.log");
-        self.exchange = Some(Process::spawn("exchange", &binary("exchange")?, args, &log)?);
+        self.exchange = Some(site.spawn("exchange", &binary("exchange")?, args, &log)?);
         eventually("the exchange", || async {
             let (status, _) = self.get_exchange("/health").await?;
             anyhow::Ok((status == 200).then_some(()))
@@ -384,7 +420,8 @@ impl Cluster {
         ];
         args.extend(options.flags.iter().map(|flag| (*flag).to_owned()));
         let log = self.dir.path().join(format!("maker-{name}.log"));
-        let process = Process::spawn(&format!("maker {name}"), &binary("market-maker")?, args, &log)?;
+        let site = self.setup.sites.named(&format!("maker-{name}"));
+        let process = site.spawn(&format!("maker {name}"), &binary("market-maker")?, args, &log)?;
         self.makers.insert(name.to_owned(), process);
         Ok(())
     }
@@ -490,7 +527,8 @@ impl Cluster {
         ];
         args.extend(flags.iter().map(|flag| (*flag).to_owned()));
         let log = self.dir.path().join(format!("publisher-{seed}.log"));
-        Process::spawn(&format!("publisher {seed}"), &binary("order-publisher")?, args, &log)
+        let site = self.setup.sites.named("publisher");
+        site.spawn(&format!("publisher {seed}"), &binary("order-publisher")?, args, &log)
     }
 
     /// Where the publisher of `seed` writes what was acknowledged.

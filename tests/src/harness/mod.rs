@@ -5,6 +5,7 @@
 mod cluster;
 mod flow;
 mod process;
+mod site;
 mod trader;
 mod wait;
 mod writer;
@@ -12,6 +13,7 @@ mod writer;
 pub use cluster::{Cluster, MakerOptions, Setup, cluster_dir};
 pub use flow::{Finished, Flow, Outcomes, Sent};
 pub use process::{Process, binary};
+pub use site::{Site, Sites};
 pub use trader::{Reply, Trader};
 pub use wait::{eventually, within};
 pub use writer::{Writer, Wrote};

@@ -56,6 +56,12 @@ impl Process {
         Ok(Self { child, name: name.to_owned(), log: log.to_owned() })
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     fn signal(&self, signal: Signal) -> Result<()> {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("a process id")?;
         kill_process(pid, signal).with_context(|| format!("{signal:?} to {}", self.name))
@@ -65,10 +71,9 @@ impl Process {
     ///
     /// # Errors
     /// Where it cannot be signalled.
-    pub fn kill(mut self) -> Result<()> {
+    pub fn kill(mut self) -> Result<ExitStatus> {
         self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
+        Ok(self.child.wait()?)
     }
 
     /// SIGSTOP.
