@@ -7,7 +7,7 @@
 
 mod admin;
 mod compare;
-mod counters;
+pub(crate) mod counters;
 mod frames;
 mod group;
 mod propose;
@@ -25,6 +25,7 @@ use std::{
     time::Duration,
 };
 
+use axum::middleware::from_fn_with_state;
 use openraft::{ServerState, async_runtime::WatchReceiver};
 use quorate_api::{Faults, Problem, ProblemKind};
 use quorate_ledger::Millis;
@@ -46,11 +47,12 @@ use crate::{
     raft::{
         applied::Applied,
         clock::SharedClock,
-        links::Links,
+        links::{LinkError, Links},
         peer_server,
         runtime::NodeScope,
         state_machine::SnapshotCounts,
         types::{Peer, Raft, Vote},
+        wire::{Hello, paths},
     },
 };
 
@@ -60,6 +62,8 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(1);
 pub const HISTORY_PAGE_MAX: usize = 1_000;
 /// How long a shutdown tries to hand leadership over.
 const HANDOVER_MAX: Duration = Duration::from_secs(2);
+/// Pause between two looks whether who should lead is still there.
+const GONE_PAUSE: Duration = Duration::from_millis(50);
 
 /// A handle on a running node. Clones are the same node; it runs until [`Node::shutdown`], or until it
 /// stops by itself ([`Node::stopped`]).
@@ -136,7 +140,8 @@ impl Node {
 
     /// What peers call, over HTTP/2. Independent of sockets: a simulation calls it directly.
     pub fn peer_router(&self) -> axum::Router {
-        peer_server::router(Arc::clone(&self.inner))
+        let stop = self.inner.stop.clone();
+        peer_server::router(Arc::clone(&self.inner)).layer(from_fn_with_state(stop, stop::refuse_once_stopped))
     }
 
     /// Resolves when the node has stopped, with the reason.
@@ -256,22 +261,49 @@ impl Inner {
         self.stop.set(reason);
     }
 
-    /// Lets the voter that holds most of the log lead, where this node does.
+    /// Lets another voter lead, where this node does: the one that holds most of the log, of those that are there.
     async fn hand_over(&self) {
+        let handing_over = async {
+            for heir in self.heirs() {
+                tokio::select! {
+                    biased;
+                    _ = self.transfer_leader_here(heir) => return true,
+                    () = self.gone(heir) => tracing::info!(heir, "is not there to lead"),
+                }
+            }
+            false
+        };
+        match timeout(HANDOVER_MAX, handing_over).await {
+            Ok(true) => tracing::info!(leader = self.leader(), "handed over"),
+            Ok(false) => {}
+            Err(_) => tracing::warn!("leadership was not taken over in time: the others will elect"),
+        }
+    }
+
+    /// Where this node leads: the other voters, those that hold most of the log first.
+    fn heirs(&self) -> Vec<u64> {
         let me = self.links.me();
-        let target = {
-            let metrics = self.raft.metrics();
-            let now = metrics.borrow_watched();
-            if now.state != ServerState::Leader {
+        let metrics = self.raft.metrics();
+        let now = metrics.borrow_watched();
+        if now.state != ServerState::Leader {
+            return Vec::new();
+        }
+        let voters: Vec<u64> = now.membership_config.membership().voter_ids().collect();
+        let others = now.replication.iter().flatten().filter(|(id, _)| **id != me && voters.contains(id));
+        let mut heirs: Vec<_> = others.map(|(id, matched)| (matched.map(|log_id| log_id.index), *id)).collect();
+        heirs.sort_unstable_by(|a, b| b.cmp(a));
+        heirs.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// Resolves once a member certainly takes no calls: it has ended, or is about to.
+    async fn gone(&self, id: u64) {
+        let Some(peer) = self.peer(id) else { return };
+        loop {
+            let asked = self.links.call::<_, Hello>(id, &peer.peer_addr, paths::HELLO, &(), HANDOVER_MAX).await;
+            if matches!(asked, Err(LinkError::NotReached(_) | LinkError::Refused(..))) {
                 return;
             }
-            let voters: Vec<u64> = now.membership_config.membership().voter_ids().collect();
-            let others = now.replication.iter().flatten().filter(|(id, _)| **id != me && voters.contains(id));
-            others.max_by_key(|(_, matched)| matched.map(|log_id| log_id.index)).map(|(id, _)| *id)
-        };
-        let Some(target) = target else { return };
-        if timeout(HANDOVER_MAX, self.transfer_leader_here(target)).await.is_err() {
-            tracing::warn!(target, "leadership was not taken over in time: the others will elect");
+            tokio::time::sleep(GONE_PAUSE).await;
         }
     }
 }

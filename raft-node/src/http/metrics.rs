@@ -33,6 +33,7 @@ fn render(node: &Node) -> String {
         ("commands_overloaded_total", "commands refused for overload", m.overloaded),
         ("commands_unknown_total", "commands whose outcome could not be told", m.unknown),
         ("commands_not_proposed_total", "commands that were certainly not proposed", m.not_proposed),
+        ("faults_dropped_total", "peer calls that the fault switch made vanish", m.faults_dropped),
         ("reads_linearizable_total", "linearizable reads answered", m.reads_linearizable),
         ("reads_local_total", "local reads answered", m.reads_local),
         ("reads_failed_total", "reads that failed within their deadline", m.reads_failed),

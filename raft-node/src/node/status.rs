@@ -124,6 +124,7 @@ impl Node {
             overloaded: counters.overloaded.get(),
             unknown: counters.unknown.get(),
             not_proposed: counters.not_proposed.get(),
+            faults_dropped: inner.links.faults.dropped(),
             reads_linearizable: counters.reads_linearizable.get(),
             reads_local: counters.reads_local.get(),
             reads_failed: counters.reads_failed.get(),

@@ -144,6 +144,8 @@ pub struct NodeMetrics {
     pub unknown: u64,
     /// Commands that were certainly not proposed.
     pub not_proposed: u64,
+    /// Peer calls, answers and streams that the fault switch made vanish.
+    pub faults_dropped: u64,
     /// Linearizable reads answered.
     pub reads_linearizable: u64,
     /// Local reads answered.

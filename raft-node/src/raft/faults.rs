@@ -3,19 +3,24 @@
 //! A call to or from a peer that is cut off hangs until its deadline; streams under way end. Without
 //! `fault_injection` the switch cannot be set.
 
+use std::sync::Arc;
+
 use quorate_api::Faults;
 use tokio::sync::watch;
+
+use crate::node::counters::Counter;
 
 /// One node's switch. Clones are the same switch.
 #[derive(Clone, Debug)]
 pub(crate) struct FaultSwitch {
     enabled: bool,
     state: watch::Sender<Faults>,
+    dropped: Arc<Counter>,
 }
 
 impl FaultSwitch {
     pub(crate) fn new(enabled: bool) -> Self {
-        Self { enabled, state: watch::Sender::new(Faults::default()) }
+        Self { enabled, state: watch::Sender::new(Faults::default()), dropped: Arc::default() }
     }
 
     /// Sets it; false where it is not there.
@@ -28,6 +33,16 @@ impl FaultSwitch {
 
     pub(crate) fn get(&self) -> Faults {
         self.state.borrow().clone()
+    }
+
+    /// How many calls, answers and streams it made vanish.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.get()
+    }
+
+    async fn lose(&self) {
+        self.dropped.add(1);
+        std::future::pending().await
     }
 
     /// Whether what is sent to `peer` arrives.
@@ -43,14 +58,14 @@ impl FaultSwitch {
     /// Hangs while nothing sent to `peer` arrives, and for good: a lost message does not come later.
     pub(crate) async fn pass_to(&self, peer: u64) {
         if !self.sends_to(peer) {
-            std::future::pending::<()>().await;
+            self.lose().await;
         }
     }
 
     /// Hangs for good where nothing from `peer` arrives.
     pub(crate) async fn pass_from(&self, peer: u64) {
         if !self.takes_from(peer) {
-            std::future::pending::<()>().await;
+            self.lose().await;
         }
     }
 
@@ -64,5 +79,6 @@ impl FaultSwitch {
         if state.wait_for(cut).await.is_err() {
             std::future::pending::<()>().await;
         }
+        self.dropped.add(1);
     }
 }
