@@ -27,7 +27,7 @@ All files go to DIR [default: run/P].
 EOF
 }
 
-base=7000; run=""
+base=7000; run=""; keep=()
 while [[ ${1:-} == --* ]]; do
   case $1 in
     --base-port) base=$2; shift 2 ;;
@@ -91,7 +91,7 @@ up() {
   for n in 1 2 3; do
     start "node-$n" "$bin/raft-node" --node-id "$n" --data-dir "$run/node-$n" --initial-members "${members%,}" \
       --listen-peer "127.0.0.1:$((base + n))" --listen-api "127.0.0.1:$((base + 100 + n))" \
-      --event-retention 1000000 --fault-injection
+      --fault-injection "${keep[@]}"
   done
   until_true "a leader" 30 leads
   for n in "${symbols[@]}"; do ctl define-symbol "$n" --tick-size 0.01 --lot-size 0.001 >/dev/null; done
@@ -129,6 +129,7 @@ demo() {
   ((seconds >= 60)) || die "demo needs 60 seconds at least, for all that it breaks"
   [[ -z $capture || -r $capture ]] || die "$capture cannot be read"
   down 2>/dev/null || true; rm -rf "$run"
+  keep=(--event-retention 1000000) # The judge replays all that happened.
   [[ -z $capture ]] || reference=(--reference "external:${prices[0]}" --reference "walk:7,$(IFS=,; echo "${prices[*]:1}")")
   trap down EXIT
   say "starting three nodes, an exchange and three makers in $run"
