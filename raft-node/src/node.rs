@@ -25,7 +25,6 @@ use std::{
     time::Duration,
 };
 
-use axum::middleware::from_fn_with_state;
 use openraft::{ServerState, async_runtime::WatchReceiver};
 use quorate_api::{Faults, Problem, ProblemKind};
 use quorate_ledger::Millis;
@@ -140,8 +139,7 @@ impl Node {
 
     /// What peers call, over HTTP/2. Independent of sockets: a simulation calls it directly.
     pub fn peer_router(&self) -> axum::Router {
-        let stop = self.inner.stop.clone();
-        peer_server::router(Arc::clone(&self.inner)).layer(from_fn_with_state(stop, stop::refuse_once_stopped))
+        peer_server::router(Arc::clone(&self.inner))
     }
 
     /// Resolves when the node has stopped, with the reason.
@@ -267,16 +265,16 @@ impl Inner {
             for heir in self.heirs() {
                 tokio::select! {
                     biased;
-                    _ = self.transfer_leader_here(heir) => return true,
+                    _ = self.transfer_leader_here(heir) => {
+                        tracing::info!(leader = self.leader(), "leadership handed over");
+                        return;
+                    }
                     () = self.gone(heir) => tracing::info!(heir, "is not there to lead"),
                 }
             }
-            false
         };
-        match timeout(HANDOVER_MAX, handing_over).await {
-            Ok(true) => tracing::info!(leader = self.leader(), "handed over"),
-            Ok(false) => {}
-            Err(_) => tracing::warn!("leadership was not taken over in time: the others will elect"),
+        if timeout(HANDOVER_MAX, handing_over).await.is_err() {
+            tracing::warn!("leadership was not taken over in time: the others will elect");
         }
     }
 
