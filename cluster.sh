@@ -128,8 +128,7 @@ demo() {
   done
   ((seconds >= 60)) || die "demo needs 60 seconds at least, for all that it breaks"
   [[ -z $capture || -r $capture ]] || die "$capture cannot be read"
-  down 2>/dev/null || true; rm -rf "$run"
-  keep=(--event-retention 1000000) # The judge replays all that happened.
+  down 2>/dev/null || true; rm -rf "$run"; keep=(--event-retention 1000000) # The judge replays all that happened.
   [[ -z $capture ]] || reference=(--reference "external:${prices[0]}" --reference "walk:7,$(IFS=,; echo "${prices[*]:1}")")
   trap down EXIT
   say "starting three nodes, an exchange and three makers in $run"
