@@ -1,0 +1,114 @@
+//! Changes of membership, by the operator: a new machine has a new id, always.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use rand::{Rng, seq::IteratorRandom};
+
+use super::{Kind, Scene};
+use crate::{node::NodeHost, note, operator::Operator, process::Who, sim::Sim};
+
+/// Members at most.
+const MEMBERS_MAX: usize = 5;
+
+pub(super) async fn happen(mut scene: Scene) {
+    match scene.fault.kind {
+        Kind::TransferLeader => {
+            let Some(to) = scene.one_up() else { return };
+            scene.happened(to);
+            scene.operator.transfer_leader(to).await;
+        }
+        Kind::Snapshot => {
+            scene.happened("");
+            scene.operator.snapshot().await;
+        }
+        Kind::ReplaceMember => {
+            let Some(members) = scene.operator.members().await else { return };
+            let Some(leaving) = members.iter().copied().choose(&mut scene.rng) else { return };
+            let joining = join(&scene.sim);
+            scene.happened((leaving, joining));
+            let mut new = members;
+            new.remove(&leaving);
+            new.insert(joining);
+            change(&scene.sim, &scene.operator, &new).await;
+        }
+        _ => {
+            let Some(mut members) = scene.operator.members().await else { return };
+            let grows = members.len() < 3 || (members.len() < MEMBERS_MAX && scene.rng.random_bool(0.5));
+            if grows {
+                members.insert(join(&scene.sim));
+            } else if let Some(leaving) = members.iter().copied().choose(&mut scene.rng) {
+                members.remove(&leaving);
+            }
+            scene.happened(&members);
+            change(&scene.sim, &scene.operator, &members).await;
+        }
+    }
+}
+
+/// A new machine with an empty disk, started under an id that nobody had.
+fn join(sim: &Arc<Sim>) -> u64 {
+    let id = {
+        let state = &mut *sim.state();
+        let machine = sim.machine(state);
+        let id = state.nodes.keys().next_back().copied().unwrap_or(0) + 1;
+        state.nodes.insert(id, NodeHost::new(machine));
+        id
+    };
+    sim.ensure_node(id);
+    id
+}
+
+/// Insists on these members; those that left are switched off.
+async fn change(sim: &Arc<Sim>, operator: &Operator, members: &BTreeSet<u64>) {
+    operator.set_members(members).await;
+    if let Some(present) = operator.members().await {
+        retire(sim, &present);
+    }
+}
+
+/// Switches off who was a member and is no more.
+fn retire(sim: &Arc<Sim>, members: &BTreeSet<u64>) {
+    let leaving: Vec<u64> = {
+        let mut state = sim.state();
+        let gone = state.nodes.iter_mut().filter(|(id, host)| !members.contains(id) && !host.removed);
+        gone.map(|(id, host)| {
+            host.removed = true;
+            *id
+        })
+        .collect()
+    };
+    for id in leaving {
+        note!(sim.trace, "n{id} is switched off");
+        sim.kill(Who::Node(id));
+    }
+}
+
+/// Replaces members that refuse their disks, and switches off machines that are no members.
+pub async fn replace_lost(sim: &Arc<Sim>, operator: &Operator) {
+    loop {
+        let members = loop {
+            if let Some(members) = operator.members().await {
+                break members;
+            }
+        };
+        let lost: Vec<u64> = {
+            let state = sim.state();
+            members
+                .iter()
+                .copied()
+                .filter(|id| state.nodes.get(id).is_none_or(|host| host.refused || host.removed))
+                .collect()
+        };
+        if lost.is_empty() {
+            return retire(sim, &members);
+        }
+        let mut new = members;
+        for id in lost {
+            new.remove(&id);
+            let joining = join(sim);
+            sim.count("lost members replaced");
+            new.insert(joining);
+        }
+        operator.set_members(&new).await;
+    }
+}

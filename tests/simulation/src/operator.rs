@@ -1,0 +1,194 @@
+//! The one who operates the group: defines symbols, switches, changes members, hands leadership over. By the real
+//! client, over the simulated network.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use quorate_api::{ChangeMembers, Read, StatusView};
+use quorate_client::{Client, ClientConfig, ReadOptions, Session, SubmitError};
+use quorate_ledger::{
+    Command, DefineSymbol, Exposure, Outcome, QuotingScope, Refusal, Response, SetExposureLimit, SetKillSwitch,
+    SetQuoting, SymbolSpec,
+};
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    clock::Machine,
+    node::member,
+    note,
+    plan::SYMBOLS,
+    process::{Process, Who},
+    sim::Sim,
+};
+
+/// How long one attempt is tried.
+const ATTEMPT: Duration = Duration::from_secs(4);
+/// Pause before the next one.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// See the module.
+#[derive(Clone)]
+pub struct Operator {
+    client: Client,
+    session: Session,
+    sim: Arc<Sim>,
+    /// Its process.
+    pub process: Process,
+}
+
+impl Operator {
+    /// The operator of a run.
+    #[must_use]
+    pub fn new(sim: &Arc<Sim>) -> Self {
+        let machine = Machine::new(sim.zero, 0, 0);
+        let seed = sim.process_seed(Who::Operator, 1);
+        let process = Process::start(Who::Operator, 1, seed, &machine, &sim.net, |_| {});
+        let client = client(sim, &process);
+        Self { session: client.session(), client, sim: Arc::clone(sim), process }
+    }
+
+    /// Sends `command` until the ledger has answered.
+    async fn insist(&self, command: &Command) -> Response {
+        loop {
+            let submission = if command.needs_session() {
+                self.session.submit(command, Instant::now() + ATTEMPT)
+            } else {
+                self.client.submit_without_session(command, Instant::now() + ATTEMPT)
+            };
+            match submission.await {
+                Ok(response) => match response.outcome {
+                    // What came of earlier attempts is not known: the state says.
+                    Outcome::Refused(Refusal::SessionExpired { .. }) => {}
+                    Outcome::Accepted(_) | Outcome::Refused(_) => return response,
+                },
+                Err(SubmitError::NotApplied(_) | SubmitError::Unknown { .. }) => {}
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn status(&self) -> Read<StatusView> {
+        loop {
+            match self.client.status(&ReadOptions::linearizable().within(ATTEMPT)).await {
+                Ok(status) => return status,
+                Err(_) => sleep(PAUSE).await,
+            }
+        }
+    }
+
+    /// Defines the plan's symbols, and sets its limit.
+    pub async fn set_up(&self) {
+        for (symbol, _, exposure_per_lot) in &SYMBOLS[..self.sim.plan.symbols] {
+            let spec = SymbolSpec {
+                tick_size: "0.01".parse().expect("a decimal"),
+                lot_size: "0.001".parse().expect("a decimal"),
+                exposure_per_lot: *exposure_per_lot,
+            };
+            let define = DefineSymbol { symbol: symbol.parse().expect("a symbol"), spec };
+            let response = self.insist(&Command::DefineSymbol(define)).await;
+            if let Outcome::Refused(refusal) = response.outcome {
+                self.sim.wrong("symbols are defined", format!("{symbol}: {refusal}"));
+            }
+        }
+        self.set_limit(self.sim.plan.limit).await;
+        note!(self.sim.trace, "op has set up");
+    }
+
+    /// Makes a control command from the present version, until the ledger has taken one.
+    async fn control(&self, command: impl Fn(u64) -> Command) {
+        loop {
+            let version = self.status().await.data.control.control_version;
+            match self.insist(&command(version)).await.outcome {
+                Outcome::Accepted(_) => return,
+                // Another attempt may have been taken.
+                Outcome::Refused(Refusal::ControlVersion { .. }) => {}
+                Outcome::Refused(refusal) => {
+                    return self.sim.wrong("control commands are taken", refusal.to_string());
+                }
+            }
+        }
+    }
+
+    /// Sets the limit.
+    pub async fn set_limit(&self, limit: i64) {
+        let command =
+            |control_version| Command::SetExposureLimit(SetExposureLimit { limit: Exposure(limit), control_version });
+        self.control(command).await;
+    }
+
+    /// Turns quoting on or off.
+    pub async fn set_quoting(&self, scope: QuotingScope, on: bool) {
+        self.control(|control_version| Command::SetQuoting(SetQuoting { scope: scope.clone(), on, control_version }))
+            .await;
+    }
+
+    /// Engages or re-arms the kill switch.
+    pub async fn set_kill_switch(&self, engaged: bool) {
+        self.control(|control_version| Command::SetKillSwitch(SetKillSwitch { engaged, control_version })).await;
+    }
+
+    /// Everything on, the kill switch re-armed, the plan's limit.
+    pub async fn reset_control(&self) {
+        let control = self.status().await.data.control;
+        if control.kill_switch {
+            self.set_kill_switch(false).await;
+        }
+        if !control.quoting {
+            self.set_quoting(QuotingScope::All, true).await;
+        }
+        for symbol in control.symbols_off {
+            self.set_quoting(QuotingScope::Symbol(symbol), true).await;
+        }
+        for maker in control.makers_off {
+            self.set_quoting(QuotingScope::Maker(maker), true).await;
+        }
+        self.set_limit(self.sim.plan.limit).await;
+    }
+
+    /// Asks once that `to` leads.
+    pub async fn transfer_leader(&self, to: u64) {
+        let done = self.client.transfer_leader(to, ATTEMPT).await;
+        note!(self.sim.trace, "op: transfer to n{to}: {}", if done.is_ok() { "done" } else { "not done" });
+    }
+
+    /// Asks once for a snapshot somewhere.
+    pub async fn snapshot(&self) {
+        let _ = self.client.snapshot(None, ATTEMPT).await;
+    }
+
+    /// Makes these the members, and insists.
+    pub async fn set_members(&self, ids: &BTreeSet<u64>) {
+        let change = ChangeMembers { members: ids.iter().map(|id| member(*id)).collect() };
+        loop {
+            if self.client.change_members(&change, Duration::from_secs(10)).await.is_ok() {
+                note!(self.sim.trace, "op: the members are {ids:?}");
+                return;
+            }
+            if let Some(present) = self.members().await
+                && present == *ids
+            {
+                return;
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// The members, as the group has them.
+    pub async fn members(&self) -> Option<BTreeSet<u64>> {
+        let cluster = self.client.cluster(&ReadOptions::linearizable().within(ATTEMPT)).await.ok()?;
+        Some(cluster.data.members.iter().filter(|member| member.voter).map(|member| member.node_id).collect())
+    }
+
+    /// The client.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+}
+
+/// A real client of the group in the name of `process`.
+#[must_use]
+pub fn client(sim: &Arc<Sim>, process: &Process) -> Client {
+    let mut config = ClientConfig::new(sim.endpoints());
+    config.cluster_id = Some("sim".to_owned());
+    Client::new(process.world.clone(), config).expect("the endpoints are constant")
+}

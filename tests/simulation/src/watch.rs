@@ -1,0 +1,170 @@
+//! Looks at everything, step by step, and shows it to the checks.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use openraft::{RaftState, ServerState};
+use quorate_api::Consistency;
+use quorate_node::{node::Node, raft::types::TypeConfig};
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    checks::STEP,
+    note,
+    sim::Sim,
+    view::{AppliedView, LogView, NodeView, RaftView, View},
+};
+
+/// Steps between two looks at whole states: digests and audits.
+const DEEP_EVERY: u64 = 25;
+/// Frames taken at a time.
+const FRAMES: usize = 1_000;
+
+/// Steps until the run ends.
+pub async fn watch(sim: Arc<Sim>) {
+    let mut step = 0;
+    loop {
+        sleep(STEP).await;
+        step += 1;
+        look(&sim, step % DEEP_EVERY == 0).await;
+    }
+}
+
+/// One step.
+pub async fn look(sim: &Arc<Sim>, deep: bool) {
+    let ids: Vec<u64> = sim.state().nodes.keys().copied().collect();
+    let mut view = View::default();
+    for id in ids {
+        take_frames(sim, id).await;
+        let (life, node, raft) = {
+            let state = sim.state();
+            let Some(host) = state.nodes.get(&id) else { continue };
+            (host.life, host.running().cloned(), host.raft_view())
+        };
+        let applied = match &node {
+            Some(node) if deep => applied(node).await,
+            Some(_) | None => None,
+        };
+        if let Some(node) = &node {
+            ask(sim, id, life, node);
+        }
+        view.nodes.insert(id, NodeView { life, up: node.is_some(), raft, applied });
+    }
+    sim.checks().step(&view);
+}
+
+/// The frames that a node has applied since the last look.
+async fn take_frames(sim: &Arc<Sim>, id: u64) {
+    loop {
+        let (node, next, life) = {
+            let state = sim.state();
+            let Some(host) = state.nodes.get(&id) else { return };
+            let Some(node) = host.running().cloned() else { return };
+            (node, host.next_frame, host.life)
+        };
+        let metrics = node.metrics();
+        if metrics.applied_index < next || (metrics.applied_index == 0 && metrics.last_log_index == 0) {
+            return;
+        }
+        let Some(Ok(page)) = node.history(next, FRAMES).now_or_never() else { return };
+        let Some(last) = page.frames.last() else { return };
+        let (index, chain) = (last.index, last.chain);
+        note!(sim.trace, "n{id} applied {index} {chain}");
+        for frame in page.frames {
+            sim.checks().frame(id, frame);
+        }
+        let mut state = sim.state();
+        match state.nodes.get_mut(&id) {
+            Some(host) if host.life == life => host.next_frame = index + 1,
+            Some(_) | None => return,
+        }
+    }
+}
+
+/// The whole of a node's ledger, audited. Nothing where it does not serve.
+async fn applied(node: &Node) -> Option<AppliedView> {
+    let snapshot = node.read(Consistency::Local, Instant::now()).now_or_never()?.ok()?;
+    let audit = node.audit(&snapshot).await;
+    Some(AppliedView {
+        index: snapshot.applied_index,
+        chain: audit.chain,
+        state: Some(audit.state),
+        audit: audit.violations,
+    })
+}
+
+/// The whole of a node's ledger, once it serves: waits for so long.
+pub async fn applied_within(node: &Node, within: Duration) -> Option<AppliedView> {
+    let snapshot = node.read(Consistency::Local, Instant::now() + within).await.ok()?;
+    let audit = node.audit(&snapshot).await;
+    Some(AppliedView {
+        index: snapshot.applied_index,
+        chain: audit.chain,
+        state: Some(audit.state),
+        audit: audit.violations,
+    })
+}
+
+/// Has a node's consensus copy out its state as soon as it comes to it.
+fn ask(sim: &Arc<Sim>, id: u64, life: u64, node: &Node) {
+    let Some(cell) = sim.state().nodes.get(&id).map(|host| Arc::clone(&host.raft)) else { return };
+    // Where its queue is full, or it has stopped, the next step asks again.
+    let _ = node
+        .raft()
+        .external_request(move |state| {
+            let mut cell = cell.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = cell.take();
+            *cell = Some(raft_view(life, state, before));
+        })
+        .now_or_never();
+}
+
+fn raft_view(life: u64, state: &RaftState<TypeConfig>, before: Option<RaftView>) -> RaftView {
+    let vote = state.vote_ref();
+    let committed = state.local_committed().map(|log| (log.committed_leader_id().term, log.index));
+    let membership = state.membership_state.effective();
+    let voters: Vec<BTreeSet<u64>> =
+        membership.membership().get_joint_config().iter().map(|set| set.iter().copied().collect()).collect();
+    let membership_at = membership.log_id().as_ref().map(|log| log.index);
+    RaftView {
+        life,
+        term: vote.leader_id.term,
+        voted_for: vote.leader_id.voted_for,
+        vote_committed: vote.committed,
+        leads: state.server_state == ServerState::Leader,
+        log: log_view(state, before.filter(|view| view.life == life).map(|view| view.log)),
+        committed,
+        voters,
+        membership_at,
+        membership_committed: membership_at.is_some_and(|at| committed.is_some_and(|(_, index)| at <= index)),
+    }
+}
+
+fn log_view(state: &RaftState<TypeConfig>, before: Option<LogView>) -> LogView {
+    let ids = &state.log_ids;
+    let last = ids.last().map(|log| (log.committed_leader_id().term, log.index));
+    let purged = ids.purged().map(|log| (log.committed_leader_id().term, log.index));
+    if let Some(before) = before.filter(|log| log.last == last && log.purged == purged) {
+        return before;
+    }
+    let mut view = LogView { purged, starts: Vec::new(), last };
+    let Some((_, end)) = last else { return view };
+    let term_at = |index| ids.get(index).map(|log| log.committed_leader_id().term);
+    let mut index = view.first();
+    while index <= end {
+        let Some(term) = term_at(index) else { break };
+        view.starts.push((index, term));
+        // The first index of the next term: terms only grow along a log.
+        let (mut low, mut high) = (index, end + 1);
+        while low + 1 < high {
+            let middle = low + (high - low) / 2;
+            if term_at(middle) == Some(term) { low = middle } else { high = middle }
+        }
+        index = high;
+    }
+    view
+}
