@@ -2,12 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::{Request, State},
-    http::StatusCode,
-    middleware::Next,
-    response::{IntoResponse, Response},
-};
 use tokio::sync::watch;
 
 use super::StopReason;
@@ -51,14 +45,5 @@ impl StopCell {
             // The sender lives as long as `self`.
             Ok(None) | Err(_) => StopReason::Failed("nobody can say why".to_owned()),
         }
-    }
-}
-
-/// Refuses what peers ask of a node that has stopped, until its listener is closed: its consensus is gone, and takes
-/// every question for a failure.
-pub(super) async fn refuse_once_stopped(State(stop): State<StopCell>, request: Request, next: Next) -> Response {
-    match stop.get() {
-        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason.to_string()).into_response(),
-        None => next.run(request).await,
     }
 }
