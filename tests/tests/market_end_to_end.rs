@@ -57,6 +57,19 @@ async fn every_fill_brings_a_quote_from_the_committed_position() -> Result<()> {
     let replayed: BTreeMap<&str, i64> = found.positions.iter().map(|(symbol, sum)| (symbol.as_str(), *sum)).collect();
     assert_eq!(told, replayed);
 
+    // So do the figures that a monitor collects.
+    for id in cluster.ids() {
+        let figures = figures(&cluster, id).await?;
+        assert_eq!(figures["quorate_fills_total"], found.fills, "node {id}");
+        assert_eq!(figures["quorate_exposure_limit"], 100);
+        assert!(
+            figures["quorate_storage_commits_total"] > 0 && figures["quorate_storage_commit_microseconds_total"] > 0
+        );
+        for side in ["long", "short"] {
+            assert!(figures[&format!("quorate_exposure_reserved{{side=\"{side}\"}}")] <= 100);
+        }
+    }
+
     // Every quote explains itself; fills are followed by quotes; none is older than the refresh allows.
     let explained = explain(&cluster.frames()?);
     assert!(explained.violations.is_empty(), "{:#?}", explained.violations);
@@ -107,6 +120,21 @@ async fn a_quiet_market_is_quoted_anew_before_five_seconds() -> Result<()> {
     cluster.judge(&[])?;
     println!("{refreshes} refreshes, at most {} ms apart", explained.gap_ms_max);
     Ok(())
+}
+
+/// A node's metrics, once it has applied what this call found committed.
+async fn figures(cluster: &Cluster, id: u64) -> Result<BTreeMap<String, u64>> {
+    let (status, _) = cluster.get(id, "/v1/positions").await?;
+    anyhow::ensure!(status == 200, "positions of node {id}: {status}");
+    let text = reqwest::get(format!("{}/metrics", cluster.api(id))).await?.error_for_status()?;
+    let text = String::from_utf8(text.bytes().await?.to_vec())?;
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    samples
+        .map(|line| {
+            let (name, value) = line.rsplit_once(' ').with_context(|| format!("no sample: {line}"))?;
+            Ok((name.to_owned(), value.parse().with_context(|| line.to_owned())?))
+        })
+        .collect()
 }
 
 /// The active quote of each symbol.

@@ -26,6 +26,8 @@ fn render(node: &Node) -> String {
         ("first_event_index", "the first index whose events are kept", m.first_event_index),
         ("commands_in_flight", "commands proposed and not yet answered", m.in_flight),
         ("event_streams", "open event streams", m.streams),
+        ("log_time_ms", "log time, in milliseconds since the Unix epoch", m.log_time.0),
+        ("open_orders", "orders that rest", m.open_orders),
     ];
     let counters = [
         ("commands_total", "commands taken from callers", m.commands),
@@ -43,6 +45,11 @@ fn render(node: &Node) -> String {
         ("clock_jumps_refused_total", "forward jumps that were not followed: raise an alarm", m.clock_jumps_refused),
         ("snapshots_built_total", "snapshots built", m.snapshots_built),
         ("snapshots_installed_total", "snapshots installed from a leader", m.snapshots_installed),
+        ("fills_total", "fills committed", m.fills),
+        ("storage_commits_total", "durable commits", m.storage.commits),
+        ("storage_entries_total", "log entries within them", m.storage.entries),
+        ("storage_bytes_total", "bytes of payload within them", m.storage.bytes),
+        ("storage_commit_microseconds_total", "time that durable commits took", m.storage.commit_micros_total),
         ("checkpoints_confirmed_total", "checkpoints whose digest a majority confirmed", m.checkpoints_confirmed),
     ];
     let mut text = String::new();
@@ -52,6 +59,13 @@ fn render(node: &Node) -> String {
             let _ =
                 writeln!(text, "# HELP quorate_{name} {help}\n# TYPE quorate_{name} {kind}\nquorate_{name} {value}");
         }
+    }
+    let _ = writeln!(text, "# HELP quorate_exposure_limit exposure that may be reserved on each side");
+    let _ = writeln!(text, "# TYPE quorate_exposure_limit gauge\nquorate_exposure_limit {}", m.exposure_limit);
+    let _ = writeln!(text, "# HELP quorate_exposure_reserved exposure that the quotes that stand reserve");
+    let _ = writeln!(text, "# TYPE quorate_exposure_reserved gauge");
+    for (side, reserved) in [("long", m.reserved.bid), ("short", m.reserved.ask)] {
+        let _ = writeln!(text, "quorate_exposure_reserved{{side=\"{side}\"}} {reserved}");
     }
     let _ = writeln!(text, "# HELP quorate_peer_lag entries that a member is behind, as the leader sees it");
     let _ = writeln!(text, "# TYPE quorate_peer_lag gauge");

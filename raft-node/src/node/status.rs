@@ -107,6 +107,7 @@ impl Node {
         let counters = &inner.counters;
         let last_log_index = metrics.last_log_index.unwrap_or(0);
         let (clock_jumps, clock_jumps_refused) = inner.clock.jumps();
+        let ledger = inner.applied.snapshot().ledger;
         let lag = metrics.replication.iter().flatten().filter(|(id, _)| **id != inner.links.me());
         NodeMetrics {
             is_leader: metrics.state == ServerState::Leader,
@@ -136,6 +137,12 @@ impl Node {
             snapshots_installed: inner.snapshots.installed.get(),
             checkpoints_confirmed: counters.checkpoints_confirmed.get(),
             streams: counters.streams.get(),
+            storage: inner.storage.metrics(),
+            log_time: ledger.log_time(),
+            reserved: ledger.reserved(),
+            exposure_limit: ledger.exposure_limit(),
+            fills: ledger.fills(),
+            open_orders: ledger.open_order_count() as u64,
             lag: lag.map(|(id, log)| (*id, last_log_index.saturating_sub(index(log.as_ref())))).collect(),
         }
     }

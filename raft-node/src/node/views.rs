@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, fmt, pin::Pin, sync::Arc};
 
 use futures_util::Stream;
 use quorate_api::OpeningBalance;
-use quorate_ledger::{Frame, Ledger};
+use quorate_ledger::{Exposure, Frame, Ledger, Millis, Sides};
+use quorate_log_store::StorageMetrics;
 
 /// The ledger as it stood at one index. Cheap to make and to keep; later applies do not change it.
 #[derive(Clone, Debug)]
@@ -168,6 +169,18 @@ pub struct NodeMetrics {
     pub checkpoints_confirmed: u64,
     /// Open frame streams.
     pub streams: u64,
+    /// What the store has done.
+    pub storage: StorageMetrics,
+    /// Log time.
+    pub log_time: Millis,
+    /// Exposure reserved by the quotes that stand; bids are long.
+    pub reserved: Sides<Exposure>,
+    /// What may be reserved on each side.
+    pub exposure_limit: Exposure,
+    /// Fills committed.
+    pub fills: u64,
+    /// Orders that rest.
+    pub open_orders: u64,
     /// As the leader: how far each other member is behind the log's end.
     pub lag: BTreeMap<u64, u64>,
 }
