@@ -17,9 +17,12 @@ struct Cli {
     settings: Settings,
 }
 
+/// What openraft's front logs as an error, a call that found the consensus stopped, comes back to the caller as well.
+const DEFAULT_FILTER: &str = "info,openraft=error,openraft::raft=off";
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,openraft=error"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match process::run_until_signal(cli.settings) {
         Ok(()) => ExitCode::SUCCESS,

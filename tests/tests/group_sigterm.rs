@@ -93,11 +93,10 @@ fn log_of(cluster: &Cluster, id: u64) -> Result<String> {
 }
 
 fn is_error(line: &str) -> bool {
-    line.contains(" ERROR ") && !line.contains(" openraft::raft::")
+    line.contains(" ERROR ")
 }
 
-/// An orderly end leaves no error behind in a node's log. What openraft's front says of peers that called while it was
-/// ending does not count: they were refused, and go elsewhere.
+/// An orderly end leaves no error behind in a node's log.
 fn ended_cleanly(cluster: &Cluster, id: u64) -> Result<String> {
     let log = log_of(cluster, id)?;
     let bad: Vec<&str> = log.lines().filter(|line| line.contains("panicked") || is_error(line)).collect();
