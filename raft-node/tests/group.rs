@@ -76,6 +76,22 @@ async fn a_killed_leader_is_replaced_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dead_peer_is_tried_at_a_measured_pace() {
+    let mut group = Group::start(3, Settings::default()).await;
+    let leader = group.leader().await;
+    group.commit(leader).await;
+    let dead = others(&group, leader)[0];
+    group.kill(dead);
+    for _ in 0..100 {
+        group.commit(leader).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // A heartbeat every 100 ms, a forward or a vote now and then, and the stream every 50 to 500 ms.
+    let tried = group.refused(dead);
+    assert!((50..=400).contains(&tried), "tried {tried} times in 10 s");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_idle_group_keeps_its_leader() {
     let group = Group::start(3, Settings::default()).await;
     let leader = group.leader().await;
@@ -199,6 +215,12 @@ async fn a_node_left_behind_catches_up_by_snapshot() {
     group.node(leader).trigger_snapshot(within(10)).await.unwrap();
     let metrics = group.node(leader).metrics();
     assert!(metrics.snapshots_built >= 2 && metrics.first_event_index > 0, "{metrics:?}");
+    // Entries on their way to the dead peer are kept until that attempt has failed.
+    let purged = within(10);
+    while group.node(leader).metrics().purged_index == 0 {
+        assert!(Instant::now() < purged, "{:?}", group.node(leader).metrics());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     group.launch(behind).await;
     group.commit(leader).await;
     group.converge().await;

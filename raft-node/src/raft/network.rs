@@ -96,10 +96,14 @@ impl PeerClient {
         answer.map_err(rpc_error)
     }
 
-    async fn open_stream<S>(&self, input: S) -> Rpc<Results<'static>>
+    /// Calls nobody before there is something to send: openraft lets its input wait after errors, and nothing else
+    /// keeps it from trying a peer that refuses connections over and over.
+    async fn open_stream<S>(&self, mut input: S) -> Rpc<Results<'static>>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
     {
+        let Some(first) = input.next().await else { return Ok(Box::pin(stream::empty())) };
+        let input = stream::iter([first]).chain(input);
         let (alive, gone) = oneshot::channel();
         let sent = Arc::new(AtomicU64::new(0));
         let body = stream_body(request_frames(input, self.clock.clone(), Arc::clone(&sent), gone));

@@ -85,7 +85,11 @@ type Routes = Arc<Mutex<BTreeMap<String, (Router, Tasks)>>>;
 
 /// Routes requests into the routers of the group.
 #[derive(Clone, Default)]
-pub(crate) struct MemoryHttp(Routes);
+pub(crate) struct MemoryHttp {
+    routes: Routes,
+    /// Calls that found nobody.
+    refused: Arc<Mutex<BTreeMap<String, u64>>>,
+}
 
 impl fmt::Debug for MemoryHttp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,8 +102,11 @@ impl Http for MemoryHttp {
         Box::pin(async move {
             let addr = request.uri().authority().unwrap().to_string();
             sleep(LATENCY).await;
-            let route = self.0.lock().unwrap().get(&addr).cloned();
-            let (router, tasks) = route.ok_or_else(|| CallError::Connect(format!("nobody listens at {addr}")))?;
+            let route = self.routes.lock().unwrap().get(&addr).cloned();
+            let Some((router, tasks)) = route else {
+                *self.refused.lock().unwrap().entry(addr.clone()).or_default() += 1;
+                return Err(CallError::Connect(format!("nobody listens at {addr}")));
+            };
             let handled = tasks.spawn(router.oneshot(request.map(axum::body::Body::new)));
             let response = handled.await.map_err(|error| CallError::Broken(error.to_string()))?.unwrap();
             sleep(LATENCY).await;
@@ -201,13 +208,13 @@ impl Group {
         let storage = Storage::open(disk, options).unwrap();
         let node = Node::start(self.config(id), world.clone(), storage).await.unwrap();
         let route = (node.peer_router(), world.tasks.clone());
-        self.http.0.lock().unwrap().insert(format!("peer:{id}"), route);
+        self.http.routes.lock().unwrap().insert(format!("peer:{id}"), route);
         self.nodes.insert(id, (node, world));
     }
 
     /// Ends node `id` as kill -9 would; its disk stays.
     pub(crate) fn kill(&mut self, id: u64) {
-        self.http.0.lock().unwrap().remove(&format!("peer:{id}"));
+        self.http.routes.lock().unwrap().remove(&format!("peer:{id}"));
         let (_, world) = self.nodes.remove(&id).unwrap();
         world.tasks.abort_all();
         // What is still to be dropped must not write to the disk of the next process.
@@ -218,7 +225,7 @@ impl Group {
     pub(crate) async fn shutdown(&mut self, id: u64) {
         let (node, world) = self.nodes.remove(&id).unwrap();
         node.shutdown().await;
-        self.http.0.lock().unwrap().remove(&format!("peer:{id}"));
+        self.http.routes.lock().unwrap().remove(&format!("peer:{id}"));
         world.tasks.abort_all();
     }
 
@@ -232,6 +239,11 @@ impl Group {
 
     pub(crate) fn arm(&self, id: u64, failpoint: &str, skip: u64, action: FailAction) {
         self.nodes[&id].1.failpoints.set(failpoint, skip, action);
+    }
+
+    /// Calls to node `id` that found nobody there.
+    pub(crate) fn refused(&self, id: u64) -> u64 {
+        self.http.refused.lock().unwrap().get(&format!("peer:{id}")).copied().unwrap_or(0)
     }
 
     /// Cuts `id` off from everybody else.
