@@ -6,5 +6,6 @@
 pub mod beliefs;
 pub mod evidence;
 pub mod harness;
+pub mod nemesis;
 pub mod quotes;
 pub mod replay;

@@ -68,6 +68,7 @@ impl Default for MakerOptions {
     }
 }
 
+#[derive(Debug)]
 struct Member {
     peer_port: u16,
     api_port: u16,
@@ -75,6 +76,7 @@ struct Member {
 }
 
 /// A running cluster. Dropping it kills all of it and removes its files.
+#[derive(Debug)]
 pub struct Cluster {
     dir: TempDir,
     setup: Setup,
@@ -85,12 +87,15 @@ pub struct Cluster {
     http: reqwest::Client,
 }
 
-/// Where tests keep their clusters: the system's temporary directory.
+/// Where tests keep their clusters: the system's temporary directory. It stays there if `QUORATE_KEEP` is set.
 ///
 /// # Errors
 /// Where no directory can be made.
 pub fn cluster_dir() -> Result<TempDir> {
-    Ok(tempfile::Builder::new().prefix("quorate-test-").tempdir()?)
+    let mut dir = tempfile::Builder::new().prefix("quorate-test-").tempdir()?;
+    // To look at what was left.
+    dir.disable_cleanup(std::env::var_os("QUORATE_KEEP").is_some());
+    Ok(dir)
 }
 
 /// Ports that were free a moment ago; bound together, so that they differ.
@@ -152,6 +157,12 @@ impl Cluster {
     #[must_use]
     pub fn ids(&self) -> Vec<u64> {
         self.members.keys().copied().collect()
+    }
+
+    /// The symbols that it trades.
+    #[must_use]
+    pub fn symbols(&self) -> Vec<&'static str> {
+        self.setup.symbols.clone()
     }
 
     /// The cluster's directory: data, logs, journals.
@@ -371,6 +382,19 @@ impl Cluster {
     /// # Errors
     /// Where it does not start in time.
     pub async fn start_exchange(&mut self, flags: &[&str]) -> Result<()> {
+        self.spawn_exchange(flags)?;
+        eventually("the exchange", || async {
+            let (status, _) = self.get_exchange("/health").await?;
+            anyhow::Ok((status == 200).then_some(()))
+        })
+        .await
+    }
+
+    /// Starts the exchange, with further flags, and does not wait for it.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn spawn_exchange(&mut self, flags: &[&str]) -> Result<()> {
         let prices: Vec<String> = self.setup.symbols.iter().map(|symbol| format!("{symbol}=100.00")).collect();
         let site = self.setup.sites.named("exchange");
         let mut args = vec![
@@ -381,11 +405,7 @@ impl Cluster {
         args.extend(flags.iter().map(|flag| (*flag).to_owned()));
         let log = self.dir.path().join("exchange.log");
         self.exchange = Some(site.spawn("exchange", &binary("exchange")?, args, &log)?);
-        eventually("the exchange", || async {
-            let (status, _) = self.get_exchange("/health").await?;
-            anyhow::Ok((status == 200).then_some(()))
-        })
-        .await
+        Ok(())
     }
 
     /// The exchange's process.

@@ -1,0 +1,396 @@
+//! A cluster, and all that can be done to it: who runs, who is hit by what, and whether it all comes right again.
+//!
+//! Invariant: one process is hit by one fault at a time ([`Arena::hold`]); links are spoilt independently of that.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use futures_util::future::join_all;
+use serde_json::Value;
+
+use super::{
+    disk::SmallDisk,
+    fault::{Kind, Pick},
+    network::{Host, Means, Network},
+    tools::can_have_small_disks,
+    undo::Undo,
+};
+use crate::{
+    beliefs::Judged,
+    harness::{Cluster, MakerOptions, Process, Setup, Writer, Wrote, eventually},
+    replay::Findings,
+};
+
+/// How long a node is waited for when it is only looked at.
+const LOOK_MAX: Duration = Duration::from_millis(500);
+/// How long one of the last writes and reads may take.
+const LAST_MS: u64 = 5_000;
+/// How often the last write at a node is repeated at most.
+const LAST_TRIES: usize = 5;
+/// The journal of the last orders of a run.
+const LAST_ORDERS: u64 = 999_999;
+
+/// What an arena is made of.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// By what links are spoilt.
+    pub means: Means,
+    /// The cluster; its sites are decided here.
+    pub setup: Setup,
+    /// The makers.
+    pub makers: Vec<&'static str>,
+    /// How they quote.
+    pub quoting: MakerOptions,
+    /// Which node's data stands on a small filesystem, of how many MiB.
+    pub small_disk: Option<(u64, u64)>,
+    /// Where what is random follows from.
+    pub seed: u64,
+}
+
+impl Plan {
+    /// Three nodes, three symbols, two makers with a short lease.
+    #[must_use]
+    pub fn new(means: Means) -> Self {
+        Self {
+            means,
+            setup: Setup::default(),
+            makers: vec!["alpha", "beta"],
+            quoting: MakerOptions { lease_ttl_ms: 3_000, ..MakerOptions::default() },
+            small_disk: None,
+            seed: 1,
+        }
+    }
+}
+
+/// A running cluster with its network and its disks. Dropping it ends all of it.
+#[derive(Debug)]
+pub struct Arena {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// The network between its processes.
+    pub network: Network,
+    makers: Vec<&'static str>,
+    quoting: MakerOptions,
+    clocks: BTreeMap<u64, i64>,
+    held: BTreeSet<Host>,
+    http: reqwest::Client,
+    _undo: Undo,
+    pub(super) small_disk: Option<SmallDisk>,
+}
+
+impl Arena {
+    /// Starts all of it, and waits until every symbol is quoted.
+    ///
+    /// # Errors
+    /// Where something cannot be set up or does not start in time.
+    pub async fn start(plan: Plan) -> Result<Self> {
+        let mut undo = Undo::new()?;
+        let mut network = Network::open(plan.means, plan.setup.nodes, &plan.makers, &mut undo)?;
+        let sites = network.sites(plan.setup.nodes);
+        let cluster = Cluster::laid_out(Setup { sites, ..plan.setup })?;
+        network.connect(&cluster, plan.seed)?;
+        let mut small_disk = None;
+        if let Some((node, mib)) = plan.small_disk {
+            let data = cluster.dir().join(format!("node-{node}"));
+            small_disk = Some(SmallDisk::mount(node, mib, &data, &mut undo)?);
+        }
+        let http = reqwest::Client::builder().no_proxy().timeout(LOOK_MAX).build()?;
+        let mut arena = Self {
+            cluster,
+            network,
+            makers: plan.makers,
+            quoting: plan.quoting,
+            clocks: BTreeMap::new(),
+            held: BTreeSet::new(),
+            http,
+            _undo: undo,
+            small_disk,
+        };
+        arena.cluster.begin().await?;
+        arena.cluster.start_exchange(&[]).await?;
+        for maker in arena.makers.clone() {
+            arena.cluster.start_maker(maker, &arena.quoting)?;
+        }
+        arena.cluster.all_quoted().await?;
+        Ok(arena)
+    }
+
+    /// The kinds of faults that can happen here, and those that cannot, with the reason.
+    #[must_use]
+    pub fn kinds(&self) -> (Vec<Kind>, Vec<(Kind, String)>) {
+        let why_not = |kind: &Kind| match (kind, self.network.means()) {
+            (Kind::SplitMarket | Kind::ExchangeCutOff | Kind::MakerCutOff, Means::Proxy | Means::Switch) => {
+                Some("needs network namespaces".to_owned())
+            }
+            (Kind::Loss | Kind::Delay, Means::Switch) => Some("the fault switch only cuts".to_owned()),
+            (Kind::FullDisk, _) if self.small_disk.is_none() => {
+                Some(can_have_small_disks().unwrap_or_else(|| "no node has a small disk".to_owned()))
+            }
+            _ => None,
+        };
+        let cannot: Vec<_> = Kind::ALL.iter().filter_map(|kind| Some((*kind, why_not(kind)?))).collect();
+        let can = Kind::ALL.iter().copied().filter(|kind| cannot.iter().all(|(not, _)| not != kind)).collect();
+        (can, cannot)
+    }
+
+    /// The names of the makers.
+    #[must_use]
+    pub fn makers(&self) -> Vec<String> {
+        self.makers.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    /// Whether a process is hit by no fault.
+    #[must_use]
+    pub fn is_free(&self, host: &Host) -> bool {
+        !self.held.contains(host)
+    }
+
+    pub(super) fn hold(&mut self, host: &Host) {
+        self.held.insert(host.clone());
+    }
+
+    pub(super) fn release(&mut self, host: &Host) {
+        self.held.remove(host);
+    }
+
+    /// The processes that there should be.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<Host> {
+        let nodes = self.cluster.ids().into_iter().map(Host::Node);
+        nodes.chain([Host::Exchange]).chain(self.makers().into_iter().map(Host::Maker)).collect()
+    }
+
+    /// The process of a host.
+    ///
+    /// # Errors
+    /// Where it does not run.
+    pub fn process(&mut self, host: &Host) -> Result<&mut Process> {
+        match host {
+            Host::Node(id) => self.cluster.node(*id),
+            Host::Exchange => self.cluster.exchange(),
+            Host::Maker(name) => self.cluster.maker(name),
+            Host::Publisher => bail!("publishers are nobody's to hit"),
+        }
+    }
+
+    pub(super) fn take(&mut self, host: &Host) -> Option<Process> {
+        match host {
+            Host::Node(id) => self.cluster.take_node(*id).ok(),
+            Host::Exchange => self.cluster.take_exchange().ok(),
+            Host::Maker(name) => self.cluster.take_maker(name).ok(),
+            Host::Publisher => None,
+        }
+    }
+
+    /// Starts a process on the data that it has, with the clock that it should have.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn start_again(&mut self, host: &Host) -> Result<()> {
+        match host {
+            Host::Node(id) => match self.clocks.get(id) {
+                Some(offset) => self.cluster.start_node_with(*id, &[&format!("--wall-clock-offset-ms={offset}")]),
+                None => self.cluster.start_node(*id),
+            },
+            Host::Exchange => self.cluster.spawn_exchange(&[]),
+            Host::Maker(name) => self.cluster.start_maker(name, &self.quoting),
+            Host::Publisher => bail!("publishers are nobody's to hit"),
+        }
+    }
+
+    /// Processes that have ended though no fault hits them. They are taken, and started again.
+    ///
+    /// # Errors
+    /// Where one cannot be started.
+    pub fn ended_unasked(&mut self) -> Result<Vec<Host>> {
+        let mut ended = Vec::new();
+        for host in self.hosts() {
+            if self.is_free(&host) && !self.process(&host).is_ok_and(Process::is_running) {
+                drop(self.take(&host));
+                self.start_again(&host)?;
+                ended.push(host);
+            }
+        }
+        Ok(ended)
+    }
+
+    pub(super) fn set_clock(&mut self, node: u64, offset_ms: i64) {
+        if offset_ms == 0 {
+            self.clocks.remove(&node);
+        } else {
+            self.clocks.insert(node, offset_ms);
+        }
+    }
+
+    /// The file to which a node says what it does.
+    #[must_use]
+    pub fn log(&self, node: u64) -> PathBuf {
+        self.cluster.dir().join(format!("node-{node}.log"))
+    }
+
+    async fn look_at(&self, node: u64) -> Option<Value> {
+        let url = format!("{}/v1/status?consistency=local", self.cluster.api(node));
+        let answer = self.http.get(url).send().await.ok()?.bytes().await.ok()?;
+        Some(serde_json::from_slice::<Value>(&answer).ok()?["data"].take())
+    }
+
+    /// The node that takes itself for the leader, of the newest term where there are two. Asks only once.
+    pub async fn leader_now(&self) -> Option<u64> {
+        let asked = self.cluster.ids().into_iter().map(|id| async move { (id, self.look_at(id).await) });
+        let answers = join_all(asked).await.into_iter();
+        let leading = answers.filter_map(|(id, status)| {
+            let status = status?;
+            (status["role"] == "leader").then(|| (status["term"].as_u64().unwrap_or(0), id))
+        });
+        leading.max().map(|(_, id)| id)
+    }
+
+    /// What the nodes' own audits complain about now, at the nodes that answer.
+    pub async fn audit_now(&self) -> Vec<String> {
+        let asked = self.cluster.ids().into_iter().map(|id| async move {
+            let url = format!("{}/v1/audit?consistency=local", self.cluster.api(id));
+            let answer = self.http.get(url).send().await.ok()?.bytes().await.ok()?;
+            let answer: Value = serde_json::from_slice(&answer).ok()?;
+            let complaints = answer["data"]["violations"].as_array().filter(|list| !list.is_empty())?;
+            Some(format!("node-{id} at {}: {complaints:?}", answer["applied_index"]))
+        });
+        join_all(asked).await.into_iter().flatten().collect()
+    }
+
+    /// A figure that a node tells of itself, if it answers.
+    pub async fn metric(&self, node: u64, name: &str) -> Option<u64> {
+        let answer = self.http.get(format!("{}/metrics", self.cluster.api(node))).send().await.ok()?;
+        let text = String::from_utf8(answer.bytes().await.ok()?.to_vec()).ok()?;
+        let wanted = format!("quorate_{name} ");
+        text.lines().find_map(|line| line.strip_prefix(&wanted)?.parse().ok())
+    }
+
+    /// Asks a node for something that it may refuse.
+    pub(super) async fn ask(&self, node: u64, path: &str, body: &Value) {
+        let request = self.http.post(format!("{}{path}", self.cluster.api(node)));
+        // Whether it was done is seen by looking.
+        let _ = request.header("content-type", "application/json").body(body.to_string()).send().await;
+    }
+
+    /// The leader or a follower, hit by something or not; another node where there is no such.
+    pub(super) async fn likely(&self, pick: Pick, choice: u64) -> Option<Host> {
+        let leader = self.leader_now().await;
+        let nodes: Vec<u64> = self.cluster.ids();
+        let fits = |id: &u64| pick != Pick::Follower || Some(*id) != leader;
+        if let (Pick::Leader, Some(leader)) = (pick, leader) {
+            return Some(Host::Node(leader));
+        }
+        let fitting: Vec<u64> = nodes.into_iter().filter(fits).collect();
+        choose(&fitting, choice).copied().map(Host::Node)
+    }
+
+    /// Those that a fault hits, of processes that nothing hits already.
+    pub(super) async fn pick(&self, pick: Pick, choice: u64) -> Result<Vec<Host>> {
+        let leader = self.leader_now().await.map(Host::Node);
+        let free: Vec<Host> = self.hosts().into_iter().filter(|host| self.is_free(host)).collect();
+        let nodes: Vec<Host> = free.iter().filter(|host| matches!(host, Host::Node(_))).cloned().collect();
+        let count = self.cluster.ids().len();
+        let one = |of: Vec<Host>| choose(&of, choice).cloned().into_iter().collect::<Vec<_>>();
+        let picked = match pick {
+            Pick::Leader => match leader.filter(|host| self.is_free(host)) {
+                Some(leader) => vec![leader],
+                None => one(nodes),
+            },
+            Pick::Follower => one(nodes.into_iter().filter(|host| Some(host) != leader.as_ref()).collect()),
+            Pick::Majority => {
+                let mut all = nodes;
+                ensure!(all.len() > count / 2, "too few nodes are free");
+                all.sort_by_key(|host| Some(host) != leader.as_ref());
+                all.truncate(count / 2 + 1);
+                all
+            }
+            Pick::Everything => {
+                ensure!(nodes.len() == count, "not all nodes are free");
+                free
+            }
+            Pick::Exchange => one(free.into_iter().filter(|host| *host == Host::Exchange).collect()),
+            Pick::Maker => one(free.into_iter().filter(|host| matches!(host, Host::Maker(_))).collect()),
+        };
+        ensure!(!picked.is_empty(), "nobody is free whom {pick:?} means");
+        Ok(picked)
+    }
+
+    /// What has to be done again and again while faults last.
+    pub async fn look(&mut self) {
+        self.network.keep(&self.cluster).await;
+    }
+
+    /// Shows that all came right: a leader, a quote for every symbol, an order filled in each, a write and a
+    /// linearizable read at each node.
+    ///
+    /// # Errors
+    /// Where something of that does not come within 30 seconds.
+    pub async fn recovered(&mut self) -> Result<()> {
+        self.look().await;
+        let leader = self.cluster.leader().await?;
+        self.cluster.all_quoted().await?;
+        let trader = self.cluster.trader(LAST_ORDERS)?;
+        let symbols = self.cluster.symbols();
+        let tag = self.cluster.read("/v1/status").await?["applied_index"].clone();
+        for symbol in symbols {
+            let mut nth = 0;
+            eventually(&format!("a filled order in {symbol}"), || {
+                nth += 1;
+                let (id, trader) = (format!("last-{tag}-{symbol}-{nth}"), &trader);
+                async move {
+                    let reply =
+                        trader.place(&id, &format!("symbol={symbol}&side=BUY&type=MARKET&quantity=0.001")).await?;
+                    if reply.is_unknown() {
+                        eventually(&format!("the outcome of {id}"), || async {
+                            anyhow::Ok((!trader.query(&id, symbol).await?.is_unknown()).then_some(()))
+                        })
+                        .await?;
+                    }
+                    anyhow::Ok((reply.placed()?["status"] == "FILLED").then_some(()))
+                }
+            })
+            .await?;
+        }
+        let mut writer = Writer::open(self.cluster.api(leader), self.cluster.symbols()[0]).await?;
+        for id in self.cluster.ids() {
+            writer.turn_to(self.cluster.api(id));
+            let mut wrote = writer.write(LAST_MS).await;
+            for _ in 0..LAST_TRIES {
+                if matches!(wrote, Wrote::Applied(_)) {
+                    break;
+                }
+                // The same again: it has one effect.
+                wrote = writer.send(writer.seq(), LAST_MS).await;
+            }
+            let Wrote::Applied(index) = wrote else { bail!("the last write at node {id}: {wrote:?}") };
+            eventually(&format!("a read at node {id}"), || async {
+                let (status, answer) = self.cluster.get(id, "/v1/positions").await?;
+                ensure!(status == 200, "{status} {answer}");
+                let seen = answer["applied_index"].as_u64().context("an index")?;
+                ensure!(seen >= index, "a read at node {id} is of {seen}, before the write of {index}");
+                anyhow::Ok(Some(()))
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Judges all that happened: the replay of every node's events against the journals, the digests, the beliefs.
+    ///
+    /// # Errors
+    /// Where something is wrong.
+    pub fn judged(&self, publishers: &[u64]) -> Result<(Findings, Judged)> {
+        let journals = publishers.iter().copied().chain([LAST_ORDERS]);
+        let journals: Vec<u64> = journals.filter(|seed| self.cluster.journal(*seed).exists()).collect();
+        Ok((self.cluster.judge(&journals)?, self.cluster.judge_beliefs()?))
+    }
+}
+
+fn choose<T>(of: &[T], choice: u64) -> Option<&T> {
+    let count = u64::try_from(of.len()).ok().filter(|count| *count > 0)?;
+    of.get(usize::try_from(choice % count).ok()?)
+}

@@ -1,0 +1,172 @@
+//! What a fault is: it starts, it can be healed, and it measures that it happened.
+
+use std::{fmt, future::Future, pin::Pin};
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::{
+    arena::Arena,
+    clock::WrongClock,
+    disk::FullDisk,
+    kill::Kill,
+    links::{BadLinks, Shape},
+    network::Spoil,
+    pause::Pause,
+};
+
+/// One step of a fault: a future that borrows the fault and the arena.
+pub type Step<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// A fault. Its steps are short: what takes long is seen by looking again.
+pub trait Fault: Send {
+    /// Which one it is.
+    fn kind(&self) -> Kind;
+
+    /// Begins it, and tells whom it hit and by what. An error means that it did not begin, and nothing needs healing.
+    fn start<'a>(&'a mut self, arena: &'a mut Arena) -> Step<'a, String>;
+
+    /// What it did so far.
+    fn happened<'a>(&'a mut self, arena: &'a mut Arena) -> Step<'a, Happened>;
+
+    /// Undoes it. May be called again after an error.
+    fn heal<'a>(&'a mut self, arena: &'a mut Arena) -> Step<'a, ()>;
+}
+
+/// The measure of a fault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Happened {
+    /// How much.
+    pub amount: u64,
+    /// Of what.
+    pub of: &'static str,
+}
+
+impl fmt::Display for Happened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.amount, self.of)
+    }
+}
+
+/// Which process or processes a fault hits, decided when it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pick {
+    /// The node that leads.
+    Leader,
+    /// A node that does not lead.
+    Follower,
+    /// More than half of the nodes, the leader among them.
+    Majority,
+    /// All nodes, the exchange and the makers.
+    Everything,
+    /// The exchange.
+    Exchange,
+    /// A maker.
+    Maker,
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $name:literal,)*) => {
+        /// The faults that have names.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Kind { $($(#[$doc])* $kind,)* }
+
+        impl Kind {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$kind,)*];
+
+            /// Its name.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$kind => $name,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// kill -9 of the leader, and its restart.
+    KillLeader = "kill-leader",
+    /// Likewise of a node that does not lead.
+    KillFollower = "kill-follower",
+    /// Likewise of more than half of the nodes at once.
+    KillMajority = "kill-majority",
+    /// Likewise of every process.
+    KillAll = "kill-all",
+    /// Likewise of the exchange.
+    KillExchange = "kill-exchange",
+    /// Likewise of a maker.
+    KillMaker = "kill-maker",
+    /// SIGSTOP of the leader, and SIGCONT.
+    PauseLeader = "pause-leader",
+    /// Likewise of a node that does not lead.
+    PauseFollower = "pause-follower",
+    /// Likewise of the exchange.
+    PauseExchange = "pause-exchange",
+    /// Likewise of a maker.
+    PauseMaker = "pause-maker",
+    /// The leader cut off from its peers, and still reached by its clients.
+    LeaderIsolated = "leader-isolated",
+    /// A node that does not lead cut off from its peers.
+    FollowerIsolated = "follower-isolated",
+    /// A node that is not heard by its peers, and hears them.
+    Mute = "mute",
+    /// A node that does not hear its peers, and is heard.
+    Deaf = "deaf",
+    /// Two nodes that reach each other only through the third.
+    Bridge = "bridge",
+    /// The leader and the exchange on one side, the majority and the makers on the other.
+    SplitMarket = "split-market",
+    /// The exchange cut off from the leader.
+    ExchangeCutOff = "exchange-cut-off",
+    /// A maker cut off from all nodes.
+    MakerCutOff = "maker-cut-off",
+    /// Links between the nodes that lose packets.
+    Loss = "loss",
+    /// Links between the nodes that are slow.
+    Delay = "delay",
+    /// A node's disk is full.
+    FullDisk = "full-disk",
+    /// A node's wall clock is wrong, and it leads.
+    WrongClock = "wrong-clock",
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Kind {
+    /// The fault of this kind; `choice` decides what is left open.
+    #[must_use]
+    pub fn fault(self, choice: u64) -> Box<dyn Fault> {
+        let kill = |pick| -> Box<dyn Fault> { Box::new(Kill::new(self, pick, choice)) };
+        let pause = |pick| -> Box<dyn Fault> { Box::new(Pause::new(self, pick, choice)) };
+        let links = |shape, spoil| -> Box<dyn Fault> { Box::new(BadLinks::new(self, shape, spoil, choice)) };
+        match self {
+            Self::KillLeader => kill(Pick::Leader),
+            Self::KillFollower => kill(Pick::Follower),
+            Self::KillMajority => kill(Pick::Majority),
+            Self::KillAll => kill(Pick::Everything),
+            Self::KillExchange => kill(Pick::Exchange),
+            Self::KillMaker => kill(Pick::Maker),
+            Self::PauseLeader => pause(Pick::Leader),
+            Self::PauseFollower => pause(Pick::Follower),
+            Self::PauseExchange => pause(Pick::Exchange),
+            Self::PauseMaker => pause(Pick::Maker),
+            Self::LeaderIsolated => links(Shape::LeaderIsolated, Spoil::Cut),
+            Self::FollowerIsolated => links(Shape::FollowerIsolated, Spoil::Cut),
+            Self::Mute => links(Shape::Mute, Spoil::Cut),
+            Self::Deaf => links(Shape::Deaf, Spoil::Cut),
+            Self::Bridge => links(Shape::Bridge, Spoil::Cut),
+            Self::SplitMarket => links(Shape::SplitMarket, Spoil::Cut),
+            Self::ExchangeCutOff => links(Shape::ExchangeFromLeader, Spoil::Cut),
+            Self::MakerCutOff => links(Shape::MakerFromAll, Spoil::Cut),
+            Self::Loss => links(Shape::AllPeers, Spoil::Loss { percent: u8::try_from(10 + choice % 21).unwrap_or(30) }),
+            Self::Delay => links(Shape::AllPeers, Spoil::Delay { ms: u16::try_from(20 + choice % 101).unwrap_or(120) }),
+            Self::FullDisk => Box::new(FullDisk::default()),
+            Self::WrongClock => Box::new(WrongClock::new(choice)),
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! What hurts a cluster of real processes: kills, pauses, broken links, full disks, wrong clocks.
+//!
+//! Invariant: each fault *measures* that it happened (packets that nftables dropped, the state of a process as the
+//! kernel tells it, what the node itself said of its disk). A run whose fault measured nothing proves nothing, and
+//! fails. Whatever is set up here (namespaces, mounts) is taken down also when this process dies of a signal.
+//!
+//! Links are spoilt by one of three [`Means`], and a run says by which: network namespaces with nftables (and netem
+//! where the kernel has it) for root; a small proxy in front of each node's peer port for anybody; the nodes' own
+//! fault switch for the rest.
+
+mod arena;
+mod clock;
+mod disk;
+mod fault;
+mod kill;
+mod links;
+mod namespaces;
+mod network;
+mod pause;
+mod proxy;
+mod schedule;
+mod switch;
+mod tools;
+mod undo;
+
+pub use arena::{Arena, Plan};
+pub use clock::WrongClock;
+pub use disk::FullDisk;
+pub use fault::{Fault, Happened, Kind, Pick, Step};
+pub use kill::Kill;
+pub use links::{BadLinks, Shape};
+pub use network::{Host, Link, Means, Network, Spoil};
+pub use pause::Pause;
+pub use schedule::{Planned, schedule};
+pub use tools::{can_have_namespaces, can_have_small_disks, skipped};

@@ -1,0 +1,118 @@
+//! When which fault begins and ends: all of it follows from one seed.
+//!
+//! Invariant: faults of one lane follow each other, and each lane goes through all of its kinds before it begins
+//! again, in another order each time. The lanes overlap as chance has it; so faults of different lanes compose, and
+//! are healed in any order.
+
+use std::time::Duration;
+
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
+
+use super::fault::Kind;
+
+/// Nothing happens before this.
+const CALM_AT_START: Duration = Duration::from_secs(3);
+
+/// One fault of a schedule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// Which.
+    pub kind: Kind,
+    /// When it starts, from the beginning of the run.
+    pub from: Duration,
+    /// When it is healed.
+    pub until: Duration,
+    /// What decides where it leaves something open.
+    pub choice: u64,
+}
+
+/// The whole schedule of a run that lasts `length`, sorted by beginning. The same arguments give the same schedule.
+#[must_use]
+pub fn schedule(seed: u64, length: Duration, kinds: &[Kind]) -> Vec<Planned> {
+    let mut planned = Vec::new();
+    for lane in 0..LANES {
+        let mut rng = StdRng::seed_from_u64(seed.wrapping_mul(LANES).wrapping_add(lane));
+        let mut kinds: Vec<Kind> = kinds.iter().copied().filter(|kind| timing(*kind).0 == lane).collect();
+        let mut at = CALM_AT_START;
+        while !kinds.is_empty() && at < length {
+            kinds.shuffle(&mut rng);
+            for kind in &kinds {
+                let (_, shortest, longest) = timing(*kind);
+                let from = at + Duration::from_millis(rng.random_range(500..4_000));
+                let until = from + Duration::from_millis(rng.random_range(shortest..longest));
+                at = until;
+                let choice = rng.random();
+                if until < length {
+                    planned.push(Planned { kind: *kind, from, until, choice });
+                }
+            }
+        }
+    }
+    planned.sort_by_key(|fault| fault.from);
+    planned
+}
+
+/// Lanes: the nodes, the links between nodes, the world around them.
+const LANES: u64 = 3;
+
+/// The lane of a kind, and how long it lasts, in milliseconds.
+fn timing(kind: Kind) -> (u64, u64, u64) {
+    match kind {
+        Kind::KillLeader | Kind::KillFollower | Kind::PauseLeader | Kind::PauseFollower => (0, 1_500, 6_000),
+        Kind::KillMajority | Kind::KillAll => (0, 500, 3_000),
+        // Long enough for the node to come up again, to get the leadership, and to lead.
+        Kind::WrongClock => (0, 7_000, 10_000),
+        // Until a write needs a page that was not written before.
+        Kind::FullDisk => (0, 7_000, 10_000),
+        Kind::LeaderIsolated | Kind::FollowerIsolated | Kind::Mute | Kind::Deaf | Kind::Bridge | Kind::SplitMarket => {
+            (1, 2_000, 7_000)
+        }
+        Kind::Loss | Kind::Delay => (1, 4_000, 9_000),
+        Kind::KillExchange => (2, 500, 3_000),
+        Kind::PauseExchange => (2, 1_000, 5_000),
+        // Also past the makers' lease.
+        Kind::KillMaker | Kind::PauseMaker | Kind::MakerCutOff => (2, 2_000, 8_000),
+        Kind::ExchangeCutOff => (2, 2_000, 6_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_seed_gives_one_schedule_and_every_kind_comes_in_the_time_of_the_longest_lane() {
+        let length = Duration::from_secs(110);
+        let first = schedule(7, length, Kind::ALL);
+        assert_eq!(first, schedule(7, length, Kind::ALL));
+        assert_ne!(first, schedule(8, length, Kind::ALL));
+        for seed in 0..200 {
+            let planned = schedule(seed, length, Kind::ALL);
+            for kind in Kind::ALL {
+                assert!(planned.iter().any(|fault| fault.kind == *kind), "seed {seed}: no {kind}");
+            }
+        }
+    }
+
+    #[test]
+    fn faults_of_one_lane_do_not_overlap_and_those_of_several_do() {
+        let planned = schedule(3, Duration::from_secs(600), Kind::ALL);
+        let overlap = |a: &Planned, b: &Planned| a.from < b.until && b.from < a.until;
+        let mut together = 0;
+        for (nth, one) in planned.iter().enumerate() {
+            for other in &planned[nth + 1..] {
+                if overlap(one, other) {
+                    assert_ne!(timing(one.kind).0, timing(other.kind).0, "{one:?} {other:?}");
+                    together += 1;
+                }
+            }
+        }
+        assert!(together > 50, "{together}");
+    }
+
+    #[test]
+    fn what_cannot_happen_is_not_planned() {
+        let planned = schedule(3, Duration::from_secs(100), &[Kind::KillMaker]);
+        assert!(!planned.is_empty() && planned.iter().all(|fault| fault.kind == Kind::KillMaker));
+    }
+}

@@ -1,0 +1,65 @@
+//! The system's tools: what there is of them, and how they are run.
+
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// Set to `1`, this environment variable turns every skipped scenario into a failure.
+const REQUIRE: &str = "QUORATE_REQUIRE_TOOLS";
+
+/// Says that `what` was skipped, and why.
+///
+/// # Errors
+/// Where the environment says that nothing may be skipped.
+pub fn skipped(what: &str, why: &str) -> Result<()> {
+    ensure!(std::env::var_os(REQUIRE).is_none_or(|value| value != "1"), "{what} cannot be shown here: {why}");
+    eprintln!("SKIPPED {what}: {why}");
+    Ok(())
+}
+
+/// Why network namespaces cannot be had here, or `None` where they can.
+#[must_use]
+pub fn can_have_namespaces() -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("network namespaces need root".to_owned());
+    }
+    let probe = format!("quorate-probe-{}", std::process::id());
+    let tried = run("ip", &["netns", "add", &probe], "").and_then(|_| {
+        let tried = in_namespace(&probe, "nft", &["-f", "-"], "table inet probe { }\n");
+        run("ip", &["netns", "delete", &probe], "")?;
+        tried
+    });
+    tried.err().map(|error| format!("{error:#}"))
+}
+
+/// Why a small filesystem cannot be mounted here, or `None` where it can.
+#[must_use]
+pub fn can_have_small_disks() -> Option<String> {
+    (!rustix::process::geteuid().is_root()).then(|| "mounting a small filesystem needs root".to_owned())
+}
+
+/// Runs a tool to its end; what it printed.
+pub(super) fn run(program: &str, args: &[&str], input: &str) -> Result<String> {
+    let mut child = Command::new(program)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("{program} cannot be run: is it installed?"))?;
+    child.stdin.take().context("its input is a pipe")?.write_all(input.as_bytes())?;
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        bail!("{program} {}: {} {}", args.join(" "), output.status, String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs a tool inside a network namespace.
+pub(super) fn in_namespace(netns: &str, program: &str, args: &[&str], input: &str) -> Result<String> {
+    let all: Vec<&str> = ["netns", "exec", netns, program].into_iter().chain(args.iter().copied()).collect();
+    run("ip", &all, input)
+}
