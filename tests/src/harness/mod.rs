@@ -3,6 +3,7 @@
 //! Invariant: every process that is started here is ended here, by its id, also when a test fails.
 
 mod cluster;
+mod events;
 mod flow;
 mod process;
 mod site;
@@ -11,6 +12,7 @@ mod wait;
 mod writer;
 
 pub use cluster::{Cluster, MakerOptions, Setup, cluster_dir};
+pub use events::{Events, Heard, NoStream};
 pub use flow::{Finished, Flow, Outcomes, Sent};
 pub use process::{Process, binary};
 pub use site::{Site, Sites};
