@@ -6,6 +6,7 @@
 pub mod beliefs;
 pub mod evidence;
 pub mod harness;
+pub mod history;
 pub mod nemesis;
 pub mod quotes;
 pub mod replay;

@@ -1,0 +1,177 @@
+//! What the clients want: they look at the ledger when they decide, and it has moved on when their command arrives.
+
+use quorate_ledger::{
+    Account, Against, CancelOrder, ClientOrderId, Command, Decimal, DefineSymbol, ExchangeName, ExecuteOrder, Exposure,
+    MakerName, MakerRef, NewOrder, OrderType, PlaceQuote, PlannedFill, Price, PullQuote, Qty, QuoteCause, QuoteSide,
+    QuotingScope, RegisterExchange, RegisterMaker, ReleaseSymbol, Remainder, SetExposureLimit, SetKillSwitch,
+    SetQuoting, Side, Symbol, SymbolSpec, TimeInForce,
+};
+
+use super::group::Group;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Operator,
+    Ada,
+    Bob,
+    Exchange,
+    Reader,
+}
+
+pub(super) const ROLES: [Role; 7] =
+    [Role::Operator, Role::Ada, Role::Bob, Role::Exchange, Role::Reader, Role::Reader, Role::Reader];
+const SYMBOLS: [&str; 3] = ["BTCUSDT", "ETHUSDT", "SOLUSDT"];
+
+impl Role {
+    pub(super) fn reads(self) -> bool {
+        self == Self::Reader
+    }
+}
+
+/// The next command of a client, if it has one.
+pub(super) fn next(group: &mut Group, client: usize) -> Option<Command> {
+    match group.role(client) {
+        Role::Operator => operate(group),
+        Role::Ada => make(group, &MakerName::new("ada").unwrap()),
+        Role::Bob => make(group, &MakerName::new("bob").unwrap()),
+        Role::Exchange => exchange(group),
+        Role::Reader => None,
+    }
+}
+
+fn operate(group: &mut Group) -> Option<Command> {
+    let names = SYMBOLS.map(|name| Symbol::new(name).unwrap());
+    if let Some(symbol) = names.iter().find(|symbol| group.ledger.symbol(symbol).is_none()) {
+        let size = Decimal::new(1, 2).unwrap();
+        let spec = SymbolSpec { tick_size: size, lot_size: size, exposure_per_lot: 1 };
+        return Some(Command::DefineSymbol(DefineSymbol { symbol: symbol.clone(), spec }));
+    }
+    let control = group.ledger.control().clone();
+    let control_version = control.version;
+    if control.kill_switch {
+        return Some(Command::SetKillSwitch(SetKillSwitch { engaged: false, control_version }));
+    }
+    if let Some(off) = control.symbols_off.iter().next() {
+        let scope = QuotingScope::Symbol(off.clone());
+        return Some(Command::SetQuoting(SetQuoting { scope, on: true, control_version }));
+    }
+    match group.dice.between(0, 100) {
+        0..6 => {
+            let limit = Exposure(i64::try_from(group.dice.between(30, 101)).unwrap());
+            Some(Command::SetExposureLimit(SetExposureLimit { limit, control_version }))
+        }
+        6..8 => {
+            let scope = QuotingScope::Symbol(group.dice.pick(&names)?.clone());
+            Some(Command::SetQuoting(SetQuoting { scope, on: false, control_version }))
+        }
+        8..9 => Some(Command::SetKillSwitch(SetKillSwitch { engaged: true, control_version })),
+        _ => None,
+    }
+}
+
+fn make(group: &mut Group, maker: &MakerName) -> Option<Command> {
+    let log_time = group.ledger.log_time();
+    let Some((incarnation, deadline)) = group.ledger.maker(maker).map(|known| (known.incarnation, known.deadline))
+    else {
+        return Some(Command::RegisterMaker(RegisterMaker { maker: maker.clone(), ttl_ms: 2_000 }));
+    };
+    if deadline.since(log_time) < 1_200 && group.dice.percent(70) {
+        return Some(Command::RenewMaker(MakerRef { maker: maker.clone(), incarnation }));
+    }
+    let held: Vec<Symbol> = group.ledger.held_by(maker).cloned().collect();
+    let symbol = group.dice.pick(&held)?.clone();
+    let state = group.ledger.symbol(&symbol)?.clone();
+    let epoch = state.epoch;
+    match group.dice.between(0, 100) {
+        0..12 => return Some(Command::PullQuote(PullQuote { symbol, epoch })),
+        12..15 => return Some(Command::ReleaseSymbol(ReleaseSymbol { symbol, epoch })),
+        15..16 => return Some(Command::DeregisterMaker(MakerRef { maker: maker.clone(), incarnation })),
+        _ => {}
+    }
+    group.names += 1;
+    let mut side = |price: u64| {
+        let qty = Qty(i64::try_from(group.dice.between(1, 60)).unwrap());
+        let price = Price(i64::try_from(price + group.dice.between(0, 5)).unwrap());
+        (!group.dice.percent(10)).then_some(QuoteSide { price, qty })
+    };
+    let (bid, ask) = (side(95), side(101));
+    Some(Command::PlaceQuote(PlaceQuote {
+        symbol,
+        incarnation,
+        epoch,
+        quote_seq: group.names,
+        position_seq: state.position_seq,
+        bid,
+        ask,
+        allow_reduced: group.dice.percent(70),
+        ttl_ms: group.dice.between(100, 1_500),
+        cause: QuoteCause::Refresh,
+        computed_at: group.ledger.last_index(),
+    }))
+}
+
+fn exchange(group: &mut Group) -> Option<Command> {
+    let Some((epoch, last)) = group.ledger.exchange().map(|exchange| (exchange.epoch, exchange.last_exec_id)) else {
+        return Some(Command::RegisterExchange(RegisterExchange { exchange: ExchangeName::new("x").unwrap() }));
+    };
+    let account = Account::new("fund").unwrap();
+    let open: Vec<u64> = group.ledger.open_orders().map(|order| order.id).collect();
+    if let Some(order_id) = group.dice.pick(&open).copied()
+        && group.dice.percent(15)
+    {
+        return Some(Command::CancelOrder(CancelOrder { exchange_epoch: epoch, account, order_id }));
+    }
+    let symbols: Vec<Symbol> = group.ledger.symbols().map(|(symbol, _)| symbol.clone()).collect();
+    let symbol = group.dice.pick(&symbols)?.clone();
+    let side = if group.dice.percent(50) { Side::Buy } else { Side::Sell };
+    let target = target(group, &symbol, side);
+    let log_time = group.ledger.log_time();
+    group.names += 1;
+    let mut order = NewOrder {
+        account,
+        client_order_id: ClientOrderId::new(&format!("o-{}", group.names)).unwrap(),
+        symbol,
+        side,
+        order_type: OrderType::Limit,
+        time_in_force: TimeInForce::Gtc,
+        price: None,
+        qty: Qty(5),
+        timestamp: log_time,
+    };
+    let (fills, remainder) = match target {
+        Some((against, leaves, price)) if group.dice.percent(85) => {
+            let most = u64::try_from(leaves.0).unwrap();
+            let qty = Qty(
+                i64::try_from(if group.dice.percent(40) { most } else { group.dice.between(1, most + 1) }).unwrap()
+            );
+            (order.price, order.qty) = (Some(price), qty);
+            (vec![PlannedFill { against, leaves, price, qty }], Remainder::None)
+        }
+        _ => {
+            // Off the market, so that it mostly rests.
+            let price = if side == Side::Buy { group.dice.between(90, 97) } else { group.dice.between(105, 110) };
+            order.price = Some(Price(i64::try_from(price).unwrap()));
+            (Vec::new(), Remainder::Rest)
+        }
+    };
+    Some(Command::ExecuteOrder(ExecuteOrder {
+        exchange_epoch: epoch,
+        exec_id: last + 1,
+        deadline: log_time.plus(5_000),
+        order,
+        fills,
+        remainder,
+    }))
+}
+
+/// What an order of this side can hit.
+fn target(group: &mut Group, symbol: &Symbol, side: Side) -> Option<(Against, Qty, Price)> {
+    let opposite = side.opposite();
+    let resting = group.ledger.resting_orders(symbol, opposite).next();
+    let resting = resting.and_then(|order| Some((Against::Order(order.id), order.leaves(), order.order.price?)));
+    let quoted = group.ledger.active_quote(symbol).and_then(|quote| {
+        let leg = (*quote.sides.of(opposite))?;
+        (leg.leaves.0 > 0).then_some((Against::Quote(quote.id), leg.leaves, leg.price))
+    });
+    if group.dice.percent(20) { resting.or(quoted) } else { quoted.or(resting) }
+}

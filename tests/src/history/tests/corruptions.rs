@@ -1,0 +1,1 @@
+//! One corruption a test, and who must find it.
