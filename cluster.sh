@@ -21,6 +21,8 @@ usage: ./cluster.sh [--base-port P] [--run-dir DIR] COMMAND
   ctl ARGS...      ledgerctl against this cluster
   demo [--capture FILE] [--seconds S]
                    the main job: trade through a leader's death, then judge what is left
+  chaos [--minutes M] [--seed S]
+                   break a cluster of its own for minutes, then judge and report (chaos --help tells more)
 
 Nodes take peers on P+1 to P+3 and clients on P+101 to P+103; the exchange is on P+200 [default P: 7000].
 All files go to DIR [default: run/P].
@@ -165,6 +167,7 @@ demo() {
   say "judging"; evidence
   "$bin/judge" "${judged[@]}" --positions "$run/positions.json" --audit "$run/audit.json" --demanding
 }
+chaos() { build; "$bin/chaos" --report "$run/chaos" "$@"; }
 # Lets the flow go on until a moment; what happens then does not depend on the moment.
 pass_until() { while ((SECONDS < $1)); do read -rt 0.2 <> <(:) || true; done; }
 evidence() {
@@ -182,7 +185,6 @@ evidence() {
 command=${1:-help}; shift || true
 case $command in
   up) up; say "serving"; ctl status; echo "exchange $exchange_url, logs and data $run" ;;
-  down) down ;;
   status) ctl status; ctl makers; ctl quotes; alive exchange && echo "exchange: $exchange_url" || echo "exchange: down" ;;
   logs) tail -n 20 -F "$run/${1:-*}".log ;;
   kill-leader) kill_leader ;;
@@ -191,9 +193,7 @@ case $command in
     signal "${signals[$command]}" "$(name_of "${1:?which one}")" ;;
   restart) again "$(name_of "${1:?which one}")" ;;
   partition) partition "${1:?which node}" ;;
-  heal) heal ;;
-  ctl) ctl "$@" ;;
-  demo) demo "$@" ;;
+  down | heal | ctl | demo | chaos) "$command" "$@" ;;
   help | -h | --help) usage ;;
   *) usage >&2; exit 2 ;;
 esac

@@ -4,6 +4,7 @@
 //! events naively, and believes neither the nodes' own audits nor their positions.
 
 pub mod beliefs;
+pub mod chaos;
 pub mod evidence;
 pub mod harness;
 pub mod history;
