@@ -6,6 +6,7 @@
 pub mod beliefs;
 pub mod chaos;
 pub mod evidence;
+pub mod fuzz;
 pub mod harness;
 pub mod history;
 pub mod nemesis;
