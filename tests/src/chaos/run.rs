@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use quorate_ledger::Outcome;
 
 use super::{
-    checks::positions_as_in_the_log,
+    checks::{exercised, positions_as_in_the_log},
     load::Load,
     report::{Check, Outcomes, Report, Suffered},
 };
@@ -150,7 +150,7 @@ impl Chaos<'_> {
 
         self.suffer(&load, &flow).await;
         let ended_ms = self.now_ms();
-        let mut checks = vec![self.exercised(kinds)];
+        let mut checks = vec![exercised(kinds, &self.suffered, &self.not_begun)];
         checks.push(check(
             "all comes right once faults have ended: reads, writes, quotes, fills",
             async {
@@ -262,17 +262,6 @@ impl Chaos<'_> {
             Err(error) => drop(self.seen.insert(format!("{error:#}"))),
         }
         self.seen.extend(self.arena.audit_now().await);
-    }
-
-    fn exercised(&self, kinds: &[Kind]) -> Check {
-        let shown: BTreeSet<&str> =
-            self.suffered.iter().filter(|fault| fault.amount > 0).map(|fault| fault.kind).collect();
-        let missing = kinds.iter().filter(|kind| !shown.contains(kind.name()));
-        Check {
-            what: "every fault that is possible here happened, by its own measure",
-            found: format!("{} of {} kinds, {} faults", shown.len(), kinds.len(), self.suffered.len()),
-            violations: missing.map(|kind| format!("{kind} never showed; {:?}", self.not_begun)).collect(),
-        }
     }
 
     fn orders(&self, flow: &Finished) -> Outcomes {
