@@ -41,8 +41,11 @@ pub(crate) async fn commands(
     let is_batch = body.0.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     if is_batch {
         let batch: Vec<Envelope> = body.parse()?;
-        if batch.is_empty() || batch.len() > BATCH_MAX {
-            return Err(Failure::new(ProblemKind::TooLarge, format!("a batch holds 1 to {BATCH_MAX} commands")));
+        if batch.is_empty() {
+            return Err(Failure::invalid(format!("a batch holds 1 to {BATCH_MAX} commands")));
+        }
+        if batch.len() > BATCH_MAX {
+            return Err(Failure::new(ProblemKind::TooLarge, format!("a batch holds at most {BATCH_MAX} commands")));
         }
         let applied = node.propose(batch, deadline).await;
         return Ok(json(StatusCode::OK, &applied));

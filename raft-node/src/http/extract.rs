@@ -1,17 +1,24 @@
 //! Reading requests and writing answers, with a [`Problem`] for whatever cannot be read.
 
 use axum::{
-    body::Bytes,
+    body::{Body, Bytes},
     extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use http_body_util::{BodyExt, Limited};
+use bytes::BytesMut;
+use http_body_util::BodyExt;
 use quorate_api::{BODY_MAX_BYTES, Problem, ProblemKind};
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::timeout;
+
+use super::DEADLINE_MAX;
 
 /// Seconds after which an overloaded node, or one without a leader, may be asked again.
 const RETRY_AFTER_S: &str = "1";
+/// Bytes of a body that is too large which are still taken, and thrown away: a sender that is cut off while it sends
+/// would not read why.
+const DISCARD_MAX_BYTES: usize = 16 << 20;
 
 /// A problem as a response.
 pub(crate) struct Failure(Box<Problem>);
@@ -69,14 +76,33 @@ impl<S: Send + Sync> FromRequest<S> for JsonBytes {
         if !essence.eq_ignore_ascii_case("application/json") {
             return Err(Failure::new(ProblemKind::UnsupportedMediaType, "send Content-Type: application/json"));
         }
-        match Limited::new(request.into_body(), BODY_MAX_BYTES).collect().await {
-            Ok(whole) => Ok(Self(whole.to_bytes())),
-            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-                Err(Failure::new(ProblemKind::TooLarge, format!("a body has at most {BODY_MAX_BYTES} bytes")))
-            }
-            Err(error) => Err(Failure::invalid(format!("the body broke off: {error}"))),
+        match timeout(DEADLINE_MAX, whole(request.into_body())).await {
+            Ok(bytes) => bytes.map(Self),
+            Err(_) => Err(Failure::invalid(format!("the body did not come within {} s", DEADLINE_MAX.as_secs()))),
         }
     }
+}
+
+/// All of a body.
+async fn whole(mut body: Body) -> Result<Bytes, Failure> {
+    let mut bytes = BytesMut::new();
+    let mut discarded = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Failure::invalid(format!("the body broke off: {error}")))?;
+        let Some(data) = frame.data_ref() else { continue };
+        if discarded > 0 || bytes.len() + data.len() > BODY_MAX_BYTES {
+            discarded += data.len();
+        } else {
+            bytes.extend_from_slice(data);
+        }
+        if discarded > DISCARD_MAX_BYTES {
+            break;
+        }
+    }
+    if discarded > 0 {
+        return Err(Failure::new(ProblemKind::TooLarge, format!("a body has at most {BODY_MAX_BYTES} bytes")));
+    }
+    Ok(bytes.freeze())
 }
 
 impl JsonBytes {

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::node::{Node, Snapshot};
 
-/// How fresh, and of which symbol.
+/// How fresh.
 #[derive(Debug, Deserialize, IntoParams, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -30,6 +30,18 @@ pub(crate) struct Freshness {
     pub(crate) consistency: Consistency,
     /// Wait until this log index is applied here
     pub(crate) min_index: Option<u64>,
+}
+
+/// How fresh, and of which symbol.
+#[derive(Debug, Deserialize, IntoParams, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct RowsQuery {
+    /// `linearizable` or `local`
+    #[serde(default)]
+    consistency: Consistency,
+    /// Wait until this log index is applied here
+    min_index: Option<u64>,
     /// Only this symbol
     symbol: Option<Symbol>,
 }
@@ -116,24 +128,28 @@ pub(crate) fn answer<T: serde::Serialize>(
     json(StatusCode::OK, &read)
 }
 
+/// Refuses a symbol that is not defined.
+fn defined(snapshot: &Snapshot, symbol: Option<&Symbol>) -> Result<(), Failure> {
+    match symbol.filter(|symbol| snapshot.ledger.symbol(symbol).is_none()) {
+        Some(symbol) => Err(Failure::new(ProblemKind::NotFound, format!("symbol {symbol} is not defined"))),
+        None => Ok(()),
+    }
+}
+
 macro_rules! rows_of {
     ($(#[$doc:meta])* $name:ident, $path:literal, $view:ty, $rows:path) => {
         $(#[$doc])*
         #[utoipa::path(
-            get, path = $path, tag = "reads", params(Freshness),
+            get, path = $path, tag = "reads", params(RowsQuery),
             responses((status = 200, body = Read<$view>), (status = "default", body = Problem))
         )]
         pub(crate) async fn $name(
             State(node): State<Node>,
             headers: HeaderMap,
-            Query(query): Query<Freshness>,
+            Query(query): Query<RowsQuery>,
         ) -> Result<Response, Failure> {
             let snapshot = fresh(&node, &headers, query.consistency, query.min_index).await?;
-            if let Some(symbol) = &query.symbol
-                && snapshot.ledger.symbol(symbol).is_none()
-            {
-                return Err(Failure::new(ProblemKind::NotFound, format!("symbol {symbol} is not defined")));
-            }
+            defined(&snapshot, query.symbol.as_ref())?;
             let data = $rows(&snapshot.ledger, query.symbol.as_ref());
             Ok(answer(&node, query.consistency, &snapshot, data))
         }
@@ -187,6 +203,7 @@ pub(crate) async fn orders(
         return Err(Failure::invalid("client_order_id needs account"));
     }
     let snapshot = fresh(&node, &headers, query.consistency, query.min_index).await?;
+    defined(&snapshot, query.symbol.as_ref())?;
     let ledger = &snapshot.ledger;
     let wanted = |order: &&quorate_ledger::Order| {
         query.symbol.as_ref().is_none_or(|symbol| *symbol == order.order.symbol)
@@ -221,6 +238,7 @@ pub(crate) async fn fills(
 ) -> Result<Response, Failure> {
     let limit = rows_limit(query.limit)?;
     let snapshot = fresh(&node, &headers, query.consistency, query.min_index).await?;
+    defined(&snapshot, query.symbol.as_ref())?;
     let page = node.history(query.from.unwrap_or(0), limit).await?;
     let mut fills = Vec::new();
     for frame in &page.frames {

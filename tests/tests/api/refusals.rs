@@ -1,0 +1,284 @@
+//! Commands that the ledger refuses, or that cannot be read, one row each, with what a node must answer.
+
+use serde_json::{Value, json};
+
+use super::{
+    node_rows::{COMMANDS, INVALID, Row, command, row},
+    wire::Ask,
+};
+
+/// What stands when the refusals are asked for.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) session: u64,
+    /// A number of the session that is used.
+    pub(crate) used_seq: u64,
+    pub(crate) incarnation: u64,
+    pub(crate) epoch: u64,
+    pub(crate) exchange_epoch: u64,
+    /// A resting buy of account `acc`, named `rest`, at 9000 ticks.
+    pub(crate) order_id: u64,
+    pub(crate) log_time: u64,
+    pub(crate) control_version: u64,
+}
+
+/// A quote that would be placed if nothing were wrong with it; `changed` overwrites fields.
+pub(crate) fn quote(facts: &Facts, quote_seq: u64, changed: &Value) -> Value {
+    let mut quote = json!({
+        "symbol": "BTCUSDT", "incarnation": facts.incarnation, "epoch": facts.epoch, "quote_seq": quote_seq,
+        "position_seq": 0, "bid": {"price": 9_900, "qty": 5}, "ask": {"price": 10_100, "qty": 5},
+        "allow_reduced": false, "ttl_ms": 30_000, "cause": "refresh", "computed_at": 1,
+    });
+    overwrite(&mut quote, changed);
+    json!({"place_quote": quote})
+}
+
+/// An order that would rest if nothing were wrong with it; `changed` overwrites fields of it, `of_order` those of what
+/// it orders.
+pub(crate) fn execution(facts: &Facts, changed: &Value, of_order: &Value) -> Value {
+    let mut execution = json!({
+        "exchange_epoch": facts.exchange_epoch, "exec_id": 2, "deadline": facts.log_time + 50_000, "fills": [],
+        "remainder": "rest", "order": {
+            "account": "acc", "client_order_id": "next", "symbol": "BTCUSDT", "side": "buy", "order_type": "limit",
+            "time_in_force": "gtc", "price": 9_000, "qty": 3, "timestamp": facts.log_time,
+        },
+    });
+    overwrite(&mut execution, changed);
+    overwrite(&mut execution["order"], of_order);
+    json!({"execute_order": execution})
+}
+
+fn overwrite(value: &mut Value, changed: &Value) {
+    for (field, to) in changed.as_object().into_iter().flatten() {
+        value[field] = to.clone();
+    }
+}
+
+/// Commands of makers that the ledger refuses, or that cannot be read.
+pub(crate) fn refused_quotes(facts: &Facts) -> Vec<Row> {
+    // Numbers far above those of the quotes that the test itself places.
+    let quote = |changed: Value| quote(facts, 1 << 40, &changed);
+    let invalid = |what, changed| command(what, quote(changed), 422, "refused:invalid");
+    let unreadable = |what, changed| command(what, quote(changed), 400, INVALID);
+    let refused = |what, changed, kind| command(what, quote(changed), 409, kind);
+    let side = |price: Value, qty: Value| json!({"bid": {"price": price, "qty": qty}});
+    let register = |what, maker: &str, ttl: Value, status, kind| {
+        command(what, json!({"register_maker": {"maker": maker, "ttl_ms": ttl}}), status, kind)
+    };
+    vec![
+        command("a quote of an unknown symbol", quote(json!({"symbol": "NOPE"})), 404, "refused:unknown_symbol"),
+        unreadable("a symbol in small letters", json!({"symbol": "btcusdt"})),
+        unreadable("a price off the tick", side(json!(9_900.5), json!(5))),
+        unreadable("a price in decimals", side(json!("99.00"), json!(5))),
+        unreadable("a price of 64 bits", side(json!(9_223_372_036_854_775_808_u64), json!(5))),
+        unreadable("a quantity that is null", side(json!(9_900), Value::Null)),
+        unreadable("a side that is a number", json!({"bid": 9_900})),
+        unreadable("a cause there is not", json!({"cause": "whim"})),
+        unreadable("a negative epoch", json!({"epoch": -1})),
+        invalid("a price of 0", side(json!(0), json!(5))),
+        invalid("a negative price", side(json!(-9_900), json!(5))),
+        invalid("a price above all", side(json!(1_000_000_000_000_001_u64), json!(5))),
+        invalid("the largest price there is", side(json!(i64::MAX), json!(5))),
+        invalid("the lowest price there is", side(json!(i64::MIN), json!(5))),
+        invalid("a quantity of 0", side(json!(9_900), json!(0))),
+        invalid("a negative quantity", side(json!(9_900), json!(-5))),
+        invalid("the largest quantity there is", side(json!(9_900), json!(i64::MAX))),
+        invalid("a bid at the ask", side(json!(10_100), json!(5))),
+        invalid("no side", json!({"bid": null, "ask": null})),
+        invalid("no life", json!({"ttl_ms": 0})),
+        invalid("a life too short", json!({"ttl_ms": 99})),
+        invalid("a life too long", json!({"ttl_ms": 30_001})),
+        invalid("an endless life", json!({"ttl_ms": u64::MAX})),
+        refused("the epoch before", json!({"epoch": facts.epoch - 1}), "refused:stale_epoch"),
+        refused("an epoch to come", json!({"epoch": facts.epoch + 1}), "refused:stale_epoch"),
+        refused("the last epoch there is", json!({"epoch": u64::MAX}), "refused:stale_epoch"),
+        refused("another incarnation", json!({"incarnation": 1}), "refused:unknown_maker"),
+        refused("a number used before", json!({"quote_seq": 1}), "refused:stale_quote_seq"),
+        refused("number 0", json!({"quote_seq": 0}), "refused:stale_quote_seq"),
+        refused("a position to come", json!({"position_seq": 1}), "refused:stale_position"),
+        refused("the last position there is", json!({"position_seq": u64::MAX}), "refused:stale_position"),
+        refused(
+            "an ask at a resting buy",
+            json!({"bid": null, "ask": {"price": 9_000, "qty": 1}}),
+            "refused:crosses_resting",
+        ),
+        register("a lease of 0", "gamma", json!(0), 422, "refused:invalid"),
+        register("a lease without end", "gamma", json!(u64::MAX), 422, "refused:invalid"),
+        register("a negative lease", "gamma", json!(-1), 400, INVALID),
+        register("a maker without a name", "", json!(9_000), 400, INVALID),
+        register("a maker with a space", "ga mma", json!(9_000), 400, INVALID),
+        register("a maker's name too long", &"g".repeat(33), json!(9_000), 400, INVALID),
+        register("a maker's name not in ASCII", "γ", json!(9_000), 400, INVALID),
+        command(
+            "a renewal by nobody",
+            json!({"renew_maker": {"maker": "gamma", "incarnation": facts.incarnation}}),
+            409,
+            "refused:unknown_maker",
+        ),
+        command(
+            "a renewal by an older self",
+            json!({"renew_maker": {"maker": "alpha", "incarnation": 1}}),
+            409,
+            "refused:unknown_maker",
+        ),
+        command(
+            "a departure of nobody",
+            json!({"deregister_maker": {"maker": "alpha", "incarnation": 0}}),
+            409,
+            "refused:unknown_maker",
+        ),
+        command(
+            "a release under another epoch",
+            json!({"release_symbol": {"symbol": "BTCUSDT", "epoch": 0}}),
+            409,
+            "refused:stale_epoch",
+        ),
+        command(
+            "a pull under another epoch",
+            json!({"pull_quote": {"symbol": "BTCUSDT", "epoch": 99}}),
+            409,
+            "refused:stale_epoch",
+        ),
+        command(
+            "a pull of an unknown symbol",
+            json!({"pull_quote": {"symbol": "NOPE", "epoch": 1}}),
+            404,
+            "refused:unknown_symbol",
+        ),
+    ]
+}
+
+/// Commands of exchanges that the ledger refuses, or that cannot be read.
+pub(crate) fn refused_orders(facts: &Facts) -> Vec<Row> {
+    let none = json!({});
+    let whole = |changed: Value| execution(facts, &changed, &none);
+    let order = |changed: Value| execution(facts, &json!({}), &changed);
+    let invalid = |what, changed| command(what, order(changed), 422, "refused:invalid");
+    let plan = |what, changed| command(what, whole(changed), 422, "refused:invalid");
+    let fill = |against: Value, price: u64, qty: u64| json!({"fills": [{"against": against, "leaves": 5, "price": price, "qty": qty}]});
+    let cancel = |what, epoch: u64, account: &str, order_id: u64, status, kind| {
+        let cancel = json!({"exchange_epoch": epoch, "account": account, "order_id": order_id});
+        command(what, json!({"cancel_order": cancel}), status, kind)
+    };
+    let fills = vec![json!({"against": {"order": 1}, "leaves": 1, "price": 1, "qty": 1}); 129];
+    vec![
+        command(
+            "an exchange that was fenced",
+            whole(json!({"exchange_epoch": facts.exchange_epoch - 1})),
+            409,
+            "refused:stale_exchange",
+        ),
+        command("an execution left out", whole(json!({"exec_id": 3})), 409, "refused:exec_gap"),
+        command("the last execution there is", whole(json!({"exec_id": u64::MAX})), 409, "refused:exec_gap"),
+        command("an execution for another order", whole(json!({"exec_id": 1})), 409, "refused:exec_reused"),
+        command("execution 0", whole(json!({"exec_id": 0})), 409, "refused:exec_reused"),
+        command("an order of an unknown symbol", order(json!({"symbol": "NOPE"})), 404, "refused:unknown_symbol"),
+        invalid("an order of 0", json!({"qty": 0})),
+        invalid("an order of less", json!({"qty": -3})),
+        invalid("the largest order there is", json!({"qty": i64::MAX})),
+        invalid("a limit without a price", json!({"price": null})),
+        invalid("a price of 0", json!({"price": 0})),
+        invalid("a negative price", json!({"price": -1})),
+        invalid("the largest price there is", json!({"price": i64::MAX})),
+        invalid("a market order with a price", json!({"order_type": "market"})),
+        invalid("a limit maker that is killed", json!({"order_type": "limit_maker", "time_in_force": "fok"})),
+        invalid("a time far ahead", json!({"timestamp": facts.log_time + 60_000})),
+        invalid("the last time there is", json!({"timestamp": u64::MAX})),
+        invalid("a rest that is killed", json!({"time_in_force": "ioc"})),
+        plan("a deadline far ahead", json!({"deadline": facts.log_time + 600_000})),
+        plan("the last deadline there is", json!({"deadline": u64::MAX})),
+        plan("too many fills", json!({"fills": fills})),
+        plan("a fill above the order", fill(json!({"order": facts.order_id}), 9_000, 4)),
+        plan("a fill of 0", fill(json!({"order": facts.order_id}), 9_000, 0)),
+        plan("nothing left of nothing filled", json!({"remainder": "none"})),
+        command("a deadline that has passed", whole(json!({"deadline": 1})), 409, "refused:deadline_passed"),
+        command(
+            "a fill of a quote there is not",
+            whole(fill(json!({"quote": 1}), 10_100, 1)),
+            409,
+            "refused:not_active",
+        ),
+        command(
+            "a fill of its own side",
+            whole(fill(json!({"order": facts.order_id}), 9_000, 1)),
+            409,
+            "refused:not_active",
+        ),
+        command("a name that is taken", order(json!({"client_order_id": "rest"})), 409, "refused:duplicate_order"),
+        command("a rest that would take", order(json!({"price": 10_100})), 409, "refused:would_cross"),
+        command("a side there is not", order(json!({"side": "hold"})), 400, INVALID),
+        command("a price off the tick", order(json!({"price": 9_000.5})), 400, INVALID),
+        command("an account not in ASCII", order(json!({"account": "ä"})), 400, INVALID),
+        command("a field too many", order(json!({"iceberg": 1})), 400, INVALID),
+        cancel("a cancel by a fenced exchange", 1, "acc", facts.order_id, 409, "refused:stale_exchange"),
+        cancel("a cancel of nothing", facts.exchange_epoch, "acc", 1, 404, "refused:unknown_order"),
+        cancel(
+            "a cancel of the last order there is",
+            facts.exchange_epoch,
+            "acc",
+            u64::MAX,
+            404,
+            "refused:unknown_order",
+        ),
+        cancel(
+            "a cancel of another's order",
+            facts.exchange_epoch,
+            "other",
+            facts.order_id,
+            404,
+            "refused:unknown_order",
+        ),
+    ]
+}
+
+/// Commands about symbols, control and sessions that the ledger refuses, or that cannot be read.
+pub(crate) fn refused_control(facts: &Facts) -> Vec<Row> {
+    let spec = |tick: Value, lot: Value, per_lot: Value| {
+        let spec = json!({"tick_size": tick, "lot_size": lot, "exposure_per_lot": per_lot});
+        json!({"define_symbol": {"symbol": "XRPUSDT", "spec": spec}})
+    };
+    let good = spec(json!("0.01"), json!("0.001"), json!(1));
+    let version = facts.control_version;
+    let limit =
+        |limit: Value, version: u64| json!({"set_exposure_limit": {"limit": limit, "control_version": version}});
+    let in_session = |what, session: u64, seq: u64, status, kind| {
+        let body = json!({"session": session, "seq": seq, "command": good});
+        row(what, Ask::json(COMMANDS, body.to_string()), status, kind)
+    };
+    let upgrade = |to: u64| json!({"upgrade_ledger": {"ledger_version": to, "control_version": version}});
+    let switch = json!({"set_kill_switch": {"engaged": true, "control_version": version + 1}});
+    let quoting = |scope: Value| json!({"set_quoting": {"scope": scope, "on": false, "control_version": version}});
+    let existing = json!({"define_symbol": {"symbol": "BTCUSDT", "spec":
+        {"tick_size": "0.1", "lot_size": "0.001", "exposure_per_lot": 1}}});
+    vec![
+        command("a tick of 0", spec(json!("0"), json!("1"), json!(1)), 422, "refused:invalid"),
+        command("a negative tick", spec(json!("-0.01"), json!("1"), json!(1)), 422, "refused:invalid"),
+        command("a lot of 0", spec(json!("1"), json!("0.000"), json!(1)), 422, "refused:invalid"),
+        command("a tick in words", spec(json!("small"), json!("1"), json!(1)), 400, INVALID),
+        command("a tick that is a number", spec(json!(0.01), json!("1"), json!(1)), 400, INVALID),
+        command("a tick of 13 digits", spec(json!("0.0000000000001"), json!("1"), json!(1)), 400, INVALID),
+        command("a tick of 30 digits", spec(json!("1".repeat(30)), json!("1"), json!(1)), 400, INVALID),
+        command("a lot that exposes nothing", spec(json!("1"), json!("1"), json!(0)), 422, "refused:invalid"),
+        command("a lot that exposes less", spec(json!("1"), json!("1"), json!(-1)), 422, "refused:invalid"),
+        command("a lot that exposes too much", spec(json!("1"), json!("1"), json!(101)), 422, "refused:invalid"),
+        command("a symbol defined otherwise", existing, 409, "refused:symbol_exists"),
+        command("a limit above all", limit(json!(101), version), 422, "refused:limit_out_of_range"),
+        command("a limit below 0", limit(json!(-1), version), 422, "refused:limit_out_of_range"),
+        command("the largest limit there is", limit(json!(i64::MAX), version), 422, "refused:limit_out_of_range"),
+        command("a limit in words", limit(json!("none"), version), 400, INVALID),
+        command("a limit decided on other facts", limit(json!(50), version + 1), 409, "refused:control_version"),
+        command("a switch on facts to come", switch, 409, "refused:control_version"),
+        command("quoting of an unknown symbol", quoting(json!({"symbol": "NOPE"})), 404, "refused:unknown_symbol"),
+        command("quoting of everything and one", quoting(json!({"symbol": "BTCUSDT", "maker": "alpha"})), 400, INVALID),
+        command("quoting of what is not", quoting(json!("some")), 400, INVALID),
+        command("a ledger of before", upgrade(0), 422, "refused:ledger_version"),
+        command("a ledger to come", upgrade(99), 400, INVALID),
+        command("a ledger of 33 bits", upgrade(1 << 32), 400, INVALID),
+        command("a session in a session", json!("open_session"), 422, "refused:invalid"),
+        in_session("no session", 0, 0, 422, "refused:session_required"),
+        in_session("an unknown session", 1, 1, 409, "refused:session_expired"),
+        in_session("the last session there is", u64::MAX, 1, 409, "refused:session_expired"),
+        in_session("number 0", facts.session, 0, 409, "refused:seq_too_old"),
+        in_session("a number used for something else", facts.session, facts.used_seq, 409, "refused:seq_reused"),
+    ]
+}
