@@ -162,6 +162,8 @@ fn act_of<'a>(write: &'a Write, ended: &BTreeSet<(Symbol, Key)>) -> Option<(&'a 
     let symbol = symbol_of(write)?;
     let answered = write.response.as_ref().map(|response| (response.log_time.0, &response.outcome));
     let act = match (&write.command, answered) {
+        (Command::DefineSymbol(_), None) => Act::Define { at: None },
+        (Command::DefineSymbol(_), Some((at, Outcome::Accepted(_)))) => Act::Define { at: Some(at) },
         (Command::PlaceQuote(place), None | Some((_, Outcome::Accepted(_)))) => {
             let mortal = ended.contains(&(symbol.clone(), (place.epoch, place.quote_seq)));
             Act::place(place, mortal, write.response.as_ref())

@@ -31,6 +31,7 @@ pub(super) struct State {
     /// The newest quote that was ever placed.
     newest: Option<Key>,
     quote: Option<Quote>,
+    defined: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -62,6 +63,9 @@ pub(super) struct Counted {
 /// What an operation did, or says. `at` is log time; `known` is what an answer told.
 #[derive(Debug, Clone)]
 pub(super) enum Act {
+    Define {
+        at: Option<u64>,
+    },
     Place {
         placed: Placed,
         ttl_ms: u64,
@@ -190,7 +194,7 @@ impl Model for Register {
     type Metadata = ();
 
     fn init() -> State {
-        State { log_time: 0, position: 0, position_seq: 0, newest: None, quote: None }
+        State { log_time: 0, position: 0, position_seq: 0, newest: None, quote: None, defined: false }
     }
 
     fn step(state: &State, op: &Counted) -> (bool, State) {
@@ -209,6 +213,10 @@ fn apply(state: &State, act: &Act) -> Option<State> {
     let mut next = state.clone();
     match act {
         Act::Nonsense => return None,
+        Act::Define { at } => {
+            next.to_time(at.unwrap_or(state.log_time))?;
+            next.defined = true;
+        }
         Act::Place { placed, ttl_ms, known } => {
             let may =
                 placed.position_seq == state.position_seq && state.newest.is_none_or(|newest| placed.key > newest);
@@ -252,6 +260,7 @@ fn apply(state: &State, act: &Act) -> Option<State> {
         Act::Position { at, position, position_seq } => {
             next.to_time(*at)?;
             (state.position == *position && state.position_seq == *position_seq).then_some(())?;
+            next.defined = true;
         }
         Act::Quote { at, seen: None } => {
             next.to_time(*at)?;
@@ -263,7 +272,7 @@ fn apply(state: &State, act: &Act) -> Option<State> {
         }
         Act::NotDefined { at } => {
             next.to_time(*at)?;
-            (state.position_seq == 0 && state.newest.is_none()).then_some(())?;
+            (!state.defined).then_some(())?;
         }
     }
     Some(next)

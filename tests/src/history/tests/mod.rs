@@ -46,10 +46,10 @@ impl Made {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     #[test]
-    fn correct_histories_are_accepted(seed in any::<u64>(), ms in 500_u64..4_000) {
+    fn correct_histories_are_accepted(seed in any::<u64>(), ms in 300_u64..3_000) {
         let report = Made::correct(seed, ms).check();
         prop_assert!(report.passed(), "{:#?}\n{:?}", report.violations, report.figures);
     }
@@ -57,7 +57,7 @@ proptest! {
 
 #[test]
 fn correct_histories_hold_what_could_go_wrong() {
-    let figures = Made::correct(1, 20_000).check().figures;
+    let figures = Made::correct(1, 10_000).check().figures;
     assert!(figures.operations > 2_000, "{figures:?}");
     assert!(figures.unknown > 50 && figures.settled > 20, "{figures:?}");
     assert!(figures.linearizable_reads > 300 && figures.local_reads > 200, "{figures:?}");
