@@ -10,6 +10,7 @@ mod compare;
 pub(crate) mod counters;
 mod frames;
 mod group;
+mod pace;
 mod propose;
 mod read;
 mod start;
@@ -37,6 +38,7 @@ use tokio::{
 
 pub(crate) use counters::Counter;
 use counters::Counters;
+use pace::Pace;
 use propose::Places;
 pub(crate) use stop::StopCell;
 pub use views::{FrameStream, HistoryPage, NodeMetrics, Snapshot, StartError, StopReason, StreamEnd, StreamItem};
@@ -89,6 +91,7 @@ pub(crate) struct Inner {
     recovered: watch::Sender<bool>,
     /// When a leader was last heard.
     heard: Mutex<Option<Instant>>,
+    pace: Mutex<Pace>,
     /// Why this node does not serve, while it runs.
     suspended: Mutex<Option<String>>,
     draining: watch::Sender<bool>,
@@ -183,20 +186,30 @@ impl Inner {
         (now.state == ServerState::Leader && (alone || acked)).then_some(leader)
     }
 
-    /// A leader was heard, with what its clock said.
-    pub(crate) fn heard_leader(&self, clock: Option<Millis>) {
-        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    /// A leader was heard, with what its clock said, and what it says is committed.
+    pub(crate) fn heard_leader(&self, clock: Option<Millis>, committed: Option<u64>) {
+        let now = Instant::now();
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        if let Some(committed) = committed {
+            let applied = self.applied.index();
+            self.pace.lock().unwrap_or_else(PoisonError::into_inner).heard(committed, applied, now);
+        }
         if let Some(stamp) = clock {
             self.clock.observe(stamp);
         }
     }
 
     /// Likewise, unless `vote` is that of a leader that was replaced.
-    pub(crate) fn heard_leader_of(&self, vote: &Vote, clock: Option<Millis>) {
+    pub(crate) fn heard_leader_of(&self, vote: &Vote, clock: Option<Millis>, committed: Option<u64>) {
         let term = self.raft.server_metrics().borrow_watched().vote.leader_id.term;
         if vote.leader_id.term >= term {
-            self.heard_leader(clock);
+            self.heard_leader(clock, committed);
         }
+    }
+
+    /// Whether this node stands still behind what it knows to be committed: it cannot tell what happens.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).stalled(self.applied.index(), Instant::now())
     }
 
     /// Resolves when another leader or another role is known, or after `pause`.

@@ -332,6 +332,35 @@ async fn a_stream_has_every_index_once_and_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_is_not_heard_does_not_pass_for_one_that_knows() {
+    let group = Group::start(3, Settings::default()).await;
+    let mute = group.leader().await;
+    let before = group.commit(mute).await;
+    let mut stream = group.node(mute).frames(before);
+    group.mute(mute);
+    let leader = group.leader_among(&others(&group, mute)).await;
+    for _ in 0..50 {
+        group.commit(leader).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // It hears the new leader, so that it has one; what it is not sent it cannot tell.
+    assert_eq!(group.node(mute).status().leader, Some(leader));
+    assert!(group.node(mute).readiness().is_err());
+    let end = loop {
+        match timeout(Duration::from_secs(5), stream.next()).await.unwrap().unwrap() {
+            Ok(StreamItem::Frame(_) | StreamItem::Applied(_)) => {}
+            Err(end) => break end,
+        }
+    };
+    assert!(matches!(end, StreamEnd::Behind | StreamEnd::NoLeader), "{end:?}");
+    let again = group.node(mute).frames(group.commit(leader).await).next().await.unwrap();
+    assert!(matches!(again, Err(StreamEnd::Behind)), "{again:?}");
+    group.heal(mute);
+    group.converge().await;
+    assert_eq!(group.node(mute).readiness(), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn leadership_moves_when_it_is_asked_to() {
     let group = Group::start(3, Settings::default()).await;
     let leader = group.leader().await;

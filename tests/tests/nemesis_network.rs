@@ -97,14 +97,10 @@ async fn partitions(means: Means) -> Result<()> {
         return Ok(());
     }
     let mut run = Run::start(means).await?;
-    // Where calls are lost one by one, a leader that is not heard goes on hearing its successor, and shows a log that
-    // stands still as if it were the group's: who follows it waits until the link is mended. Where packets are lost
-    // neither way of a connection lasts.
-    let mute_serves = means == Means::Namespaces;
     for (kind, choice, serves) in [
         (Kind::LeaderIsolated, 0, true),
         (Kind::FollowerIsolated, 0, true),
-        (Kind::Mute, 0, mute_serves),
+        (Kind::Mute, 0, true),
         (Kind::Deaf, 1, true),
         (Kind::Bridge, 0, true),
     ] {

@@ -7,6 +7,8 @@ use axum::{
 };
 use quorate_api::{Applied, BATCH_MAX, Problem, ProblemKind};
 use quorate_ledger::{Envelope, Outcome};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     deadline,
@@ -14,19 +16,38 @@ use super::{
 };
 use crate::node::Node;
 
+/// What may be sent: for the document only.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "the two forms are told apart by their first byte")]
+enum Asked {
+    One(Envelope),
+    Many(Batch),
+}
+
+/// Commands that are proposed together.
+#[derive(Serialize, ToSchema)]
+#[schema(min_items = 1, max_items = 256)]
+struct Batch(Vec<Envelope>);
+
+/// What may be answered: for the document only.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "the form follows from that of the request")]
+enum Answered {
+    One(quorate_ledger::Response),
+    Many(Vec<Applied>),
+}
+
 /// Proposes a command, or an array of at most 256, to the ledger.
 ///
 /// One command is answered with its response, or with a problem where it was refused or not answered. An array is
 /// answered with an array, in the same order, and status 200 whatever became of each.
 #[utoipa::path(
     post, path = "/v1/commands", tag = "commands",
-    request_body(content = Envelope, description = "An envelope, or an array of envelopes"),
-    params(
-        ("x-quorate-cluster" = Option<String>, Header, description = "The cluster that is meant"),
-        ("x-quorate-deadline-ms" = Option<u64>, Header, description = "How long to wait, 1 to 10000 [default: 3000]"),
-    ),
+    request_body(content = Asked, description = "An envelope, or an array of envelopes"),
     responses(
-        (status = 200, description = "Accepted; for an array, one `Applied` for each", body = quorate_ledger::Response),
+        (status = 200, description = "Accepted; for an array, one `Applied` for each", body = Answered),
         (status = "4XX", description = "Cannot be read, or refused: nothing changed", body = Problem),
         (status = 503, description = "Certainly not proposed", body = Problem),
         (status = 504, description = "Proposed and not answered: unknown", body = Problem),

@@ -41,7 +41,11 @@ struct AppliedNote {
 ///
 /// `event: frame` carries a frame, `event: applied` keeps the stream alive, `event: end` carries a problem and is the last.
 #[utoipa::path(
-    get, path = "/v1/events", tag = "events", params(EventsQuery),
+    get, path = "/v1/events", tag = "events",
+    params(
+        EventsQuery,
+        ("last-event-id" = Option<u64>, Header, description = "The last index seen: go on after it"),
+    ),
     responses(
         (status = 200, description = "text/event-stream", content_type = "text/event-stream", body = quorate_ledger::Frame),
         (status = 410, description = "No longer kept: read the state, go on from there", body = Problem),
@@ -95,7 +99,7 @@ fn problem(end: &StreamEnd) -> Problem {
             Problem { first_index: Some(*first_index), ..Problem::new(ProblemKind::Gone, end.to_string()) }
         }
         StreamEnd::NoLeader => Problem::new(ProblemKind::NoLeader, end.to_string()),
-        StreamEnd::Cut | StreamEnd::Stopped => Problem::new(ProblemKind::NotReady, end.to_string()),
+        StreamEnd::Cut | StreamEnd::Behind | StreamEnd::Stopped => Problem::new(ProblemKind::NotReady, end.to_string()),
         StreamEnd::Broken(_) => Problem::new(ProblemKind::Internal, end.to_string()),
     }
 }

@@ -69,6 +69,7 @@ pub(crate) struct OrdersQuery {
     /// Only orders with an id above this
     after: Option<u64>,
     /// Rows at most, 1 to 1000 [default: 1000]
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
 }
 
@@ -87,6 +88,7 @@ pub(crate) struct FillsQuery {
     /// From this log index on [default: the first that is kept]
     from: Option<u64>,
     /// Log indexes to look through at most, 1 to 1000 [default: 1000]
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
 }
 

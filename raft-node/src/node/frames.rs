@@ -86,6 +86,9 @@ impl Reader {
                     if self.node.leader().is_none() {
                         return Err(StreamEnd::NoLeader);
                     }
+                    if self.node.is_stalled() {
+                        return Err(StreamEnd::Behind);
+                    }
                     let more = async {
                         tokio::select! {
                             biased;

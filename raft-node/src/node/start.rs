@@ -10,9 +10,10 @@ use quorate_seams::World;
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
     sync::{RwLock, watch},
+    time::Instant,
 };
 
-use super::{Inner, Node, Places, StartError, StopCell, StopReason, counters::Counters};
+use super::{Inner, Node, Pace, Places, StartError, StopCell, StopReason, counters::Counters};
 use crate::{
     config::NodeConfig,
     raft::{
@@ -111,6 +112,7 @@ impl Node {
             begun: watch::Sender::new(None),
             recovered: watch::Sender::new(tail.is_none()),
             heard: std::sync::Mutex::default(),
+            pace: std::sync::Mutex::new(Pace::new(Instant::now())),
             suspended: std::sync::Mutex::default(),
             draining: watch::Sender::new(false),
             stop,

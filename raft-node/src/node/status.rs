@@ -160,6 +160,9 @@ impl Node {
         if inner.leader().is_none() {
             return Err("no leader is heard of".to_owned());
         }
+        if inner.is_stalled() {
+            return Err("behind the group, and not catching up".to_owned());
+        }
         let committed = inner.raft.metrics().borrow_watched().cluster_committed.map_or(0, |log| log.index);
         let lag = committed.saturating_sub(inner.applied.index());
         if lag > READY_LAG_MAX {

@@ -44,6 +44,9 @@ pub enum StreamEnd {
     /// This node has heard of no leader for a while: it cannot know what happens.
     #[error("this node has no leader: ask another one")]
     NoLeader,
+    /// This node is behind the group and gets nothing new: it cannot know what happens.
+    #[error("this node does not keep up with the group: ask another one")]
+    Behind,
     /// This node is stopping.
     #[error("this node is stopping: ask another one")]
     Stopped,

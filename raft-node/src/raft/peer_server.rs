@@ -120,9 +120,10 @@ fn sender(request: &Request) -> Result<u64, Refusal> {
 
 async fn append(State(node): Node, body: Bytes) -> Answer {
     let Append { clock, request } = read(&body)?;
+    let committed = request.leader_commit.map(|log_id| log_id.index);
     let answer = node.raft.append_entries(request).await.map_err(stopped)?;
     if answer.is_success() || answer.is_conflict() {
-        node.heard_leader(clock);
+        node.heard_leader(clock, committed);
     }
     write(&answer)
 }
@@ -148,7 +149,7 @@ fn requests(
         };
         match next {
             Ok(Some(Append { clock, request })) => {
-                node.heard_leader_of(&request.vote, clock);
+                node.heard_leader_of(&request.vote, clock, request.leader_commit.map(|log_id| log_id.index));
                 Some((request, (node, reader)))
             }
             Ok(None) => None,
@@ -201,7 +202,7 @@ async fn install_snapshot(State(node): Node, request: Request) -> Answer {
     let work = async move {
         let install = async {
             let (vote, snapshot) = snapshot::receive(body).await.map_err(|error| error.to_string())?;
-            receiver.heard_leader_of(&vote, None);
+            receiver.heard_leader_of(&vote, None, None);
             receiver.raft.install_full_snapshot(vote, snapshot).await.map_err(|fatal| fatal.to_string())
         };
         match receiver.scope.run(install).await {

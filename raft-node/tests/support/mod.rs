@@ -252,6 +252,12 @@ impl Group {
         self.node(id).set_faults(Faults { drop_to: others.clone(), drop_from: others }).unwrap();
     }
 
+    /// Lets `id` hear everybody, and nobody hear `id`.
+    pub(crate) fn mute(&self, id: u64) {
+        let others: Vec<u64> = self.ids().into_iter().filter(|other| *other != id).collect();
+        self.node(id).set_faults(Faults { drop_to: others, drop_from: Vec::new() }).unwrap();
+    }
+
     pub(crate) fn heal(&self, id: u64) {
         self.node(id).set_faults(Faults::default()).unwrap();
     }

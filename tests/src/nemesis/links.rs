@@ -76,8 +76,10 @@ impl BadLinks {
                 (format!("{node} <- its peers"), from(&node, &others).into_iter().map(|(a, b)| (b, a)).collect())
             }
             Shape::Bridge => {
-                let other = others.first().context("two nodes at least")?;
-                (format!("{node} | {other}"), both(std::slice::from_ref(&node), std::slice::from_ref(other)))
+                // Two followers have nothing to say to each other: the leader is at one end.
+                let leader = arena.likely(Pick::Leader, self.choice).await.filter(|leader| *leader != node);
+                let other = leader.or_else(|| others.first().cloned()).context("two nodes at least")?;
+                (format!("{node} | {other}"), both(std::slice::from_ref(&node), std::slice::from_ref(&other)))
             }
             Shape::SplitMarket => {
                 let there = [others, makers].concat();
