@@ -149,10 +149,10 @@ fn picture(history: &History, violations: &[Violation], drawn: &[usize]) -> Stri
     {
         let (left, right) = (scale.x(fault.at), scale.x(fault.until.unwrap_or(scale.to)));
         let what = escape(&fault.what);
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<rect class=\"fault\" x=\"{left}\" y=\"0\" width=\"{}\" height=\"{height}\"><title>{what}</title></rect>\
-             <text x=\"{left}\" y=\"{}\">{what}</text>\n",
+             <text x=\"{left}\" y=\"{}\">{what}</text>",
             (right - left).max(2),
             height - 4
         );

@@ -214,7 +214,7 @@ fn apply(state: &State, act: &Act) -> Option<State> {
     match act {
         Act::Nonsense => return None,
         Act::Define { at } => {
-            next.to_time(at.unwrap_or(state.log_time))?;
+            next.reach(at.unwrap_or(state.log_time))?;
             next.defined = true;
         }
         Act::Place { placed, ttl_ms, known } => {
@@ -222,7 +222,7 @@ fn apply(state: &State, act: &Act) -> Option<State> {
                 placed.position_seq == state.position_seq && state.newest.is_none_or(|newest| placed.key > newest);
             match known {
                 Some(known) => {
-                    next.to_time(known.at)?;
+                    next.reach(known.at)?;
                     may.then_some(())?;
                     next.place(placed, Some(known), *ttl_ms);
                 }
@@ -232,7 +232,7 @@ fn apply(state: &State, act: &Act) -> Option<State> {
             }
         }
         Act::Pull { epoch, known: Some((at, pulled)) } => {
-            next.to_time(*at)?;
+            next.reach(*at)?;
             match pulled {
                 Some(id) => {
                     let quote = next.quote.as_mut()?;
@@ -249,7 +249,7 @@ fn apply(state: &State, act: &Act) -> Option<State> {
             }
         }
         Act::Execute { side, hits, at: Some(at) } => {
-            next.to_time(*at)?;
+            next.reach(*at)?;
             next.hit_all(*side, hits, Some(*at))?;
         }
         Act::Execute { side, hits, at: None } => {
@@ -258,20 +258,20 @@ fn apply(state: &State, act: &Act) -> Option<State> {
             }
         }
         Act::Position { at, position, position_seq } => {
-            next.to_time(*at)?;
+            next.reach(*at)?;
             (state.position == *position && state.position_seq == *position_seq).then_some(())?;
             next.defined = true;
         }
         Act::Quote { at, seen: None } => {
-            next.to_time(*at)?;
+            next.reach(*at)?;
             next.has_no_quote(*at)?;
         }
         Act::Quote { at, seen: Some(seen) } => {
-            next.to_time(*at)?;
+            next.reach(*at)?;
             next.quote.as_mut()?.matches(seen, *at)?;
         }
         Act::NotDefined { at } => {
-            next.to_time(*at)?;
+            next.reach(*at)?;
             (!state.defined).then_some(())?;
         }
     }
@@ -279,7 +279,7 @@ fn apply(state: &State, act: &Act) -> Option<State> {
 }
 
 impl State {
-    fn to_time(&mut self, at: u64) -> Option<()> {
+    fn reach(&mut self, at: u64) -> Option<()> {
         (at >= self.log_time).then(|| self.log_time = at)
     }
 

@@ -7,6 +7,7 @@ mod actors;
 mod corruptions;
 mod format;
 mod group;
+mod spoil;
 mod views;
 
 use proptest::prelude::*;
