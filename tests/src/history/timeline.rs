@@ -40,7 +40,7 @@ pre{white-space:pre-wrap;word-break:break-word;margin:2px 0 8px;font-size:12px;c
 rect.ok,.key .ok{fill:#3a7d44;background:#3a7d44}rect.refused,.key .refused{fill:#8a8f98;background:#8a8f98}\
 rect.read,.key .read{fill:#3569b5;background:#3569b5}rect.unknown,.key .unknown{fill:#d98a00;background:#d98a00}\
 rect.failed,.key .failed{fill:#c9ccd4;background:#9a9da4}rect.wrong{stroke:#d00000;stroke-width:3}\
-rect.fault{fill:#d00000;fill-opacity:.12}.mark{fill:#d00000;font-weight:bold}\
+rect.open{fill:#d98a00;fill-opacity:.35}rect.fault{fill:#d00000;fill-opacity:.12}.mark{fill:#d00000;font-weight:bold}\
 text{font:11px system-ui,sans-serif}li{margin-bottom:10px}.what{color:#b00000;font-weight:600}";
 
 /// Writes all there is to know of a failure into `dir`, which is made where it is missing: `history.jsonl`,
@@ -82,10 +82,11 @@ pub fn page(history: &History, violations: &[Violation]) -> String {
     html.push_str("<span class=\"failed\">not applied, or no answer to a read</span></p>\n<div class=\"scroll\">\n");
     html.push_str(&picture(history, violations, &drawn));
     html.push_str("</div>\n<h2>Violations</h2>\n<ol>\n");
-    for violation in violations {
+    for (number, violation) in violations.iter().enumerate() {
         html.push_str(&format!("<li><span class=\"what\">{}</span>\n", escape(&violation.to_string())));
-        for call in violation.calls.iter().filter_map(|at| history.calls.get(*at)) {
-            html.push_str(&format!("<pre>{}</pre>\n", escape(&described(call, SHOWN_MAX))));
+        for at in violation.calls.iter().filter(|at| **at < history.calls.len()) {
+            let described = escape(&described(&history.calls[*at], SHOWN_MAX));
+            let _ = writeln!(html, "<a href=\"#v{}-{at}\">show</a><pre>{described}</pre>", number + 1);
         }
         html.push_str("</li>\n");
     }
@@ -179,7 +180,8 @@ fn bars(calls: &[(usize, &Call)], marks: &BTreeMap<usize, Vec<usize>>, scale: &S
         let mut rows: Vec<u64> = Vec::new();
         for (at, call) in calls {
             let (class, end) = match call.got.as_ref() {
-                None | Some(Got::Unknown(_)) => ("unknown", scale.to),
+                // Open to the end of the history, which a line below the bar shows; its caller waited so long.
+                None | Some(Got::Unknown(_)) => ("unknown", call.returned.unwrap_or(call.invoked)),
                 Some(Got::Response(response)) => match response.outcome {
                     Outcome::Accepted(_) => ("ok", call.returned.unwrap_or(scale.to)),
                     Outcome::Refused(_) => ("refused", call.returned.unwrap_or(scale.to)),
@@ -192,21 +194,24 @@ fn bars(calls: &[(usize, &Call)], marks: &BTreeMap<usize, Vec<usize>>, scale: &S
             if row == rows.len() {
                 rows.push(0);
             }
-            // An unknown call is open to the end; its row is taken no longer than its caller waited.
-            rows[row] = scale.x(call.returned.unwrap_or(call.invoked)).max(left + 3);
+            rows[row] = right.max(left + 3);
             let y = (first + u64::try_from(row).unwrap_or(0)) * ROW + 3;
             let wrong = if marks.contains_key(&at) { " wrong" } else { "" };
-            let faint = if class == "unknown" { " fill-opacity=\".45\"" } else { "" };
+            let (width, height, hint) = ((right - left).max(2), ROW - 4, escape(&described(call, HINT_MAX)));
             let _ = writeln!(
                 svg,
-                "<rect class=\"{class}{wrong}\"{faint} x=\"{left}\" y=\"{y}\" width=\"{}\" height=\"{}\"><title>{}</title></rect>",
-                (right - left).max(2),
-                ROW - 4,
-                escape(&described(call, HINT_MAX))
+                "<rect class=\"{class}{wrong}\" x=\"{left}\" y=\"{y}\" width=\"{width}\" height=\"{height}\"><title>{hint}</title></rect>"
             );
-            if let Some(numbers) = marks.get(&at) {
-                let numbers: Vec<String> = numbers.iter().map(|number| format!("#{number}")).collect();
-                let _ = writeln!(svg, "<text class=\"mark\" x=\"{left}\" y=\"{}\">{}</text>", y + 2, numbers.join(" "));
+            if class == "unknown" {
+                let (y, width) = (y + height, scale.x(scale.to) - left);
+                let _ = writeln!(svg, "<rect class=\"open\" x=\"{left}\" y=\"{y}\" width=\"{width}\" height=\"2\"/>");
+            }
+            for number in marks.get(&at).into_iter().flatten() {
+                let _ = writeln!(
+                    svg,
+                    "<text class=\"mark\" id=\"v{number}-{at}\" x=\"{left}\" y=\"{}\">#{number}</text>",
+                    y + 2
+                );
             }
         }
         first += u64::try_from(rows.len()).unwrap_or(1).max(1) + 1;
