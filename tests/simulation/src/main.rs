@@ -3,26 +3,33 @@
 #![expect(clippy::print_stdout, reason = "its output is for people and for programs that read the last line")]
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::PathBuf,
     process::ExitCode,
     sync::{
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
-        mpsc,
+        mpsc::{self, RecvTimeoutError},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use quorate_simulation::{
+    checks::Violation,
     faults::Kind,
     plan::Plan,
     report::Report,
     run::{Outcome, run},
     shrink::shrink,
 };
+
+/// A seed takes a few seconds of real time; one that takes this long is stuck.
+const STUCK: Duration = Duration::from_secs(90);
 
 /// Simulates the whole group, seed after seed: real nodes, clients, makers and exchange, under a simulated network,
 /// clock and disk that fail
@@ -54,7 +61,7 @@ struct Cli {
     #[arg(long)]
     keep_going: bool,
     /// Runs made at most to shrink the schedule of a failing seed
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 60, value_name = "RUNS")]
     shrink_runs: usize,
 }
 
@@ -91,8 +98,7 @@ fn main() -> Result<ExitCode> {
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
     }
     cli.plan(cli.first_seed)?;
-    #[expect(clippy::disallowed_methods, reason = "how long it takes people, not what is simulated")]
-    let began = std::time::Instant::now();
+    let began = now();
     let progress = ProgressBar::new(cli.seeds);
     progress.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {elapsed}, {eta} to go {msg}")?);
     let mut report = Report::default();
@@ -125,12 +131,16 @@ fn main() -> Result<ExitCode> {
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The outcomes of all seeds, as they come, from so many threads.
+/// Seeds under way, and since when.
+type Running = Arc<Mutex<BTreeMap<u64, Instant>>>;
+
+/// The outcomes of all seeds, as they come, from so many threads. A seed that does not end is one that failed.
 fn outcomes(cli: &Cli) -> impl Iterator<Item = Outcome> + use<> {
     let (sender, receiver) = mpsc::sync_channel(cli.jobs);
-    let next = std::sync::Arc::new(AtomicU64::new(0));
+    let next = Arc::new(AtomicU64::new(0));
+    let running = Running::default();
     for _ in 0..cli.jobs.max(1) {
-        let (cli, sender, next) = (cli.clone(), sender.clone(), std::sync::Arc::clone(&next));
+        let (cli, sender, next, running) = (cli.clone(), sender.clone(), Arc::clone(&next), Arc::clone(&running));
         thread::spawn(move || {
             loop {
                 let offset = next.fetch_add(1, Ordering::Relaxed);
@@ -139,14 +149,41 @@ fn outcomes(cli: &Cli) -> impl Iterator<Item = Outcome> + use<> {
                 }
                 let seed = cli.first_seed + offset;
                 let Ok(plan) = cli.plan(seed) else { return };
+                lock(&running).insert(seed, now());
                 let outcome = run(plan, cli.trace.is_some() && offset == 0);
+                lock(&running).remove(&seed);
                 if sender.send(outcome).is_err() {
                     return;
                 }
             }
         });
     }
-    receiver.into_iter()
+    std::iter::from_fn(move || {
+        loop {
+            match receiver.recv_timeout(Duration::from_secs(1)) {
+                Ok(outcome) => return Some(outcome),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let mut running = lock(&running);
+            let stuck = running.iter().find(|(_, since)| since.elapsed() > STUCK).map(|(seed, _)| *seed);
+            if let Some(seed) = stuck {
+                running.remove(&seed);
+                let what = format!("no end after {STUCK:?} of real time: simulated time stands still");
+                let violation = Violation { invariant: "progress", at: Duration::ZERO, what };
+                return Some(Outcome { seed, violations: vec![violation], ..Outcome::default() });
+            }
+        }
+    })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long it takes people, not what is simulated")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 fn explain(cli: &Cli, outcome: &Outcome) -> Result<()> {
@@ -160,7 +197,8 @@ fn explain(cli: &Cli, outcome: &Outcome) -> Result<()> {
     }
     println!("repeat with: {}", cli.command(seed, cli.keep.as_deref()));
     let plan = cli.plan(seed)?;
-    if !plan.faults.is_empty() && cli.keep.is_none() {
+    let stuck = outcome.violations.iter().any(|violation| violation.invariant == "progress");
+    if !plan.faults.is_empty() && cli.keep.is_none() && cli.shrink_runs > 0 && !stuck {
         println!("shrinking its schedule of {} faults ...", plan.faults.len());
         let shrunk = shrink(&plan, outcome, cli.shrink_runs);
         println!("after {} runs {} faults are left:", shrunk.runs, shrunk.kept.len());

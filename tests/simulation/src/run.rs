@@ -91,7 +91,7 @@ async fn simulate(plan: Plan, keep_trace: bool) -> Outcome {
     if sim.checks().violations().is_empty() {
         end(&sim, &operator).await;
     }
-    watch::look(&sim, true).await;
+    watch::look(&sim, u64::MAX, true).await;
     watching.abort();
     let found = heal::judge(&sim, &flow);
     let violations = sim.checks().violations().to_vec();

@@ -62,6 +62,7 @@ impl Trace {
         inner.line.clear();
         // Writing to a string cannot fail.
         let _ = writeln!(inner.line, "{}.{:03} {what}", now.as_secs(), now.subsec_millis());
+        tracing::trace!("{}", inner.line.trim_end());
         inner.hasher.update(inner.line.as_bytes());
         inner.lines += 1;
         if let Some(all) = &mut inner.all {

@@ -12,6 +12,8 @@ use quorate_seams::Clocks;
 /// The nodes at the end of a step.
 #[derive(Debug, Default)]
 pub struct View {
+    /// Counts the steps.
+    pub step: u64,
     /// Every node that ever was, by id.
     pub nodes: BTreeMap<u64, NodeView>,
 }
@@ -34,11 +36,13 @@ pub struct NodeView {
 pub struct RaftView {
     /// The life in which it was looked at.
     pub life: u64,
+    /// The step at whose end it was asked.
+    pub asked: u64,
     /// The term of its vote.
     pub term: u64,
     /// Whom it voted for in that term.
     pub voted_for: u64,
-    /// Whether the vote is of a quorum: its leader was elected.
+    /// Whether it is the vote of a quorum: that node was elected.
     pub vote_committed: bool,
     /// Whether it leads.
     pub leads: bool,

@@ -30,14 +30,14 @@ pub async fn watch(sim: Arc<Sim>) {
     loop {
         sleep(STEP).await;
         step += 1;
-        look(&sim, step % DEEP_EVERY == 0).await;
+        look(&sim, step, step % DEEP_EVERY == 0).await;
     }
 }
 
 /// One step.
-pub async fn look(sim: &Arc<Sim>, deep: bool) {
+pub async fn look(sim: &Arc<Sim>, step: u64, deep: bool) {
     let ids: Vec<u64> = sim.state().nodes.keys().copied().collect();
-    let mut view = View::default();
+    let mut view = View { step, ..View::default() };
     for id in ids {
         take_frames(sim, id).await;
         let (life, node, raft) = {
@@ -50,7 +50,7 @@ pub async fn look(sim: &Arc<Sim>, deep: bool) {
             Some(_) | None => None,
         };
         if let Some(node) = &node {
-            ask(sim, id, life, node);
+            ask(sim, id, (life, step), node);
         }
         view.nodes.insert(id, NodeView { life, up: node.is_some(), raft, applied });
     }
@@ -110,7 +110,7 @@ pub async fn applied_within(node: &Node, within: Duration) -> Option<AppliedView
 }
 
 /// Has a node's consensus copy out its state as soon as it comes to it.
-fn ask(sim: &Arc<Sim>, id: u64, life: u64, node: &Node) {
+fn ask(sim: &Arc<Sim>, id: u64, when: (u64, u64), node: &Node) {
     let Some(cell) = sim.state().nodes.get(&id).map(|host| Arc::clone(&host.raft)) else { return };
     // Where its queue is full, or it has stopped, the next step asks again.
     let _ = node
@@ -118,12 +118,12 @@ fn ask(sim: &Arc<Sim>, id: u64, life: u64, node: &Node) {
         .external_request(move |state| {
             let mut cell = cell.lock().unwrap_or_else(PoisonError::into_inner);
             let before = cell.take();
-            *cell = Some(raft_view(life, state, before));
+            *cell = Some(raft_view(when, state, before));
         })
         .now_or_never();
 }
 
-fn raft_view(life: u64, state: &RaftState<TypeConfig>, before: Option<RaftView>) -> RaftView {
+fn raft_view((life, asked): (u64, u64), state: &RaftState<TypeConfig>, before: Option<RaftView>) -> RaftView {
     let vote = state.vote_ref();
     let committed = state.local_committed().map(|log| (log.committed_leader_id().term, log.index));
     let membership = state.membership_state.effective();
@@ -132,6 +132,7 @@ fn raft_view(life: u64, state: &RaftState<TypeConfig>, before: Option<RaftView>)
     let membership_at = membership.log_id().as_ref().map(|log| log.index);
     RaftView {
         life,
+        asked,
         term: vote.leader_id.term,
         voted_for: vote.leader_id.voted_for,
         vote_committed: vote.committed,

@@ -5,13 +5,30 @@ use std::collections::BTreeMap;
 use super::{Invariant, hold};
 use crate::view::{NodeView, RaftView, View};
 
+#[derive(Debug, Clone, Copy)]
+struct Vote {
+    term: u64,
+    node: u64,
+    /// Whether a quorum gave it.
+    elected: bool,
+}
+
+impl Vote {
+    /// Whether a node that kept `before` may hold this one. Within a term a vote is given once; who then hears of the
+    /// term's leader takes its word for the vote of a quorum, whomever it voted for itself.
+    fn follows(self, before: Self) -> bool {
+        before.term < self.term
+            || (before.term == self.term && (before.node == self.node || (self.elected && !before.elected)))
+    }
+}
+
 /// See the module.
 #[derive(Default)]
 pub(super) struct ElectionSafety {
     leaders: BTreeMap<u64, u64>,
     /// By node: its life, and the vote with which it was still running one step later.
-    kept: BTreeMap<u64, (u64, (u64, u64, bool))>,
-    last: BTreeMap<u64, (u64, (u64, u64, bool))>,
+    kept: BTreeMap<u64, (u64, Vote)>,
+    last: BTreeMap<u64, (u64, Vote)>,
 }
 
 impl Invariant for ElectionSafety {
@@ -35,13 +52,11 @@ impl Invariant for ElectionSafety {
 
 impl ElectionSafety {
     fn vote(&mut self, id: u64, node: &NodeView, raft: &RaftView) -> Result<(), String> {
-        let vote = (raft.term, raft.voted_for, raft.vote_committed);
+        let vote = Vote { term: raft.term, node: raft.voted_for, elected: raft.vote_committed };
         if let Some((life, kept)) = self.kept.get(&id)
             && *life != node.life
         {
-            // Within a term a vote is given once; that its candidate has won is news for it.
-            let grew = kept.0 < vote.0 || (kept.0 == vote.0 && kept.1 == vote.1 && kept.2 <= vote.2);
-            hold(grew, || format!("node {id} kept the vote {kept:?}, and came back with {vote:?}"))?;
+            hold(vote.follows(*kept), || format!("node {id} kept the vote {kept:?}, and came back with {vote:?}"))?;
         }
         if let Some((life, before)) = self.last.insert(id, (node.life, vote))
             && life == node.life

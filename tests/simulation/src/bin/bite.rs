@@ -1,0 +1,174 @@
+//! Turns each planted bug on, one after the other, and says which layer of the proof finds it, and after how much.
+//!
+//! Layers: the ledger against its naive model, the store on a disk that crashes, and the simulation of the whole group,
+//! seed after seed from the first, each within a budget. With no bug planted no layer may find anything. Ends with one
+//! line of JSON; exit code 1 where a bug is found by nobody, or where there is an alarm without a bug.
+
+#![expect(clippy::print_stdout, reason = "its output is a table for people and a last line for programs")]
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use quorate_planted::{Bug, VARIABLE};
+use serde_json::{Value, json};
+
+/// Seeds of the simulation within which a bug must be found, unless `--budget` says otherwise.
+const BUDGET: u64 = 100;
+
+/// Plants each bug in turn and says which layer finds it
+#[derive(Parser, Debug)]
+#[command(name = "bite")]
+struct Cli {
+    /// Only these bugs
+    #[arg(long, value_name = "BUG", num_args = 1..)]
+    bug: Vec<Bug>,
+    /// Seeds of the simulation at most for each bug
+    #[arg(long, value_name = "SEEDS", default_value_t = BUDGET)]
+    budget: u64,
+    /// Seeds at a time
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+    /// Only the simulation, not the tests of ledger and store
+    #[arg(long)]
+    simulation_only: bool,
+}
+
+/// What a layer said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Verdict {
+    /// Nothing is wrong.
+    Silent,
+    /// Something is: what, in short.
+    Found(String),
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silent => f.write_str("–"),
+            Self::Found(what) => f.write_str(what),
+        }
+    }
+}
+
+/// The binaries that are run with a bug in them.
+struct Layers {
+    simulation: PathBuf,
+    model: Option<PathBuf>,
+    crash: Option<PathBuf>,
+    budget: u64,
+    jobs: usize,
+}
+
+impl Layers {
+    fn build(cli: &Cli) -> Result<Self> {
+        let simulation = std::env::current_exe()?.with_file_name("simulation");
+        ensure!(simulation.exists(), "{} is missing: run `cargo build --release` first", simulation.display());
+        let test = |package: &str, test: &str| -> Result<Option<PathBuf>> {
+            if cli.simulation_only { Ok(None) } else { build_test(package, test).map(Some) }
+        };
+        Ok(Self {
+            simulation,
+            model: test("quorate-ledger", "model")?,
+            crash: test("quorate-log-store", "crash")?,
+            budget: cli.budget,
+            jobs: cli.jobs,
+        })
+    }
+
+    /// What the tests beside the code say.
+    fn test(binary: Option<&Path>, bug: Option<Bug>) -> Result<Verdict> {
+        let Some(binary) = binary else { return Ok(Verdict::Silent) };
+        let output = planted(Command::new(binary), bug).output()?;
+        if output.status.success() {
+            return Ok(Verdict::Silent);
+        }
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let failed = said.lines().filter(|line| line.starts_with("test ") && line.ends_with("FAILED")).count();
+        ensure!(failed > 0, "{} ended with {}:\n{said}", binary.display(), output.status);
+        Ok(Verdict::Found(format!("{failed} tests")))
+    }
+
+    /// What the simulation says.
+    fn simulate(&self, bug: Option<Bug>) -> Result<Verdict> {
+        let mut command = Command::new(&self.simulation);
+        command.args(["--first-seed", "1", "--shrink-runs", "0"]);
+        command.args(["--seeds", &self.budget.to_string(), "--jobs", &self.jobs.to_string()]);
+        let output = planted(command, bug).stderr(Stdio::null()).output()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let summary: Value = said.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
+        let Some(seed) = summary["failed_seeds"][0].as_u64() else {
+            ensure!(output.status.success(), "the simulation ended with {}:\n{said}", output.status);
+            return Ok(Verdict::Silent);
+        };
+        let violation = said.lines().find_map(|line| line.strip_prefix("  ")?.split_once(" at ").filter(is_violation));
+        Ok(Verdict::Found(format!("seed {seed}: {}", violation.map_or("?", |(invariant, _)| invariant))))
+    }
+}
+
+/// A line of a violation goes on with its time.
+fn is_violation((_, rest): &(&str, &str)) -> bool {
+    rest.split_once("s: ").is_some_and(|(at, _)| at.trim_end_matches('m').parse::<f64>().is_ok())
+}
+
+fn planted(mut command: Command, bug: Option<Bug>) -> Command {
+    command.env(VARIABLE, bug.map_or("", Bug::name)).stdin(Stdio::null());
+    command
+}
+
+/// Builds a test of the workspace with the planted bugs in it; the path of its binary.
+fn build_test(package: &str, test: &str) -> Result<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut command = Command::new("cargo");
+    command.current_dir(&root).args(["test", "--locked", "--no-run", "--message-format=json"]);
+    // The flags of this package are not those of the workspace.
+    command.env_remove("CARGO_ENCODED_RUSTFLAGS").env_remove("RUSTFLAGS");
+    let output = command
+        .args(["-p", package, "--features", "quorate-planted/on", "--test", test])
+        .stderr(Stdio::inherit())
+        .output()?;
+    ensure!(output.status.success(), "{package}: its test {test} does not build");
+    let messages = String::from_utf8(output.stdout)?;
+    let built = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).find_map(|message| {
+        let wanted = message["target"]["name"] == test && message["target"]["kind"][0] == "test";
+        message["executable"].as_str().filter(|_| wanted).map(PathBuf::from)
+    });
+    built.with_context(|| format!("{package}: no binary of its test {test}"))
+}
+
+fn main() -> Result<ExitCode> {
+    let cli = Cli::parse();
+    let layers = Layers::build(&cli)?;
+    let bugs: Vec<Bug> = if cli.bug.is_empty() { Bug::ALL.to_vec() } else { cli.bug.clone() };
+    let mut rows = Vec::new();
+    let mut wrong = Vec::new();
+    println!("| planted bug | ledger's model | store's crashes | simulation |\n|---|---|---|---|");
+    for bug in std::iter::once(None).chain(bugs.into_iter().map(Some)) {
+        let verdicts = [
+            Layers::test(layers.model.as_deref(), bug)?,
+            Layers::test(layers.crash.as_deref(), bug)?,
+            layers.simulate(bug)?,
+        ];
+        let name = bug.map_or("none", Bug::name);
+        println!("| {name} | {} | {} | {} |", verdicts[0], verdicts[1], verdicts[2]);
+        let found = verdicts.iter().any(|verdict| *verdict != Verdict::Silent);
+        if found != bug.is_some() {
+            wrong.push(name);
+        }
+        let told = |verdict: &Verdict| match verdict {
+            Verdict::Silent => Value::Null,
+            Verdict::Found(what) => json!(what),
+        };
+        rows.push(json!({
+            "bug": name, "model": told(&verdicts[0]), "crash": told(&verdicts[1]), "simulation": told(&verdicts[2]),
+        }));
+    }
+    let verdict = if wrong.is_empty() { "pass" } else { "fail" };
+    println!("{}", json!({"verdict": verdict, "wrong": wrong, "budget": cli.budget, "bugs": rows}));
+    Ok(if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
