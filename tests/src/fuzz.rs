@@ -8,8 +8,10 @@ use anyhow::{Context, Result};
 use rand::{Rng, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 use serde_json::{Map, Value, json};
 
-/// Levels of nesting that are made up.
-const DEPTH_MAX: usize = 8;
+use crate::schema::conforms;
+
+/// Levels of nesting that are made up: each reference and each choice is one, and the schemas here end below.
+const DEPTH_MAX: usize = 16;
 /// Levels of brackets in a body that is only deep.
 const DEEP: usize = 20_000;
 
@@ -75,16 +77,30 @@ impl Fuzzer {
         self.operations.iter().map(|operation| (operation.method.as_str(), operation.path.as_str()))
     }
 
-    /// The media types that the document gives for an answer of this status; `None` where it has no such answer.
+    /// What the document says of an answer of this status: its schema by media type; `None` where it has no such
+    /// answer.
     #[must_use]
-    pub fn documented(&self, request: &Request, status: u16) -> Option<Vec<String>> {
+    pub fn documented(&self, request: &Request, status: u16) -> Option<&Map<String, Value>> {
         let operation = self
             .operations
             .iter()
             .find(|operation| operation.path == request.template && operation.method == request.method)?;
         let keys = [status.to_string(), format!("{}XX", status / 100), "default".to_owned()];
         let response = keys.iter().find_map(|key| operation.responses.get(key))?;
-        Some(response["content"].as_object().map(|types| types.keys().cloned().collect()).unwrap_or_default())
+        response["content"].as_object()
+    }
+
+    /// Holds a JSON answer against the schema that the document has for it.
+    ///
+    /// # Errors
+    /// Where it does not conform.
+    pub fn conforms(&self, schema: &Value, answer: &Value) -> Result<()> {
+        conforms(&self.document, schema, answer)
+    }
+
+    /// Other values worth trying for a property or parameter, from now on.
+    pub fn hint(&mut self, name: &str, values: Vec<Value>) {
+        self.hints.insert(name.to_owned(), values);
     }
 
     /// The next request, of the operations that `wanted` takes (method, path).
@@ -107,6 +123,9 @@ impl Fuzzer {
             if self.rng.random_bool(0.2) {
                 value = self.nasty();
                 broken = true;
+            }
+            if value.is_null() {
+                continue;
             }
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             match parameter["in"].as_str() {
@@ -138,10 +157,6 @@ impl Fuzzer {
     /// A body, its media type, and whether it is what the document asks for.
     fn body(&mut self, schema: &Value) -> (Vec<u8>, &'static str, bool) {
         let mut value = self.value("", schema, 0);
-        if self.rng.random_bool(0.2) {
-            let count = self.rng.random_range(0..4);
-            value = Value::Array((0..count).map(|_| self.value("", schema, 0)).collect());
-        }
         let json = "application/json";
         match self.rng.random_range(0..10) {
             0..5 => (value.to_string().into_bytes(), json, true),
@@ -170,7 +185,7 @@ impl Fuzzer {
     /// A value that a schema allows (as far as schemas say).
     fn value(&mut self, name: &str, schema: &Value, depth: usize) -> Value {
         if let Some(hints) = self.hints.get(name)
-            && self.rng.random_bool(0.8)
+            && self.rng.random_bool(0.9)
         {
             return hints.choose(&mut self.rng).cloned().unwrap_or(Value::Null);
         }
@@ -193,11 +208,12 @@ impl Fuzzer {
         match kind.as_str() {
             "object" => self.object(schema, depth),
             "array" if depth < DEPTH_MAX => {
-                let count = self.rng.random_range(0..3);
+                let least = schema["minItems"].as_u64().unwrap_or(0);
+                let count = self.rng.random_range(least..least + 3);
                 Value::Array((0..count).map(|_| self.value("", &schema["items"], depth + 1)).collect())
             }
             "array" => json!([]),
-            "integer" | "number" => self.integer(schema["minimum"].as_i64().unwrap_or(i64::MIN)),
+            "integer" => self.integer(schema),
             "string" if schema["pattern"].is_string() => json!(format!("{}.{}", self.rng.random_range(0..100), 5)),
             "string" => {
                 let length = self.rng.random_range(1..=schema["maxLength"].as_u64().unwrap_or(20).min(36));
@@ -213,24 +229,33 @@ impl Fuzzer {
             schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let mut object = Map::new();
         for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
-            if required.contains(&name.as_str()) || (depth < DEPTH_MAX && self.rng.random_bool(0.7)) {
+            if required.contains(&name.as_str()) || (depth < DEPTH_MAX && self.rng.random_bool(0.9)) {
                 object.insert(name.clone(), self.value(name, inner, depth + 1));
             }
         }
         Value::Object(object)
     }
 
-    /// Small, as most are; or at an edge, as far as `from` allows.
-    fn integer(&mut self, from: i64) -> Value {
+    /// Small, as most are; or at an edge, as far as the schema allows.
+    fn integer(&mut self, schema: &Value) -> Value {
+        let from = schema["minimum"].as_i64();
+        let to = match (schema["maximum"].as_u64(), schema["format"].as_str(), from) {
+            (Some(to), _, _) => to,
+            (None, Some("int32"), Some(_)) => u64::from(u32::MAX),
+            (None, Some("int32"), None) => i32::MAX.unsigned_abs().into(),
+            (None, _, Some(_)) => u64::MAX,
+            (None, _, None) => i64::MAX.unsigned_abs(),
+        };
+        let lowest = from.unwrap_or(if schema["format"] == "int32" { i32::MIN.into() } else { i64::MIN });
+        let least = from.unwrap_or(0).unsigned_abs();
         if self.rng.random_bool(0.7) {
-            return json!(self.rng.random_range(0..100));
+            return json!(self.rng.random_range(least..=to.min(100)));
         }
-        match self.rng.random_range(0..5) {
-            0 => json!(from),
-            1 => json!(i64::MAX),
-            2 => json!(from.max(-1)),
-            3 => json!(1_i64 << self.rng.random_range(0..63)),
-            _ => json!(u64::MAX),
+        match self.rng.random_range(0..4) {
+            0 => json!(lowest),
+            1 => json!(lowest.max(-1)),
+            2 => json!((1_u64 << self.rng.random_range(0..63)).clamp(least, to)),
+            _ => json!(to),
         }
     }
 

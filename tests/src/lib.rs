@@ -12,3 +12,4 @@ pub mod history;
 pub mod nemesis;
 pub mod quotes;
 pub mod replay;
+pub mod schema;
