@@ -25,6 +25,8 @@ impl ReqwestHttp {
                 .no_proxy()
                 .tcp_nodelay(true)
                 .connect_timeout(Duration::from_millis(500))
+                // Well before a server of the house closes a silent connection, so that none is closed under a request.
+                .pool_idle_timeout(Duration::from_secs(30))
                 .redirect(reqwest::redirect::Policy::none())
         };
         Ok(Self {
