@@ -135,7 +135,7 @@ impl Feed {
     }
 
     async fn follow(&mut self, target: &Target) -> Ended {
-        let shared = &self.client.shared;
+        let shared = self.client.shared.clone();
         let path = format!("{}?from={}", paths::EVENTS, self.next);
         let mut body = match shared.wire.stream(&target.base, &path, shared.config.call_timeout).await {
             Ok(body) => BodyDataStream::new(body),
@@ -154,6 +154,7 @@ impl Feed {
                 match reader.next() {
                     Ok(None) => break,
                     Ok(Some(event)) => {
+                        shared.look_at_topology();
                         if let Err(ended) = self.pass_on(event).await {
                             return ended;
                         }

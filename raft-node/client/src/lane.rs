@@ -231,11 +231,15 @@ impl From<Applied> for Attempt {
 impl LaneWorld {
     /// Asks the preferred node for the members and the leader now and then, beside the commands.
     fn look_at_topology(&self) {
-        if !self.nodes.look_due(Instant::now()) {
-            return;
-        }
-        let (nodes, wire, timeout) = (self.nodes.clone(), self.wire.clone(), self.call_timeout);
-        self.tasks.spawn(async move { look(&nodes, &wire, timeout).await });
+        look_now_and_then(&self.nodes, &self.wire, &self.tasks, self.call_timeout);
+    }
+}
+
+/// Looks at the group's members in a task of its own, unless that was done a moment ago.
+pub(crate) fn look_now_and_then(nodes: &Arc<Nodes>, wire: &Wire, tasks: &Tasks, timeout: Duration) {
+    if nodes.look_due(Instant::now()) {
+        let (nodes, wire) = (Arc::clone(nodes), wire.clone());
+        tasks.spawn(async move { look(&nodes, &wire, timeout).await });
     }
 }
 

@@ -305,6 +305,7 @@ impl Client {
         let deadline = Instant::now() + options.timeout;
         let mut backoff = self.shared.backoff();
         loop {
+            self.shared.look_at_topology();
             let target = self.target(options.node);
             let attempt = self.shared.config.call_timeout.min(deadline.saturating_duration_since(Instant::now()));
             let failure = match self.shared.wire.get(&target.base, &path, attempt).await {
@@ -345,6 +346,7 @@ impl Client {
         let deadline = Instant::now() + timeout;
         let mut backoff = self.shared.backoff();
         loop {
+            self.shared.look_at_topology();
             let target = self.target(node);
             let left = deadline.saturating_duration_since(Instant::now());
             let failure = match self.shared.wire.post(&target.base, path, json.clone(), left).await {

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     config::ClientConfig,
-    lane::Lane,
+    lane::{Lane, look_now_and_then},
     nodes::Nodes,
     observer::{CallId, Observer, Operation, Returned},
     wire::Wire,
@@ -35,6 +35,12 @@ impl Shared {
     /// A number that no other caller gets.
     pub(crate) fn next(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Keeps up with the members also where there are no commands to send: who only reads must find its way too, once
+    /// every endpoint that it was told has been replaced.
+    pub(crate) fn look_at_topology(&self) {
+        look_now_and_then(&self.nodes, &self.wire, &self.world.tasks, self.config.call_timeout);
     }
 
     /// The lane for a new session.

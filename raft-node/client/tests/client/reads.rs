@@ -50,6 +50,19 @@ async fn a_read_goes_from_node_to_node_until_one_answers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_only_reads_learns_of_members_that_it_was_not_told_of() {
+    let (group, _) = Group::new();
+    let answer = serde_json::to_vec(&read(2, 5, positions())).unwrap();
+    group.set_reader(move |_, _| Ok((200, answer.clone())));
+    let client = group.client_with(1, |config| config.endpoints = vec!["http://a:1".into()]);
+    client.positions(None, &ReadOptions::linearizable()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    group.set_down(&["a"]);
+    client.positions(None, &ReadOptions::linearizable()).await.unwrap();
+    assert_eq!(group.arrived().last().unwrap().host, "b");
+}
+
+#[tokio::test(start_paused = true)]
 async fn options_and_filters_stand_in_the_query() {
     let (group, _) = Group::new();
     let paths = Arc::new(Mutex::new(Vec::new()));
