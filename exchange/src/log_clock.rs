@@ -10,6 +10,9 @@ use quorate_ledger::Millis;
 /// How far the estimate may lead the newest frame, in ms: more is no delay on the way, but a clock that ran slower, or
 /// stood still.
 const LEAD_MAX_MS: u64 = 2_000;
+/// For how long frames must come that far behind the estimate before they are believed. Those that waited for a majority,
+/// in the log of a leader that had lost it, come all at once, long after they were stamped.
+const LATE_MIN: Duration = Duration::from_secs(1);
 
 /// An estimate of log time. `clock` is always the monotonic one.
 #[derive(Debug, Clone, Copy, Default)]
@@ -17,6 +20,8 @@ pub(crate) struct LogClock {
     log_time: Millis,
     at: Duration,
     heard_at: Option<Duration>,
+    /// Since when frames come far behind the estimate.
+    late_since: Option<Duration>,
 }
 
 impl LogClock {
@@ -31,19 +36,28 @@ impl LogClock {
         self.heard_at.map(|at| clock.saturating_sub(at))
     }
 
-    /// A frame came, which was stamped not long ago.
+    /// A frame came, which was stamped not long ago, or waited for a majority.
     pub(crate) fn frame(&mut self, stamp: Millis, clock: Duration) {
-        self.hear(stamp, clock, LEAD_MAX_MS);
+        let lead = self.now(clock).0.saturating_sub(stamp.0);
+        if lead <= LEAD_MAX_MS {
+            self.late_since = None;
+            return self.hear(stamp, clock);
+        }
+        let since = *self.late_since.get_or_insert(clock);
+        if clock.saturating_sub(since) >= LATE_MIN {
+            self.late_since = None;
+            (self.log_time, self.at) = (stamp, clock);
+        }
+        self.heard_at = Some(clock);
     }
 
     /// This was the last stamp where the ledger was looked at; how long it had stood is not known.
     pub(crate) fn applied(&mut self, stamp: Millis, clock: Duration) {
-        self.hear(stamp, clock, u64::MAX);
+        self.hear(stamp, clock);
     }
 
-    fn hear(&mut self, stamp: Millis, clock: Duration, lead_max: u64) {
-        let lead = self.now(clock).0.saturating_sub(stamp.0);
-        if lead == 0 || lead > lead_max || self.heard_at.is_none() {
+    fn hear(&mut self, stamp: Millis, clock: Duration) {
+        if stamp >= self.now(clock) || self.heard_at.is_none() {
             (self.log_time, self.at) = (stamp, clock);
         }
         self.heard_at = Some(clock);
@@ -71,12 +85,32 @@ mod tests {
     }
 
     #[test]
-    fn only_a_fresh_stamp_sets_it_back() {
+    fn only_fresh_stamps_set_it_back() {
         let mut clock = LogClock::default();
         clock.applied(Millis(1_000), ms(0));
         clock.applied(Millis(1_000), ms(9_000));
         assert_eq!(clock.now(ms(9_000)), Millis(10_000));
+        // One that stays behind is believed, after a while.
         clock.frame(Millis(1_001), ms(9_000));
-        assert_eq!(clock.now(ms(9_000)), Millis(1_001));
+        clock.frame(Millis(1_990), ms(9_990));
+        assert_eq!(clock.now(ms(9_990)), Millis(10_990));
+        clock.frame(Millis(2_001), ms(10_000));
+        assert_eq!(clock.now(ms(10_000)), Millis(2_001));
+    }
+
+    #[test]
+    fn frames_that_waited_for_a_majority_do_not_set_it_back() {
+        let mut clock = LogClock::default();
+        clock.applied(Millis(1_000), ms(0));
+        // Seventeen seconds without a majority; then all that was stamped meanwhile comes at once, and goes on.
+        for stamp in [1_100, 1_200, 9_000] {
+            clock.frame(Millis(stamp), ms(17_000));
+        }
+        assert_eq!(clock.now(ms(17_050)), Millis(18_050));
+        clock.frame(Millis(18_090), ms(17_100));
+        assert_eq!(clock.now(ms(17_100)), Millis(18_100));
+        // Later ones begin to count anew.
+        clock.frame(Millis(1_300), ms(18_200));
+        assert_eq!(clock.now(ms(18_200)), Millis(19_200));
     }
 }

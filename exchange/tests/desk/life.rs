@@ -121,6 +121,8 @@ async fn a_clock_that_ran_ahead_of_log_time_is_set_back() {
     sleep(Duration::from_secs(3_600)).await;
     assert!(exchange.desk.look(|_, now| now).unwrap().0 >= before.0 + 3_600_000);
     group.define("ETHUSDT");
+    sleep(Duration::from_millis(1_100)).await;
+    group.define("SOLUSDT");
     sleep(Duration::from_millis(100)).await;
     let now = exchange.desk.look(|_, now| now).unwrap();
     assert!(now.0 < before.0 + 2_000, "{now} after {before}");

@@ -584,7 +584,8 @@ impl Cluster {
     /// # Errors
     /// Where something is wrong.
     pub fn judge(&self, publishers: &[u64]) -> Result<Findings> {
-        self.ledgerctl(&["audit"])?;
+        // The nodes have as long to meet as everything here that has no bound of its own to prove.
+        self.ledgerctl(&["--timeout-ms", "30000", "audit"])?;
         let mut journal = Journal::default();
         for seed in publishers {
             read_journal(&self.journal(*seed), &mut journal)?;

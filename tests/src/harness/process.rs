@@ -13,6 +13,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::wait::within;
 
+/// How long a process may take to stand still.
+const STOPS_MAX: Duration = Duration::from_secs(5);
+
 /// Where the workspace's binaries are: beside the directory of this test's own binary.
 ///
 /// # Errors
@@ -76,12 +79,32 @@ impl Process {
         Ok(self.child.wait()?)
     }
 
-    /// SIGSTOP.
+    /// SIGSTOP, and waits until every thread of it stands still: on a busy machine the last ones still work for a while
+    /// after the signal was sent.
     ///
     /// # Errors
-    /// Where it cannot be signalled.
+    /// Where it cannot be signalled, or does not stand still within 5 seconds.
     pub fn pause(&self) -> Result<()> {
-        self.signal(Signal::STOP)
+        self.signal(Signal::STOP)?;
+        for _ in 0..STOPS_MAX.as_millis() {
+            if self.stands_still()? {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        anyhow::bail!("{} goes on after SIGSTOP", self.name)
+    }
+
+    fn stands_still(&self) -> Result<bool> {
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let stat = std::fs::read_to_string(thread?.path().join("stat"))?;
+            // The name, in brackets, may hold anything; the state follows it.
+            let state = stat.rsplit_once(") ").map(|(_, rest)| rest.starts_with(['T', 't']));
+            if state != Some(true) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// SIGCONT.

@@ -56,7 +56,9 @@ impl Ctl {
                 Some(compared) => Some(compared),
                 None => self.compare_checkpoints(deadline).await,
             };
-            if compared.is_some() || Instant::now() + ROUND_PAUSE >= deadline {
+            // Who did not answer is asked again, as long as there is time.
+            let all = nodes.iter().all(|node| node.audit.is_some());
+            if all && compared.is_some() || Instant::now() + ROUND_PAUSE >= deadline {
                 break compared;
             }
             let indexes = nodes.iter().filter_map(|node| node.audit.as_ref()).map(|audit| audit.applied_index);
@@ -159,6 +161,11 @@ fn show(report: &Report) -> String {
     if let Some(compared) = report.compared {
         let verdict = if compared.equal { "equal" } else { "DIFFERENT" };
         text.push_str(&format!("\nstates compared at index {}: {verdict}", compared.index));
+    }
+    for node in &report.nodes {
+        if let Some(problem) = &node.problem {
+            text.push_str(&format!("\nno audit of {}: {problem}", node.endpoint));
+        }
     }
     for problem in &report.problems {
         text.push_str(&format!("\nwrong: {problem}"));
