@@ -91,7 +91,8 @@ async fn a_leader_that_lost_its_followers_reports_no_fill() -> Result<()> {
     let (in_doubt, slowest) = without_quorum(&trader, &["d1", "d2", "d3"]).await?;
     ensure!(!in_doubt.is_empty(), "no order was in doubt: this run shows nothing");
     let (_, status) = cluster.get(leader, "/v1/status?consistency=local").await?;
-    assert_eq!(status["data"]["fills"], 1, "filled without a majority: {status}");
+    // None where it was elected a moment ago: then it cannot even know that the first one is committed.
+    ensure!(status["data"]["fills"].as_u64().is_some_and(|fills| fills <= 1), "filled without a majority: {status}");
 
     // With the others back, what was in doubt is settled: executed once, or never.
     back(&mut cluster, &followers).await?;
