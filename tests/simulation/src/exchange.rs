@@ -72,6 +72,7 @@ impl Sim {
     /// Starts an exchange, which takes the name over from whichever serves: that one goes on without being called,
     /// and is fenced.
     pub fn start_exchange(self: &Arc<Self>) {
+        let config = self.exchange_config();
         let mut state = self.state();
         let host = &mut state.exchange;
         host.life += 1;
@@ -88,7 +89,6 @@ impl Sim {
         };
         let seed = self.process_seed(Who::Exchange, life);
         let process = Process::start(Who::Exchange, life, seed, &host.machine, &self.net, on_crash);
-        let config = self.exchange_config();
         let references = References::open(&config.references).expect("no files are opened");
         let desk = Desk::new(config, process.world.clone(), references).expect("the endpoints are constant");
         host.process = Some(process.clone());

@@ -95,6 +95,7 @@ pub async fn heal(sim: &Arc<Sim>, operator: &Operator, flow: &Arc<Flow>) -> Heal
 /// Whether all members serve and every symbol is quoted; otherwise what is missing.
 async fn is_well(sim: &Arc<Sim>, operator: &Operator) -> Result<(), String> {
     let members = operator.members().await.ok_or("the members cannot be read")?;
+    crate::faults::membership::keep_members(sim, &members);
     for id in &members {
         let node = {
             let state = sim.state();

@@ -34,6 +34,7 @@ pub mod panics;
 pub mod plan;
 pub mod process;
 pub mod reader;
+pub mod regressions;
 pub mod report;
 pub mod run;
 pub mod shrink;

@@ -114,7 +114,8 @@ fn main() -> Result<ExitCode> {
             println!("seed {}: trace of {} lines, hash {}", outcome.seed, outcome.trace.0, outcome.trace.1);
         }
         if !outcome.violations.is_empty() {
-            progress.set_message(format!("seed {} FAILED", outcome.seed));
+            let first = outcome.violations.first().map(|violation| violation.invariant).unwrap_or_default();
+            progress.suspend(|| println!("seed {} FAILED: {first}", outcome.seed));
             failures.push(outcome);
             if !cli.keep_going {
                 break;

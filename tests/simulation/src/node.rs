@@ -191,10 +191,13 @@ impl Sim {
     fn node_started(&self, id: u64, node: Node) {
         let metrics = node.metrics();
         note!(self.trace, "n{id} runs, applied {} of {}", metrics.applied_index, metrics.last_log_index);
+        let seen = self.checks().frames().len() as u64;
         let mut state = self.state();
         let Some(host) = state.nodes.get_mut(&id) else { return };
-        // What a snapshot holds was looked at before it was built; what follows it is applied again.
-        host.next_frame = if metrics.applied_index == 0 { 0 } else { metrics.applied_index + 1 };
+        // What a snapshot holds was looked at before it was built, but for what nobody lived to show; what follows it is
+        // applied again.
+        let after_snapshot = if metrics.applied_index == 0 { 0 } else { metrics.applied_index + 1 };
+        host.next_frame = after_snapshot.min(seen);
         host.node = Some(node);
     }
 

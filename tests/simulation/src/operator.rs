@@ -1,7 +1,11 @@
 //! The one who operates the group: defines symbols, switches, changes members, hands leadership over. By the real
 //! client, over the simulated network.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use quorate_api::{ChangeMembers, Read, StatusView};
 use quorate_client::{Client, ClientConfig, ReadOptions, Session, SubmitError};
@@ -25,11 +29,16 @@ const ATTEMPT: Duration = Duration::from_secs(4);
 /// Pause before the next one.
 const PAUSE: Duration = Duration::from_millis(300);
 
+/// Longer than a client goes without a look at the members.
+const HEARD_OF: Duration = Duration::from_secs(4);
+
 /// See the module.
 #[derive(Clone)]
 pub struct Operator {
-    client: Client,
-    session: Session,
+    /// Anew after each change of the members, whose addresses the operator knows first.
+    reach: Arc<Mutex<(Client, Session)>>,
+    /// One change of the members at a time, from its first thought to its end.
+    pub changing: Arc<tokio::sync::Mutex<()>>,
     sim: Arc<Sim>,
     /// Its process.
     pub process: Process,
@@ -43,16 +52,29 @@ impl Operator {
         let seed = sim.process_seed(Who::Operator, 1);
         let process = Process::start(Who::Operator, 1, seed, &machine, &sim.net, |_| {});
         let client = client(sim, &process);
-        Self { session: client.session(), client, sim: Arc::clone(sim), process }
+        let reach = Arc::new(Mutex::new((client.clone(), client.session())));
+        Self { reach, changing: Arc::default(), sim: Arc::clone(sim), process }
+    }
+
+    fn reach(&self) -> (Client, Session) {
+        self.reach.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes note of the machines that there are now.
+    pub fn learn_addresses(&self) {
+        let client = client(&self.sim, &self.process);
+        let session = client.session();
+        *self.reach.lock().unwrap_or_else(PoisonError::into_inner) = (client, session);
     }
 
     /// Sends `command` until the ledger has answered.
     async fn insist(&self, command: &Command) -> Response {
         loop {
+            let ((client, session), deadline) = (self.reach(), Instant::now() + ATTEMPT);
             let submission = if command.needs_session() {
-                self.session.submit(command, Instant::now() + ATTEMPT)
+                session.submit(command, deadline)
             } else {
-                self.client.submit_without_session(command, Instant::now() + ATTEMPT)
+                client.submit_without_session(command, deadline)
             };
             match submission.await {
                 Ok(response) => match response.outcome {
@@ -68,7 +90,7 @@ impl Operator {
 
     async fn status(&self) -> Read<StatusView> {
         loop {
-            match self.client.status(&ReadOptions::linearizable().within(ATTEMPT)).await {
+            match self.client().status(&ReadOptions::linearizable().within(ATTEMPT)).await {
                 Ok(status) => return status,
                 Err(_) => sleep(PAUSE).await,
             }
@@ -146,26 +168,25 @@ impl Operator {
 
     /// Asks once that `to` leads.
     pub async fn transfer_leader(&self, to: u64) {
-        let done = self.client.transfer_leader(to, ATTEMPT).await;
+        let done = self.client().transfer_leader(to, ATTEMPT).await;
         note!(self.sim.trace, "op: transfer to n{to}: {}", if done.is_ok() { "done" } else { "not done" });
     }
 
     /// Asks once for a snapshot somewhere.
     pub async fn snapshot(&self) {
-        let _ = self.client.snapshot(None, ATTEMPT).await;
+        let _ = self.client().snapshot(None, ATTEMPT).await;
     }
 
-    /// Makes these the members, and insists.
+    /// Makes these the members, and insists. Then gives clients the time to hear of it: whoever replaces a whole group
+    /// faster than its clients look must tell them.
     pub async fn set_members(&self, ids: &BTreeSet<u64>) {
+        self.learn_addresses();
         let change = ChangeMembers { members: ids.iter().map(|id| member(*id)).collect() };
         loop {
-            if self.client.change_members(&change, Duration::from_secs(10)).await.is_ok() {
+            let changed = self.client().change_members(&change, Duration::from_secs(10)).await.is_ok();
+            if changed || self.members().await.is_some_and(|present| present == *ids) {
                 note!(self.sim.trace, "op: the members are {ids:?}");
-                return;
-            }
-            if let Some(present) = self.members().await
-                && present == *ids
-            {
+                sleep(HEARD_OF).await;
                 return;
             }
             sleep(PAUSE).await;
@@ -174,14 +195,14 @@ impl Operator {
 
     /// The members, as the group has them.
     pub async fn members(&self) -> Option<BTreeSet<u64>> {
-        let cluster = self.client.cluster(&ReadOptions::linearizable().within(ATTEMPT)).await.ok()?;
+        let cluster = self.client().cluster(&ReadOptions::linearizable().within(ATTEMPT)).await.ok()?;
         Some(cluster.data.members.iter().filter(|member| member.voter).map(|member| member.node_id).collect())
     }
 
     /// The client.
     #[must_use]
-    pub fn client(&self) -> &Client {
-        &self.client
+    pub fn client(&self) -> Client {
+        self.reach().0
     }
 }
 

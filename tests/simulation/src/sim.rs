@@ -123,10 +123,12 @@ impl Sim {
         seeded_rng(self.plan.seed, (stream << 16) + life).random()
     }
 
-    /// Where clients reach the nodes of the beginning.
+    /// Where clients that start now are told that nodes are reached: whoever is not given up.
     #[must_use]
     pub fn endpoints(&self) -> Vec<String> {
-        (1..=self.plan.nodes).map(|id| format!("http://{}", crate::node::api_address(id))).collect()
+        let state = self.state();
+        let present = state.nodes.iter().filter(|(_, host)| !host.removed && !host.refused);
+        present.map(|(id, _)| format!("http://{}", crate::node::api_address(*id))).collect()
     }
 
     /// Everybody that there is.

@@ -1,10 +1,12 @@
 //! Faults of disks.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use quorate_log_store::sim_disk::CrashMode;
 use rand::{Rng, seq::SliceRandom};
 
 use super::{Kind, Scene};
-use crate::process::Who;
+use crate::{node::NodeHost, process::Who};
 
 pub(super) async fn happen(mut scene: Scene) {
     match scene.fault.kind {
@@ -74,18 +76,30 @@ async fn full(mut scene: Scene) {
     set(None);
 }
 
-/// Disks that may have rotted at most, over a run: less than half of the members of the beginning.
+/// Flips bits of a disk, as long as less than half of the voters have rotted by then.
 async fn rot(mut scene: Scene) {
     let mut candidates = scene.up();
     candidates.shuffle(&mut scene.rng);
     let running = scene.rng.random_bool(0.3);
     let flips = scene.rng.random_range(1..=200);
+    // A change of members decides by what has rotted: one or the other at a time.
+    let changing = Arc::clone(&scene.operator.changing);
+    let Ok(_one) = changing.try_lock() else { return };
     let victim = {
         let state = scene.sim.state();
-        let rotted = state.nodes.values().filter(|host| host.rotted).count() as u64;
-        // One that rotted already may rot further.
-        let may = rotted < scene.sim.plan.nodes.div_ceil(2) - 1;
-        candidates.into_iter().find(|id| may || state.nodes.get(id).is_some_and(|host| host.rotted))
+        let rotted = |id: &u64| state.nodes.get(id).is_some_and(|host| host.rotted || host.refused);
+        let newest =
+            state.nodes.values().filter_map(NodeHost::raft_view).max_by_key(|view| (view.membership_at, view.term));
+        let voters = newest.map(|view| view.voters).unwrap_or_default();
+        // A minority of every set of voters; one that rotted already may rot further.
+        let may = |id: &u64| {
+            let more = |set: &BTreeSet<u64>| {
+                let lost = set.iter().filter(|voter| rotted(voter) || *voter == id).count();
+                lost * 2 < set.len()
+            };
+            rotted(id) || (!voters.is_empty() && voters.iter().all(more))
+        };
+        candidates.into_iter().find(may)
     };
     let Some(id) = victim else { return };
     scene.happened((id, flips, running));

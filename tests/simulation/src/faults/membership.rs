@@ -22,8 +22,10 @@ pub(super) async fn happen(mut scene: Scene) {
             scene.operator.snapshot().await;
         }
         Kind::ReplaceMember => {
+            let changing = Arc::clone(&scene.operator.changing);
+            let Ok(_one) = changing.try_lock() else { return };
             let Some(members) = scene.operator.members().await else { return };
-            let Some(leaving) = members.iter().copied().choose(&mut scene.rng) else { return };
+            let Some(leaving) = leaving(&mut scene, &members) else { return };
             let joining = join(&scene.sim);
             scene.happened((leaving, joining));
             let mut new = members;
@@ -32,17 +34,28 @@ pub(super) async fn happen(mut scene: Scene) {
             change(&scene.sim, &scene.operator, &new).await;
         }
         _ => {
+            let changing = Arc::clone(&scene.operator.changing);
+            let Ok(_one) = changing.try_lock() else { return };
             let Some(mut members) = scene.operator.members().await else { return };
             let grows = members.len() < 3 || (members.len() < MEMBERS_MAX && scene.rng.random_bool(0.5));
             if grows {
                 members.insert(join(&scene.sim));
-            } else if let Some(leaving) = members.iter().copied().choose(&mut scene.rng) {
+            } else if let Some(leaving) = leaving(&mut scene, &members) {
                 members.remove(&leaving);
             }
             scene.happened(&members);
             change(&scene.sim, &scene.operator, &members).await;
         }
     }
+}
+
+/// Who is to leave: nobody removes a sound member while another one's disk has rotted.
+fn leaving(scene: &mut Scene, members: &BTreeSet<u64>) -> Option<u64> {
+    let rotted = {
+        let state = scene.sim.state();
+        members.iter().copied().find(|id| state.nodes.get(id).is_some_and(|host| host.rotted || host.refused))
+    };
+    rotted.or_else(|| members.iter().copied().choose(&mut scene.rng))
 }
 
 /// A new machine with an empty disk, started under an id that nobody had.
@@ -61,6 +74,7 @@ fn join(sim: &Arc<Sim>) -> u64 {
 /// Insists on these members; those that left are switched off.
 async fn change(sim: &Arc<Sim>, operator: &Operator, members: &BTreeSet<u64>) {
     operator.set_members(members).await;
+    operator.learn_addresses();
     if let Some(present) = operator.members().await {
         retire(sim, &present);
     }
@@ -83,6 +97,16 @@ fn retire(sim: &Arc<Sim>, members: &BTreeSet<u64>) {
     }
 }
 
+/// Switches on again who is a member all the same: a change that was given up may have been made.
+pub fn keep_members(sim: &Arc<Sim>, members: &BTreeSet<u64>) {
+    for id in members {
+        if let Some(host) = sim.state().nodes.get_mut(id) {
+            host.removed = false;
+        }
+        sim.ensure_node(*id);
+    }
+}
+
 /// Replaces members that refuse their disks, and switches off machines that are no members.
 pub async fn replace_lost(sim: &Arc<Sim>, operator: &Operator) {
     loop {
@@ -100,7 +124,13 @@ pub async fn replace_lost(sim: &Arc<Sim>, operator: &Operator) {
                 .collect()
         };
         if lost.is_empty() {
-            return retire(sim, &members);
+            keep_members(sim, &members);
+            retire(sim, &members);
+            operator.learn_addresses();
+            if members.iter().all(|id| *id > sim.plan.nodes) {
+                tell_everybody(sim);
+            }
+            return;
         }
         let mut new = members;
         for id in lost {
@@ -110,5 +140,15 @@ pub async fn replace_lost(sim: &Arc<Sim>, operator: &Operator) {
             new.insert(joining);
         }
         operator.set_members(&new).await;
+    }
+}
+
+/// Nobody of the beginning is left: who was cut off meanwhile may know no address any more, and is started with the
+/// present ones.
+fn tell_everybody(sim: &Arc<Sim>) {
+    let makers = sim.plan.makers;
+    for who in (1..=makers).map(Who::Maker).chain([Who::Exchange]) {
+        sim.kill(who);
+        sim.ensure_up(who);
     }
 }
