@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     net::TcpListener,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -98,10 +99,27 @@ pub fn cluster_dir() -> Result<TempDir> {
     Ok(dir)
 }
 
-/// Ports that were free a moment ago; bound together, so that they differ.
+/// Where ports are looked for: below those that the system gives to outgoing connections, for one of these could take a
+/// port in the moment between the look and its use, or while its process is down.
+const PORTS: std::ops::Range<u32> = 10_000..32_000;
+
+/// Ports that were free a moment ago. Each call, and each process, begins to look at another place.
 fn free_ports(count: usize) -> Result<Vec<u16>> {
-    let listeners: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-    listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let places = PORTS.end - PORTS.start;
+    let begin = std::process::id().wrapping_mul(7_919);
+    let mut free = Vec::new();
+    for _ in 0..places {
+        let place = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % places;
+        let port = u16::try_from(PORTS.start + place)?;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            free.push(port);
+        }
+        if free.len() == count {
+            return Ok(free);
+        }
+    }
+    bail!("fewer than {count} ports are free")
 }
 
 impl Cluster {

@@ -98,7 +98,9 @@ impl Flow {
             ended??;
         }
         let mut doubts = self.shared.orders().clone();
-        doubts.retain(|_, sent| sent.answered.as_ref().is_none_or(|(_, reply)| reply.is_unknown()));
+        doubts.retain(|_, sent| {
+            sent.answered.as_ref().is_none_or(|(_, reply)| reply.is_unknown() || reply.is_duplicate())
+        });
         let settled = ask(&self.shared, doubts).await?;
         Ok(Finished { shared: self.shared, settled })
     }

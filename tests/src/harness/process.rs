@@ -84,6 +84,7 @@ impl Process {
     ///
     /// # Errors
     /// Where it cannot be signalled, or does not stand still within 5 seconds.
+    #[expect(clippy::disallowed_methods, reason = "some milliseconds, in a test, for a process that is about to stop")]
     pub fn pause(&self) -> Result<()> {
         self.signal(Signal::STOP)?;
         for _ in 0..STOPS_MAX.as_millis() {

@@ -51,6 +51,12 @@ impl Reply {
         }
     }
 
+    /// Whether the order is known already: it was placed, and how it stands a query tells.
+    #[must_use]
+    pub fn is_duplicate(&self) -> bool {
+        matches!(self, Self::Refused(_, text) if text == DUPLICATE)
+    }
+
     /// Whether the order may or may not have been placed.
     #[must_use]
     pub fn is_unknown(&self) -> bool {
