@@ -208,8 +208,7 @@ async fn an_operators_word_takes_effect_in_one_apply() -> Result<()> {
     assert_eq!(activity(&cluster.frames()?, killed.index, quiet_until), (0, 0));
     cluster.ledgerctl(&["kill-switch", "rearm"])?;
     both_sides_quoted(&cluster, EVERYBODY_QUOTED_MAX).await?;
-    let filled = trader.place("rearmed", "symbol=AUSDT&side=BUY&type=MARKET&quantity=0.001").await?.placed()?;
-    assert_eq!(filled["status"], "FILLED", "{filled}");
+    trader.filled("rearmed", "AUSDT", "side=BUY&type=MARKET&quantity=0.001").await?;
 
     let found = cluster.judge(&[1])?;
     cluster.judge_beliefs()?;

@@ -12,6 +12,8 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
+use super::wait::eventually;
+
 /// How long one answer may take: longer than the exchange's patience, so that it speaks first.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// *Unknown*, as the exchange says it.
@@ -128,6 +130,31 @@ impl Trader {
             Reply::Refused(..) | Reply::Lost(_) => {}
         }
         Ok(reply)
+    }
+
+    /// Sends an order, under a new id each time, until one of them is filled: one that meets no quote has expired,
+    /// and a repeat under its id would only say so again. Outcomes that are unknown are settled first.
+    ///
+    /// # Errors
+    /// Where none is filled within 30 s, and where the journal cannot be written.
+    pub async fn filled(&self, tag: &str, symbol: &str, order: &str) -> Result<Value> {
+        let mut nth = 0;
+        eventually(&format!("a filled order {tag} in {symbol}"), || {
+            nth += 1;
+            let id = format!("{tag}-{nth}");
+            async move {
+                let reply = self.place(&id, &format!("symbol={symbol}&{order}")).await?;
+                if reply.is_unknown() {
+                    eventually(&format!("the outcome of {id}"), || async {
+                        anyhow::Ok((!self.query(&id, symbol).await?.is_unknown()).then_some(()))
+                    })
+                    .await?;
+                }
+                let answer = reply.placed()?;
+                anyhow::Ok((answer["status"] == "FILLED").then_some(answer))
+            }
+        })
+        .await
     }
 
     /// Cancels an order.

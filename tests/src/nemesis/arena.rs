@@ -337,23 +337,7 @@ impl Arena {
         let symbols = self.cluster.symbols();
         let tag = self.cluster.read("/v1/status").await?["applied_index"].clone();
         for symbol in symbols {
-            let mut nth = 0;
-            eventually(&format!("a filled order in {symbol}"), || {
-                nth += 1;
-                let (id, trader) = (format!("last-{tag}-{symbol}-{nth}"), &trader);
-                async move {
-                    let reply =
-                        trader.place(&id, &format!("symbol={symbol}&side=BUY&type=MARKET&quantity=0.001")).await?;
-                    if reply.is_unknown() {
-                        eventually(&format!("the outcome of {id}"), || async {
-                            anyhow::Ok((!trader.query(&id, symbol).await?.is_unknown()).then_some(()))
-                        })
-                        .await?;
-                    }
-                    anyhow::Ok((reply.placed()?["status"] == "FILLED").then_some(()))
-                }
-            })
-            .await?;
+            trader.filled(&format!("last-{tag}-{symbol}"), symbol, "side=BUY&type=MARKET&quantity=0.001").await?;
         }
         let mut writer = Writer::open(self.cluster.api(leader), self.cluster.symbols()[0]).await?;
         for id in self.cluster.ids() {
