@@ -58,7 +58,9 @@ impl Machine {
         self.state().monotonic(self.zero.elapsed())
     }
 
-    fn wall_ms(&self) -> u64 {
+    /// The wall clock, in milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn wall_ms(&self) -> u64 {
         let state = self.state();
         let elapsed = u64::try_from(state.monotonic(self.zero.elapsed()).as_millis()).unwrap_or(u64::MAX);
         EPOCH_MS.saturating_add(elapsed).saturating_add_signed(state.wall_offset_ms)

@@ -5,11 +5,13 @@ mod clock;
 mod control;
 mod disk;
 pub mod membership;
+mod mischief;
 mod network;
 mod process;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
+use quorate_ledger::Symbol;
 use quorate_seams::{FailAction, Failpoints};
 use rand::{SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 use tokio::{
@@ -17,7 +19,7 @@ use tokio::{
     time::{sleep, sleep_until},
 };
 
-use crate::{note, operator::Operator, process::Who, sim::Sim};
+use crate::{note, operator::Operator, plan::SYMBOLS, process::Who, sim::Sim};
 
 /// One entry of a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -212,6 +214,11 @@ impl Scene {
         state.nodes.iter().filter(|(_, host)| !host.refused && !host.removed).map(|(id, _)| *id).collect()
     }
 
+    fn one_symbol(&mut self) -> Symbol {
+        let known = &SYMBOLS[..self.sim.plan.symbols];
+        known.choose(&mut self.rng).unwrap_or(&SYMBOLS[0]).0.parse().expect("the symbols are constant")
+    }
+
     fn one_maker(&mut self) -> u64 {
         rand::Rng::random_range(&mut self.rng, 1..=self.sim.plan.makers)
     }
@@ -290,7 +297,8 @@ async fn happen(scene: Scene) {
         Kind::ReplaceMember | Kind::ResizeGroup | Kind::TransferLeader | Kind::Snapshot => {
             membership::happen(scene).await;
         }
-        Kind::SetLimit | Kind::SetQuoting | Kind::KillSwitch | Kind::Mischief => control::happen(scene).await,
+        Kind::SetLimit | Kind::SetQuoting | Kind::KillSwitch => control::happen(scene).await,
+        Kind::Mischief => mischief::happen(scene).await,
     }
 }
 

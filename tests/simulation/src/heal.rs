@@ -4,8 +4,10 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use quorate_client::ReadOptions;
+use quorate_ledger::Frame;
 use quorate_tests::{
     evidence::Export,
+    history,
     replay::{Replay, hold},
 };
 use tokio::time::{Instant, sleep};
@@ -202,6 +204,16 @@ pub fn judge(sim: &Arc<Sim>, flow: &Arc<Flow>) -> quorate_tests::replay::Finding
     let held = flow.with_journal(|journal| hold(&found, journal));
     for violation in found.violations.iter().chain(&held.violations) {
         checks.wrong("independent judge", violation.clone());
+    }
+    let frames: Vec<Frame> = checks.frames().iter().skip(1).map(|frame| Frame::clone(frame)).collect();
+    match history::check(&sim.history(), &frames) {
+        Ok(report) => {
+            report.violations.iter().for_each(|found| checks.wrong("history", found.to_string()));
+            let counts = &mut sim.state().counts;
+            counts.insert("calls in the history".to_owned(), report.figures.operations as u64);
+            counts.insert("calls in the history unknown".to_owned(), report.figures.unknown as u64);
+        }
+        Err(error) => checks.wrong("history", error.to_string()),
     }
     let acked = sim.net_acked();
     let last = checks.frames().len() as u64;

@@ -13,6 +13,7 @@ mod fills_once;
 mod gapless_streams;
 mod leader_completeness;
 mod log_matching;
+mod log_pace;
 mod log_time;
 mod newest_quote;
 mod one_quote;
@@ -102,6 +103,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<equal_digest::EqualDigest>::default(),
         Box::<audit::Audit>::default(),
         Box::<log_time::LogTime>::default(),
+        Box::<log_pace::LogPace>::default(),
         Box::<exposure_limit::ExposureLimit>::default(),
         Box::<reservations::Reservations>::default(),
         Box::<one_quote::OneQuote>::default(),

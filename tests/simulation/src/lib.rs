@@ -6,7 +6,7 @@
 //! the machines, [`process`] for what runs on one, [`flow`], [`operator`] and [`reader`] for the clients. The world is
 //! simulated by [`net`], [`clock`] and the store's own simulated disk. [`faults`] break it, [`heal`] ends that.
 //! [`watch`] takes what nodes show, step by step, [`tap`] what clients are told, and [`checks`] holds both against
-//! [`invariants`]. [`trace`] is the record of a run, [`report`] and [`shrink`] are for people.
+//! [`invariants`]; [`recorded`] keeps what clients lived through as a history, which is checked at the end. [`trace`] is the record of a run, [`report`] and [`shrink`] are for people.
 //!
 //! # What is real, and what is not
 //! Everything above the transport, the clock and the device is the product's own code: openraft, redb, the ledger, the
@@ -34,6 +34,7 @@ pub mod panics;
 pub mod plan;
 pub mod process;
 pub mod reader;
+pub mod recorded;
 pub mod regressions;
 pub mod report;
 pub mod run;

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
+use quorate_ledger::Refusal;
 use quorate_log_store::sim_disk::CrashReport;
 use serde_json::{Value, json};
 
@@ -67,6 +68,7 @@ impl Report {
             "fault_kinds": self.faults.len(),
             "fault_kinds_all": Kind::ALL.len(),
             "refusal_kinds": self.refusals.len(),
+            "refusal_kinds_all": refusal_names().len(),
             "heal_ms_max": self.heal_ms_max,
             "writes_lost": self.crashes.lost,
             "writes_torn": self.crashes.torn,
@@ -82,15 +84,43 @@ impl fmt::Display for Report {
         };
         let faults = Kind::ALL.map(|kind| (kind.name().to_owned(), self.faults.get(kind.name()).copied().unwrap_or(0)));
         line(f, "faults", &BTreeMap::from(faults))?;
-        line(f, "refusals", &self.refusals)?;
+        let refused = |name: String| {
+            let count = self.refusals.get(&name).copied().unwrap_or(0);
+            (name, count)
+        };
+        line(f, "refusals", &refusal_names().into_iter().map(refused).collect())?;
         line(f, "happened", &self.counts)?;
         let CrashReport { pending, kept, lost, torn } = self.crashes;
         writeln!(f, "unsynced writes at crashes: {pending}, of them kept {kept}, lost {lost}, torn {torn}")
     }
 }
 
+/// The names of all refusals, as in JSON: serde lists them to whoever names none.
+fn refusal_names() -> Vec<String> {
+    let listed = match serde_json::from_str::<Refusal>("\"?\"") {
+        Ok(_) => String::new(),
+        Err(error) => error.to_string(),
+    };
+    listed.split('`').skip(3).step_by(2).map(str::to_owned).collect()
+}
+
 fn sum(into: &mut BTreeMap<String, u64>, from: &BTreeMap<String, u64>) {
     for (name, count) in from {
         *into.entry(name.clone()).or_default() += count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_refusals_are_listed() {
+        let names = refusal_names();
+        assert_eq!(
+            (names.first().map(String::as_str), names.last().map(String::as_str)),
+            (Some("session_required"), Some("order_closed"))
+        );
+        assert!(names.iter().all(|name| name.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_')));
     }
 }

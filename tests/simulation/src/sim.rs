@@ -9,6 +9,7 @@ use std::{
 
 use quorate_log_store::sim_disk::CrashMode;
 use quorate_seams::seeded_rng;
+use quorate_tests::history::calls::History;
 use rand::{Rng, rngs::SmallRng};
 use tokio::time::{Instant, sleep};
 
@@ -200,5 +201,11 @@ impl Sim {
     #[must_use]
     pub fn net_acked(&self) -> u64 {
         self.tap.get().map_or(0, |tap| tap.acked())
+    }
+
+    /// Everything that clients asked nodes and were told.
+    #[must_use]
+    pub fn history(&self) -> History {
+        self.tap.get().map(|tap| tap.history()).unwrap_or_default()
     }
 }

@@ -1,16 +1,18 @@
-//! Listens in on the answers that reach clients: what was acknowledged, and what reads were made at.
+//! Listens in on clients: what was acknowledged, what reads were made at, and the whole of it as a history.
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError, Weak},
+    sync::{Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use quorate_api::{Applied, Consistency, paths};
 use quorate_ledger::Response;
+use quorate_tests::history::calls::History;
 use serde::Deserialize;
 
 use crate::{
     process::Who,
+    recorded::Recorded,
     sim::Sim,
     view::{Acked, ReadSeen},
 };
@@ -18,6 +20,7 @@ use crate::{
 /// What was known when a call began.
 #[derive(Debug, Clone, Default)]
 pub struct Mark {
+    at: u64,
     acked: u64,
     served: BTreeMap<u64, u64>,
 }
@@ -26,6 +29,7 @@ pub struct Mark {
 pub struct Tap {
     sim: Weak<Sim>,
     known: Mutex<Mark>,
+    recorded: Mutex<Recorded>,
 }
 
 /// The head of every read's answer.
@@ -39,13 +43,14 @@ impl Tap {
     /// For `sim`.
     #[must_use]
     pub fn new(sim: Weak<Sim>) -> Self {
-        Self { sim, known: Mutex::default() }
+        Self { sim, known: Mutex::default(), recorded: Mutex::default() }
     }
 
     /// A call begins.
     #[must_use]
     pub fn mark(&self) -> Mark {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let at = self.sim.upgrade().map_or(0, |sim| now(&sim));
+        Mark { at, ..self.known.lock().unwrap_or_else(PoisonError::into_inner).clone() }
     }
 
     /// The highest index that anybody was told is committed.
@@ -54,34 +59,69 @@ impl Tap {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).acked
     }
 
-    /// `node` answered `client` with success.
-    pub fn answered(&self, mark: &Mark, node: u64, client: Who, method: &http::Method, path: &str, body: &[u8]) {
-        let Some(sim) = self.sim.upgrade() else { return };
-        if path == paths::COMMANDS {
-            for response in responses(body) {
-                self.known.lock().unwrap_or_else(PoisonError::into_inner).acked.max_with(response.index);
-                let acked = Acked { index: response.index, log_time: response.log_time.0, to: client.to_string() };
-                sim.checks().acked(&acked);
-            }
-        } else if method == http::Method::GET {
-            let Ok(head) = serde_json::from_slice::<ReadHead>(body) else { return };
-            let linearizable = head.consistency == Consistency::Linearizable;
-            // What a node knows of itself it says at any time, also while it recovers.
-            if !linearizable && [paths::STATUS, paths::CLUSTER, paths::DIGESTS].contains(&path) {
-                return;
-            }
-            let seen = ReadSeen {
-                node,
-                linearizable,
-                applied_index: head.applied_index,
-                acked_before: mark.acked,
-                served_before: mark.served.get(&node).copied().unwrap_or(0),
-            };
-            sim.checks().read(&seen);
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            known.served.entry(node).or_default().max_with(head.applied_index);
+    /// `client` sends a request.
+    pub fn sent(&self, number: u64, client: Who, to: Who, path: &str, body: &[u8]) {
+        let (Some(sim), Who::Node(_)) = (self.sim.upgrade(), to) else { return };
+        if path == paths::COMMANDS && !matches!(client, Who::Node(_)) {
+            self.recorded().sent(now(&sim), &client.to_string(), number, body);
         }
     }
+
+    /// A copy of a request is handed over.
+    pub fn delivered(&self, number: u64) {
+        self.recorded().delivered(number);
+    }
+
+    /// Commands were answered, one way or another.
+    pub fn commands_answered(&self, number: u64, client: Who, body: &[u8]) {
+        let Some(sim) = self.sim.upgrade() else { return };
+        self.recorded().answered(now(&sim), number, body);
+        for response in responses(body) {
+            self.known.lock().unwrap_or_else(PoisonError::into_inner).acked.max_with(response.index);
+            let acked = Acked { index: response.index, log_time: response.log_time.0, to: client.to_string() };
+            sim.checks().acked(&acked);
+        }
+    }
+
+    /// `node` answered a read of `client`.
+    pub fn read_answered(&self, mark: &Mark, node: u64, client: Who, uri: &http::Uri, body: &[u8]) {
+        let Some(sim) = self.sim.upgrade() else { return };
+        let Ok(head) = serde_json::from_slice::<ReadHead>(body) else { return };
+        let linearizable = head.consistency == Consistency::Linearizable;
+        // What a node knows of itself it says at any time, also while it recovers.
+        if !linearizable && [paths::STATUS, paths::CLUSTER, paths::DIGESTS].contains(&uri.path()) {
+            return;
+        }
+        let seen = ReadSeen {
+            node,
+            linearizable,
+            applied_index: head.applied_index,
+            acked_before: mark.acked,
+            served_before: mark.served.get(&node).copied().unwrap_or(0),
+        };
+        sim.checks().read(&seen);
+        if let (Some(path), Ok(answer)) = (uri.path_and_query(), serde_json::from_slice(body)) {
+            let (times, node) = ((mark.at, now(&sim)), Who::Node(node).to_string());
+            self.recorded().read(times, &client.to_string(), &node, path.as_str(), answer);
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.served.entry(node).or_default().max_with(head.applied_index);
+    }
+
+    /// Everything that clients asked and were told.
+    #[must_use]
+    pub fn history(&self) -> History {
+        self.recorded().history()
+    }
+
+    fn recorded(&self) -> MutexGuard<'_, Recorded> {
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Nanoseconds since the run began.
+fn now(sim: &Sim) -> u64 {
+    u64::try_from(sim.zero.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn responses(body: &[u8]) -> Vec<Response> {

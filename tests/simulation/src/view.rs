@@ -25,6 +25,8 @@ pub struct NodeView {
     pub life: u64,
     /// Whether it runs. Otherwise all else is as it was last seen.
     pub up: bool,
+    /// The wall clock of its machine, in milliseconds since the Unix epoch.
+    pub wall_ms: u64,
     /// Its consensus, where it was seen yet.
     pub raft: Option<RaftView>,
     /// What it has applied.

@@ -40,10 +40,10 @@ pub async fn look(sim: &Arc<Sim>, step: u64, deep: bool) {
     let mut view = View { step, ..View::default() };
     for id in ids {
         take_frames(sim, id).await;
-        let (life, node, raft) = {
+        let (life, wall_ms, node, raft) = {
             let state = sim.state();
             let Some(host) = state.nodes.get(&id) else { continue };
-            (host.life, host.running().cloned(), host.raft_view())
+            (host.life, host.machine.wall_ms(), host.running().cloned(), host.raft_view())
         };
         let applied = match &node {
             Some(node) if deep => applied(node).await,
@@ -52,7 +52,7 @@ pub async fn look(sim: &Arc<Sim>, step: u64, deep: bool) {
         if let Some(node) = &node {
             ask(sim, id, (life, step), node);
         }
-        view.nodes.insert(id, NodeView { life, up: node.is_some(), raft, applied });
+        view.nodes.insert(id, NodeView { life, up: node.is_some(), wall_ms, raft, applied });
     }
     sim.checks().step(&view);
 }

@@ -1,7 +1,7 @@
 //! Turns each planted bug on, one after the other, and says which layer of the proof finds it, and after how much.
 //!
-//! Layers: the ledger against its naive model, the store on a disk that crashes, and the simulation of the whole group,
-//! seed after seed from the first, each within a budget. With no bug planted no layer may find anything. Ends with one
+//! Layers: the ledger against its naive model, the store on a disk that crashes, the node's own tests, and the simulation
+//! of the whole group, seed after seed from the first, within a budget. With no bug planted no layer may find anything. Ends with one
 //! line of JSON; exit code 1 where a bug is found by nobody, or where there is an alarm without a bug.
 
 #![expect(clippy::print_stdout, reason = "its output is a table for people and a last line for programs")]
@@ -12,7 +12,7 @@ use std::{
     process::{Command, ExitCode, Stdio},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Parser;
 use quorate_planted::{Bug, VARIABLE};
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ struct Cli {
     /// Seeds at a time
     #[arg(long, default_value_t = 2)]
     jobs: usize,
-    /// Only the simulation, not the tests of ledger and store
+    /// Only the simulation, not the tests of ledger, store and node
     #[arg(long)]
     simulation_only: bool,
 }
@@ -56,11 +56,18 @@ impl fmt::Display for Verdict {
     }
 }
 
+/// A layer of tests beside the code: its name, its package, and which of its tests.
+const BESIDE: [(&str, &str, &[&str]); 3] = [
+    ("model", "quorate-ledger", &["--test", "model"]),
+    ("crash", "quorate-log-store", &["--test", "crash"]),
+    ("node", "quorate-node", &["--lib", "--test", "group"]),
+];
+
 /// The binaries that are run with a bug in them.
 struct Layers {
     simulation: PathBuf,
-    model: Option<PathBuf>,
-    crash: Option<PathBuf>,
+    /// Those of [`BESIDE`], in its order; none where only the simulation runs.
+    beside: Vec<Vec<PathBuf>>,
     budget: u64,
     jobs: usize,
 }
@@ -69,29 +76,40 @@ impl Layers {
     fn build(cli: &Cli) -> Result<Self> {
         let simulation = std::env::current_exe()?.with_file_name("simulation");
         ensure!(simulation.exists(), "{} is missing: run `cargo build --release` first", simulation.display());
-        let test = |package: &str, test: &str| -> Result<Option<PathBuf>> {
-            if cli.simulation_only { Ok(None) } else { build_test(package, test).map(Some) }
-        };
-        Ok(Self {
-            simulation,
-            model: test("quorate-ledger", "model")?,
-            crash: test("quorate-log-store", "crash")?,
-            budget: cli.budget,
-            jobs: cli.jobs,
-        })
+        let beside = if cli.simulation_only { &[] } else { &BESIDE[..] };
+        let beside = beside.iter().map(|(_, package, tests)| build_tests(package, tests)).collect::<Result<_>>()?;
+        Ok(Self { simulation, beside, budget: cli.budget, jobs: cli.jobs })
+    }
+
+    /// What all layers say, in the order of the table.
+    fn verdicts(&self, bug: Option<Bug>) -> Result<Vec<Verdict>> {
+        let mut verdicts: Vec<Verdict> =
+            self.beside.iter().map(|binaries| Self::test(binaries, bug)).collect::<Result<_>>()?;
+        verdicts.resize(BESIDE.len(), Verdict::Silent);
+        verdicts.push(self.simulate(bug)?);
+        Ok(verdicts)
     }
 
     /// What the tests beside the code say.
-    fn test(binary: Option<&Path>, bug: Option<Bug>) -> Result<Verdict> {
-        let Some(binary) = binary else { return Ok(Verdict::Silent) };
-        let output = planted(Command::new(binary), bug).output()?;
-        if output.status.success() {
-            return Ok(Verdict::Silent);
+    fn test(binaries: &[PathBuf], bug: Option<Bug>) -> Result<Verdict> {
+        let mut failed = 0;
+        for binary in binaries {
+            let output = planted(Command::new(binary), bug).output()?;
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            let here = said.lines().filter(|line| line.starts_with("test ") && line.ends_with("FAILED")).count();
+            ensure!(
+                output.status.success() == (here == 0),
+                "{} ended with {}:\n{said}",
+                binary.display(),
+                output.status
+            );
+            failed += here;
         }
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let failed = said.lines().filter(|line| line.starts_with("test ") && line.ends_with("FAILED")).count();
-        ensure!(failed > 0, "{} ended with {}:\n{said}", binary.display(), output.status);
-        Ok(Verdict::Found(format!("{failed} tests")))
+        Ok(match failed {
+            0 => Verdict::Silent,
+            1 => Verdict::Found("1 test".to_owned()),
+            many => Verdict::Found(format!("{many} tests")),
+        })
     }
 
     /// What the simulation says.
@@ -121,24 +139,25 @@ fn planted(mut command: Command, bug: Option<Bug>) -> Command {
     command
 }
 
-/// Builds a test of the workspace with the planted bugs in it; the path of its binary.
-fn build_test(package: &str, test: &str) -> Result<PathBuf> {
+/// Builds tests of the workspace with the planted bugs in them; the paths of their binaries.
+fn build_tests(package: &str, tests: &[&str]) -> Result<Vec<PathBuf>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut command = Command::new("cargo");
     command.current_dir(&root).args(["test", "--locked", "--no-run", "--message-format=json"]);
     // The flags of this package are not those of the workspace.
     command.env_remove("CARGO_ENCODED_RUSTFLAGS").env_remove("RUSTFLAGS");
-    let output = command
-        .args(["-p", package, "--features", "quorate-planted/on", "--test", test])
-        .stderr(Stdio::inherit())
-        .output()?;
-    ensure!(output.status.success(), "{package}: its test {test} does not build");
+    command.args(["-p", package, "--features", "quorate-planted/on"]).args(tests);
+    let output = command.stderr(Stdio::inherit()).output()?;
+    ensure!(output.status.success(), "{package}: its tests do not build");
     let messages = String::from_utf8(output.stdout)?;
-    let built = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).find_map(|message| {
-        let wanted = message["target"]["name"] == test && message["target"]["kind"][0] == "test";
-        message["executable"].as_str().filter(|_| wanted).map(PathBuf::from)
-    });
-    built.with_context(|| format!("{package}: no binary of its test {test}"))
+    let built: Vec<PathBuf> = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["profile"]["test"] == true)
+        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .collect();
+    ensure!(!built.is_empty(), "{package}: no binary of its tests {tests:?}");
+    Ok(built)
 }
 
 fn main() -> Result<ExitCode> {
@@ -147,26 +166,22 @@ fn main() -> Result<ExitCode> {
     let bugs: Vec<Bug> = if cli.bug.is_empty() { Bug::ALL.to_vec() } else { cli.bug.clone() };
     let mut rows = Vec::new();
     let mut wrong = Vec::new();
-    println!("| planted bug | ledger's model | store's crashes | simulation |\n|---|---|---|---|");
+    println!("| planted bug | ledger's model | store's crashes | node's own | simulation |\n|---|---|---|---|---|");
     for bug in std::iter::once(None).chain(bugs.into_iter().map(Some)) {
-        let verdicts = [
-            Layers::test(layers.model.as_deref(), bug)?,
-            Layers::test(layers.crash.as_deref(), bug)?,
-            layers.simulate(bug)?,
-        ];
+        let verdicts = layers.verdicts(bug)?;
         let name = bug.map_or("none", Bug::name);
-        println!("| {name} | {} | {} | {} |", verdicts[0], verdicts[1], verdicts[2]);
+        let cells: Vec<String> = verdicts.iter().map(ToString::to_string).collect();
+        println!("| {name} | {} |", cells.join(" | "));
         let found = verdicts.iter().any(|verdict| *verdict != Verdict::Silent);
         if found != bug.is_some() {
             wrong.push(name);
         }
-        let told = |verdict: &Verdict| match verdict {
-            Verdict::Silent => Value::Null,
-            Verdict::Found(what) => json!(what),
-        };
-        rows.push(json!({
-            "bug": name, "model": told(&verdicts[0]), "crash": told(&verdicts[1]), "simulation": told(&verdicts[2]),
-        }));
+        let titles = BESIDE.iter().map(|(title, ..)| *title).chain(["simulation"]);
+        let told = titles.zip(&verdicts).map(|(title, verdict)| match verdict {
+            Verdict::Silent => (title.to_owned(), Value::Null),
+            Verdict::Found(what) => (title.to_owned(), json!(what)),
+        });
+        rows.push(json!({"bug": name, "layers": told.collect::<serde_json::Map<_, _>>()}));
     }
     let verdict = if wrong.is_empty() { "pass" } else { "fail" };
     println!("{}", json!({"verdict": verdict, "wrong": wrong, "budget": cli.budget, "bugs": rows}));

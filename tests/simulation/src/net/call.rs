@@ -54,10 +54,14 @@ pub(super) async fn call(net: Net, from: Party, request: http::Request<Body>) ->
         Some(_) => Payload::Whole(collect(body).await?),
         None => Payload::Stream(body),
     };
+    let to = route.party.who;
+    if let (Some(tap), Payload::Whole(bytes)) = (net.0.tap.get(), &body) {
+        tap.sent(number, from.who, to, parts.uri.path(), bytes);
+    }
     let outgoing = Outgoing { number, parts, body, http2, mark: net.mark() };
     // A task of the network's own: what was sent is on its way, whatever becomes of its sender.
     let (answer, answered) = oneshot::channel();
-    tokio::spawn(deliver(net, from, address, route.party.who, outgoing, answer));
+    tokio::spawn(deliver(net, from, address, to, outgoing, answer));
     match answered.await {
         Ok(answer) => answer,
         // Lost without a word: the caller's deadline ends it.
@@ -92,7 +96,7 @@ async fn deliver(net: Net, from: Party, address: String, to: Who, outgoing: Outg
     };
     if doubled {
         net.count("calls doubled");
-        tokio::spawn(double(net.clone(), from.clone(), address.clone(), to, again(&outgoing)));
+        tokio::spawn(double(net.clone(), from.clone(), (address.clone(), to), outgoing.number, again(&outgoing)));
     }
     if !net.carry(from.who, to).await {
         return lose(&net, answer).await;
@@ -107,6 +111,7 @@ async fn deliver(net: Net, from: Party, address: String, to: Who, outgoing: Outg
     let body = match body {
         Payload::Whole(bytes) => {
             arrived(&net, number, parts.uri.path(), from.who, to, &bytes);
+            delivered(&net, number);
             full_body(bytes)
         }
         Payload::Stream(body) => {
@@ -114,9 +119,16 @@ async fn deliver(net: Net, from: Party, address: String, to: Who, outgoing: Outg
             body::relay(&net, number, &from, route.party.who, http2, body)
         }
     };
-    let asked = Asked { number, method: parts.method.clone(), path: parts.uri.path().to_owned(), http2, mark };
+    let asked = Asked { number, method: parts.method.clone(), uri: parts.uri.clone(), http2, mark };
     let handled = handle(&route, parts, body);
     respond(net, asked, from, route.party, handled, answer).await;
+}
+
+/// A node is given a request that may be of commands.
+fn delivered(net: &Net, number: u64) {
+    if let Some(tap) = net.0.tap.get() {
+        tap.delivered(number);
+    }
 }
 
 fn again(outgoing: &Outgoing) -> (http::request::Parts, Payload) {
@@ -128,7 +140,13 @@ fn again(outgoing: &Outgoing) -> (http::request::Parts, Payload) {
 }
 
 /// The same request once more; nobody hears its answer.
-async fn double(net: Net, from: Party, address: String, to: Who, (parts, body): (http::request::Parts, Payload)) {
+async fn double(
+    net: Net,
+    from: Party,
+    (address, to): (String, Who),
+    number: u64,
+    (parts, body): (http::request::Parts, Payload),
+) {
     sleep(net.between(0, 50)).await;
     let Payload::Whole(bytes) = body else { return };
     if !net.carry(from.who, to).await {
@@ -136,6 +154,7 @@ async fn double(net: Net, from: Party, address: String, to: Who, (parts, body): 
     }
     let Some(route) = serving(&net, &address) else { return };
     arrived(&net, 0, parts.uri.path(), from.who, to, &bytes);
+    delivered(&net, number);
     drop(handle(&route, parts, full_body(bytes)).await);
 }
 
@@ -159,7 +178,7 @@ fn handle(route: &Route, parts: http::request::Parts, body: Body) -> JoinHandle<
 struct Asked {
     number: u64,
     method: http::Method,
-    path: String,
+    uri: http::Uri,
     http2: bool,
     mark: Mark,
 }
@@ -218,14 +237,19 @@ async fn respond(
 
 /// What a client of a node is told.
 fn listen(net: &Net, asked: &Asked, parts: &http::response::Parts, client: Who, server: Who, body: &[u8]) {
-    if asked.path == quorate_api::paths::COMMANDS {
+    let path = asked.uri.path();
+    if path == quorate_api::paths::COMMANDS {
         for name in sniff::refusals(body) {
             *net.state().refusals.entry(name.to_owned()).or_default() += 1;
         }
     }
-    if let (Who::Node(node), Some(tap), true) = (server, net.0.tap.get(), parts.status.is_success())
-        && !matches!(client, Who::Node(_))
-    {
-        tap.answered(&asked.mark, node, client, &asked.method, &asked.path, body);
+    let (Who::Node(node), Some(tap)) = (server, net.0.tap.get()) else { return };
+    if matches!(client, Who::Node(_)) {
+        return;
+    }
+    if path == quorate_api::paths::COMMANDS {
+        tap.commands_answered(asked.number, client, body);
+    } else if asked.method == http::Method::GET && parts.status.is_success() {
+        tap.read_answered(&asked.mark, node, client, &asked.uri, body);
     }
 }

@@ -1,0 +1,199 @@
+//! A client that sends what it should not, knowing all that one can know: the ledger must refuse every bit of it.
+
+use std::time::Duration;
+
+use quorate_api::{Applied, QuoteView};
+use quorate_client::ReadOptions;
+use quorate_ledger::{
+    Against, Answer, CancelOrder, Command, DefineSymbol, Envelope, ExecuteOrder, Exposure, MakerRef, Millis, NewOrder,
+    OrderType, Outcome, PlaceQuote, PlannedFill, Price, PullQuote, Qty, QuoteCause, QuoteSide, Refusal, RegisterMaker,
+    ReleaseSymbol, Remainder, SetExposureLimit, SetKillSwitch, Side, Symbol, SymbolSpec, TimeInForce, UpgradeLedger,
+};
+use quorate_seams::{full_body, read_body};
+use tokio::time::timeout;
+
+use super::Scene;
+use crate::{clock::EPOCH_MS, node::api_address};
+
+/// How long one answer may take.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+pub(super) async fn happen(mut scene: Scene) {
+    scene.happened("");
+    let opened = send(&scene, Envelope { session: 0, seq: 0, command: Command::OpenSession }).await;
+    let session = match opened {
+        Some(Outcome::Accepted(Answer::SessionOpened { session })) => session,
+        Some(_) | None => 1,
+    };
+    let mut seq = 0;
+    for command in without_knowledge(&mut scene) {
+        seq += 1;
+        must_be_refused(&scene, Envelope { session, seq, command }).await;
+    }
+    for mut command in with_knowledge(&mut scene).await {
+        if let Command::ExecuteOrder(order) = &mut command {
+            // Whoever is too early is told which number would be the next one.
+            seq += 1;
+            let early = Command::ExecuteOrder(ExecuteOrder { exec_id: u64::MAX, ..order.clone() });
+            let told = must_be_refused(&scene, Envelope { session, seq, command: early }).await;
+            let Some(Refusal::ExecGap { expected }) = told else { continue };
+            order.exec_id = expected;
+        }
+        seq += 1;
+        must_be_refused(&scene, Envelope { session, seq, command }).await;
+    }
+    let nobody = || Command::RenewMaker(MakerRef { maker: name(), incarnation: 2 });
+    for (session, seq) in [(session, 1), (session, 0), (0, 0), (u64::MAX, 1)] {
+        must_be_refused(&scene, Envelope { session, seq, command: nobody() }).await;
+    }
+    send(&scene, Envelope { session, seq: 1_000, command: Command::CloseSession }).await;
+}
+
+fn name<T: std::str::FromStr<Err: std::fmt::Debug>>() -> T {
+    "mischief".parse().expect("a name")
+}
+
+async fn must_be_refused(scene: &Scene, envelope: Envelope) -> Option<Refusal> {
+    let sent = format!("{envelope:?}");
+    match send(scene, envelope).await? {
+        Outcome::Refused(refusal) => Some(refusal),
+        Outcome::Accepted(answer) => {
+            scene.sim.wrong("mischief is refused", format!("{sent} was accepted: {answer:?}"));
+            None
+        }
+    }
+}
+
+/// Sends a command once, to some node. What came of it, where anything was said.
+async fn send(scene: &Scene, envelope: Envelope) -> Option<Outcome> {
+    let id = scene.up().first().copied()?;
+    let body = serde_json::to_vec(&[envelope]).ok()?;
+    let request = http::Request::post(format!("http://{}{}", api_address(id), quorate_api::paths::COMMANDS))
+        .header("content-type", "application/json")
+        .body(full_body(body.into()))
+        .ok()?;
+    let answered = timeout(ANSWER_MAX, async {
+        let response = scene.operator.process.world.http.call(request).await.ok()?;
+        read_body(response.into_body(), 1 << 20).await.ok()
+    });
+    let answer: Vec<Applied> = serde_json::from_slice(&answered.await.ok()??).ok()?;
+    match answer.into_iter().next()? {
+        Applied::Response(response) => Some(response.outcome),
+        Applied::Problem(_) => None,
+    }
+}
+
+fn quote(symbol: &Symbol, epoch: u64, bid: i64, ask: i64) -> PlaceQuote {
+    let side = |price| Some(QuoteSide { price: Price(price), qty: Qty(1) });
+    PlaceQuote {
+        symbol: symbol.clone(),
+        incarnation: 1,
+        epoch,
+        quote_seq: 1,
+        position_seq: 0,
+        bid: side(bid),
+        ask: side(ask),
+        allow_reduced: true,
+        ttl_ms: 1_000,
+        cause: QuoteCause::Refresh,
+        computed_at: 1,
+    }
+}
+
+/// One lot at the lowest price there is, which rests; made at `now`, and soon too late.
+fn order(symbol: &Symbol, exchange_epoch: u64, now: Millis) -> ExecuteOrder {
+    ExecuteOrder {
+        exchange_epoch,
+        exec_id: 1,
+        deadline: now.plus(5_000),
+        order: NewOrder {
+            account: name(),
+            client_order_id: name(),
+            symbol: symbol.clone(),
+            side: Side::Buy,
+            order_type: OrderType::Limit,
+            time_in_force: TimeInForce::Gtc,
+            price: Some(Price(1)),
+            qty: Qty(1),
+            timestamp: now,
+        },
+        fills: Vec::new(),
+        remainder: Remainder::Rest,
+    }
+}
+
+/// What is wrong whatever the state is.
+fn without_knowledge(scene: &mut Scene) -> Vec<Command> {
+    let symbol = scene.one_symbol();
+    let nowhere: Symbol = "NOWHERE".parse().expect("a symbol");
+    let one = "1".parse().expect("a decimal");
+    vec![
+        Command::RenewMaker(MakerRef { maker: name(), incarnation: 1 }),
+        Command::DefineSymbol(DefineSymbol {
+            symbol: symbol.clone(),
+            spec: SymbolSpec { tick_size: one, lot_size: one, exposure_per_lot: 7 },
+        }),
+        Command::SetExposureLimit(SetExposureLimit { limit: Exposure(101), control_version: 0 }),
+        Command::SetKillSwitch(SetKillSwitch { engaged: true, control_version: u64::MAX }),
+        Command::UpgradeLedger(UpgradeLedger { ledger_version: 0, control_version: 0 }),
+        Command::RegisterMaker(RegisterMaker { maker: name(), ttl_ms: 1 }),
+        Command::ReleaseSymbol(ReleaseSymbol { symbol: symbol.clone(), epoch: 0 }),
+        Command::ReleaseSymbol(ReleaseSymbol { symbol: nowhere.clone(), epoch: 1 }),
+        Command::PlaceQuote(quote(&symbol, u64::MAX, 1, 2)),
+        Command::PlaceQuote(quote(&symbol, 1, 3, 2)),
+        Command::PlaceQuote(quote(&nowhere, 1, 1, 2)),
+        Command::PullQuote(PullQuote { symbol: symbol.clone(), epoch: u64::MAX }),
+        Command::ExecuteOrder(order(&symbol, 0, Millis(EPOCH_MS))),
+    ]
+}
+
+/// What is wrong by a little, against what stands. The numbers of orders are to be filled in.
+async fn with_knowledge(scene: &mut Scene) -> Vec<Command> {
+    let client = scene.operator.client();
+    let options = ReadOptions::linearizable().within(ANSWER_MAX);
+    let (Ok(status), Ok(quotes)) = (client.status(&options).await, client.quotes(None, &options).await) else {
+        return Vec::new();
+    };
+    let (symbol, exchange_epoch, now) = (scene.one_symbol(), status.data.exchange_epoch, status.log_time);
+    let late = ExecuteOrder { deadline: Millis(1), ..order(&symbol, exchange_epoch, now) };
+    let mut large = order(&symbol, exchange_epoch, now);
+    large.order.qty = Qty(i64::MAX);
+    large.remainder = Remainder::None;
+    let mut commands = vec![
+        Command::CancelOrder(CancelOrder { exchange_epoch, account: name(), order_id: 1 }),
+        Command::ExecuteOrder(late),
+        Command::ExecuteOrder(large),
+    ];
+    commands.extend(quotes.data.iter().flat_map(|quote| against(quote, exchange_epoch, now)));
+    commands
+}
+
+/// Wrong by a little against the quote that stands. Each is wrong also if that quote is replaced meanwhile.
+fn against(stands: &QuoteView, exchange_epoch: u64, now: Millis) -> Vec<Command> {
+    let replay = PlaceQuote {
+        incarnation: stands.incarnation,
+        quote_seq: stands.quote_seq,
+        position_seq: stands.position_seq,
+        ..quote(&stands.symbol, stands.epoch, 1, stands.ask.as_ref().map_or(2, |ask| ask.price.0 + 1))
+    };
+    let mut commands = vec![Command::PlaceQuote(replay)];
+    let Some(ask) = &stands.ask else { return commands };
+    let planned = |leaves: i64, price: i64, limit: i64| {
+        let mut taker = order(&stands.symbol, exchange_epoch, now);
+        taker.order.price = Some(Price(limit));
+        taker.order.time_in_force = TimeInForce::Ioc;
+        taker.fills = vec![PlannedFill {
+            against: Against::Quote(stands.quote_id),
+            leaves: Qty(leaves),
+            price: Price(price),
+            qty: Qty(1),
+        }];
+        taker.remainder = Remainder::None;
+        Command::ExecuteOrder(taker)
+    };
+    let (leaves, price) = (ask.leaves.0, ask.price.0);
+    commands.push(planned(leaves + 1, price, price));
+    commands.push(planned(leaves, price - 1, price));
+    commands.push(planned(leaves, price, price - 1));
+    commands
+}
