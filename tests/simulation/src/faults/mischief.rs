@@ -7,65 +7,102 @@ use quorate_client::ReadOptions;
 use quorate_ledger::{
     Against, Answer, CancelOrder, Command, DefineSymbol, Envelope, ExecuteOrder, Exposure, MakerRef, Millis, NewOrder,
     OrderType, Outcome, PlaceQuote, PlannedFill, Price, PullQuote, Qty, QuoteCause, QuoteSide, Refusal, RegisterMaker,
-    ReleaseSymbol, Remainder, SetExposureLimit, SetKillSwitch, Side, Symbol, SymbolSpec, TimeInForce, UpgradeLedger,
+    ReleaseSymbol, Remainder, Response, SetExposureLimit, SetKillSwitch, Side, Symbol, SymbolSpec, TimeInForce,
+    UpgradeLedger, bounds::SESSION_IDLE_MS,
 };
 use quorate_seams::{full_body, read_body};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::Scene;
 use crate::{clock::EPOCH_MS, node::api_address};
 
 /// How long one answer may take.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
+/// How long it does nothing in between.
+const IDLE: Duration = Duration::from_secs(2);
 
 pub(super) async fn happen(mut scene: Scene) {
     scene.happened("");
-    let opened = send(&scene, Envelope { session: 0, seq: 0, command: Command::OpenSession }).await;
-    let session = match opened {
-        Some(Outcome::Accepted(Answer::SessionOpened { session })) => session,
-        Some(_) | None => 1,
-    };
-    let mut seq = 0;
+    let Some(mut session) = Session::open(&scene).await else { return };
     for command in without_knowledge(&mut scene) {
-        seq += 1;
-        must_be_refused(&scene, Envelope { session, seq, command }).await;
+        session.must_refuse(&scene, command).await;
     }
+    // Idle, but not for long: it is kept.
+    sleep(IDLE).await;
     for mut command in with_knowledge(&mut scene).await {
         if let Command::ExecuteOrder(order) = &mut command {
             // Whoever is too early is told which number would be the next one.
-            seq += 1;
             let early = Command::ExecuteOrder(ExecuteOrder { exec_id: u64::MAX, ..order.clone() });
-            let told = must_be_refused(&scene, Envelope { session, seq, command: early }).await;
+            let told = session.must_refuse(&scene, early).await;
             let Some(Refusal::ExecGap { expected }) = told else { continue };
             order.exec_id = expected;
         }
-        seq += 1;
-        must_be_refused(&scene, Envelope { session, seq, command }).await;
+        session.must_refuse(&scene, command).await;
     }
-    let nobody = || Command::RenewMaker(MakerRef { maker: name(), incarnation: 2 });
-    for (session, seq) in [(session, 1), (session, 0), (0, 0), (u64::MAX, 1)] {
-        must_be_refused(&scene, Envelope { session, seq, command: nobody() }).await;
+    let id = session.id;
+    for (session, seq) in [(id, 1), (id, 0), (0, 0), (u64::MAX, 1)] {
+        let command = Command::RenewMaker(MakerRef { maker: name(), incarnation: 2 });
+        let Some(response) = send(&scene, Envelope { session, seq, command }).await else { continue };
+        let named = match &response.outcome {
+            Outcome::Refused(Refusal::SessionRequired) => session == 0,
+            Outcome::Refused(Refusal::SessionExpired { .. }) => session != 0,
+            Outcome::Refused(Refusal::SeqReused { .. } | Refusal::SeqTooOld { .. }) => session == id,
+            Outcome::Refused(_) | Outcome::Accepted(_) => false,
+        };
+        if !named {
+            scene.sim.wrong("mischief is refused", format!("number {seq} of session {session}: {response:?}"));
+        }
     }
-    send(&scene, Envelope { session, seq: 1_000, command: Command::CloseSession }).await;
+    send(&scene, Envelope { session: id, seq: 1_000, command: Command::CloseSession }).await;
+}
+
+/// A session of its own.
+struct Session {
+    id: u64,
+    seq: u64,
+    /// Log time of its last answer.
+    used: Millis,
+}
+
+impl Session {
+    async fn open(scene: &Scene) -> Option<Self> {
+        let response = send(scene, Envelope { session: 0, seq: 0, command: Command::OpenSession }).await?;
+        match response.outcome {
+            Outcome::Accepted(Answer::SessionOpened { session: id }) => {
+                Some(Self { id, seq: 0, used: response.log_time })
+            }
+            Outcome::Accepted(_) | Outcome::Refused(_) => None,
+        }
+    }
+
+    /// Sends a command that is wrong; why it was refused, where that was said.
+    async fn must_refuse(&mut self, scene: &Scene, command: Command) -> Option<Refusal> {
+        self.seq += 1;
+        let envelope = Envelope { session: self.id, seq: self.seq, command };
+        let sent = format!("{envelope:?}");
+        let response = send(scene, envelope).await?;
+        let idle = response.log_time.since(self.used);
+        self.used = response.log_time;
+        match response.outcome {
+            Outcome::Refused(Refusal::SessionExpired { .. }) if idle < SESSION_IDLE_MS => {
+                scene.sim.wrong("sessions are kept", format!("{sent} found its session gone after {idle} ms"));
+                None
+            }
+            Outcome::Refused(refusal) => Some(refusal),
+            Outcome::Accepted(answer) => {
+                scene.sim.wrong("mischief is refused", format!("{sent} was accepted: {answer:?}"));
+                None
+            }
+        }
+    }
 }
 
 fn name<T: std::str::FromStr<Err: std::fmt::Debug>>() -> T {
     "mischief".parse().expect("a name")
 }
 
-async fn must_be_refused(scene: &Scene, envelope: Envelope) -> Option<Refusal> {
-    let sent = format!("{envelope:?}");
-    match send(scene, envelope).await? {
-        Outcome::Refused(refusal) => Some(refusal),
-        Outcome::Accepted(answer) => {
-            scene.sim.wrong("mischief is refused", format!("{sent} was accepted: {answer:?}"));
-            None
-        }
-    }
-}
-
 /// Sends a command once, to some node. What came of it, where anything was said.
-async fn send(scene: &Scene, envelope: Envelope) -> Option<Outcome> {
+async fn send(scene: &Scene, envelope: Envelope) -> Option<Response> {
     let id = scene.up().first().copied()?;
     let body = serde_json::to_vec(&[envelope]).ok()?;
     let request = http::Request::post(format!("http://{}{}", api_address(id), quorate_api::paths::COMMANDS))
@@ -78,7 +115,7 @@ async fn send(scene: &Scene, envelope: Envelope) -> Option<Outcome> {
     });
     let answer: Vec<Applied> = serde_json::from_slice(&answered.await.ok()??).ok()?;
     match answer.into_iter().next()? {
-        Applied::Response(response) => Some(response.outcome),
+        Applied::Response(response) => Some(response),
         Applied::Problem(_) => None,
     }
 }
