@@ -3,6 +3,7 @@
 use std::{
     io::Write,
     process::{Command, Stdio},
+    sync::OnceLock,
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -20,19 +21,23 @@ pub fn skipped(what: &str, why: &str) -> Result<()> {
     Ok(())
 }
 
-/// Why network namespaces cannot be had here, or `None` where they can.
+/// Why network namespaces cannot be had here, or `None` where they can. Tried once for the whole process, whose tests ask
+/// at the same time.
 #[must_use]
 pub fn can_have_namespaces() -> Option<String> {
-    if !rustix::process::geteuid().is_root() {
-        return Some("network namespaces need root".to_owned());
-    }
+    static TRIED: OnceLock<Option<String>> = OnceLock::new();
+    TRIED.get_or_init(|| try_namespaces().err().map(|error| format!("{error:#}"))).clone()
+}
+
+fn try_namespaces() -> Result<()> {
+    ensure!(rustix::process::geteuid().is_root(), "network namespaces need root");
     let probe = format!("quorate-probe-{}", std::process::id());
-    let tried = run("ip", &["netns", "add", &probe], "").and_then(|_| {
-        let tried = in_namespace(&probe, "nft", &["-f", "-"], "table inet probe { }\n");
-        run("ip", &["netns", "delete", &probe], "")?;
-        tried
-    });
-    tried.err().map(|error| format!("{error:#}"))
+    // What a process of this number left behind when it was killed; it is gone, for the number is ours now.
+    let _ = run("ip", &["netns", "delete", &probe], "");
+    run("ip", &["netns", "add", &probe], "")?;
+    let tried = in_namespace(&probe, "nft", &["-f", "-"], "table inet probe { }\n");
+    run("ip", &["netns", "delete", &probe], "")?;
+    tried.map(drop)
 }
 
 /// Why a small filesystem cannot be mounted here, or `None` where it can.
