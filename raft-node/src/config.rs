@@ -43,6 +43,8 @@ pub struct NodeConfig {
     pub failpoints: String,
     /// Offset of this node's wall clock, for tests of skew; needs `fault_injection`.
     pub wall_clock_offset_ms: i64,
+    /// Whether a member takes part only after it has reached itself at its member address.
+    pub self_check: bool,
 }
 
 /// The same as it is given: every field may be missing. Flags, environment and file share this shape.
@@ -104,6 +106,9 @@ pub struct Settings {
     /// Offset of this node's wall clock in milliseconds, for tests of skew (needs --fault-injection)
     #[arg(long, env = "QUORATE_WALL_CLOCK_OFFSET_MS", value_name = "MS", allow_hyphen_values = true)]
     pub wall_clock_offset_ms: Option<i64>,
+    /// Take part although this node cannot reach itself at its member address: behind NAT only
+    #[arg(long, env = "QUORATE_NO_SELF_CHECK", num_args = 0..=1, default_missing_value = "true")]
+    pub no_self_check: Option<bool>,
 }
 
 /// Why a configuration is refused.
@@ -177,6 +182,7 @@ impl Settings {
             fault_injection: self.fault_injection.or(file.fault_injection),
             failpoints: self.failpoints.or(file.failpoints),
             wall_clock_offset_ms: self.wall_clock_offset_ms.or(file.wall_clock_offset_ms),
+            no_self_check: self.no_self_check.or(file.no_self_check),
         }
     }
 
@@ -232,6 +238,7 @@ impl Settings {
             fault_injection,
             failpoints,
             wall_clock_offset_ms,
+            self_check: !self.no_self_check.unwrap_or(false),
         })
     }
 }

@@ -10,6 +10,7 @@ mod compare;
 pub(crate) mod counters;
 mod frames;
 mod group;
+mod identity;
 mod pace;
 mod propose;
 mod read;
@@ -38,6 +39,8 @@ use tokio::{
 
 pub(crate) use counters::Counter;
 use counters::Counters;
+pub(crate) use identity::NotAdmitted;
+use identity::Part;
 use pace::Pace;
 use propose::Places;
 pub(crate) use stop::StopCell;
@@ -48,7 +51,7 @@ use crate::{
     raft::{
         applied::Applied,
         clock::SharedClock,
-        links::{LinkError, Links},
+        links::{LinkError, Links, Target},
         peer_server,
         runtime::NodeScope,
         state_machine::SnapshotCounts,
@@ -65,6 +68,20 @@ pub const HISTORY_PAGE_MAX: usize = 1_000;
 const HANDOVER_MAX: Duration = Duration::from_secs(2);
 /// Pause between two looks whether who should lead is still there.
 const GONE_PAUSE: Duration = Duration::from_millis(50);
+
+/// What the names are for that a node draws from its seed, so that they differ.
+pub(crate) mod names {
+    pub(crate) const STORE: u64 = 0x5354_4f52_45;
+    pub(crate) const GROUP: u64 = 0x4752_4f55_50;
+    pub(crate) const OPENING: u64 = 0x4f50_454e;
+}
+
+/// A new store's name, for [`StorageOptions::new_store_id`](quorate_log_store::StorageOptions::new_store_id): random, as
+/// the world's seed has it.
+#[must_use]
+pub fn new_store_id(world: &World) -> u128 {
+    world.random_name(names::STORE)
+}
 
 /// A handle on a running node. Clones are the same node; it runs until [`Node::shutdown`], or until it
 /// stops by itself ([`Node::stopped`]).
@@ -86,6 +103,7 @@ pub(crate) struct Inner {
     snapshots: Arc<SnapshotCounts>,
     counters: Counters,
     places: Places,
+    part: Part,
     /// The term that this node leads and whose `BeginTerm` is applied.
     begun: watch::Sender<Option<u64>>,
     recovered: watch::Sender<bool>,
@@ -310,7 +328,7 @@ impl Inner {
     async fn gone(&self, id: u64) {
         let Some(peer) = self.peer(id) else { return };
         loop {
-            let asked = self.links.call::<_, Hello>(id, &peer.peer_addr, paths::HELLO, &(), HANDOVER_MAX).await;
+            let asked = self.links.call::<_, Hello>(Target::member(id, &peer), paths::HELLO, &(), HANDOVER_MAX).await;
             if matches!(asked, Err(LinkError::NotReached(_) | LinkError::Refused(..))) {
                 return;
             }

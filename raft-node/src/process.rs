@@ -7,7 +7,7 @@ use quorate_log_store::{Storage, StorageOptions, WriterMode};
 use quorate_seams::{Failpoints, SystemClocks, World};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{config::Settings, http::api_router, run};
+use crate::{config::Settings, http::api_router, node::new_store_id, run};
 
 /// The store's file within the data directory.
 const STORE_FILE: &str = "node.redb";
@@ -27,8 +27,13 @@ pub fn run_until_signal(settings: Settings) -> Result<()> {
     let mut world = World::real(failpoints)?;
     world.clocks = Arc::new(SystemClocks::with_wall_offset(config.wall_clock_offset_ms));
     std::fs::create_dir_all(&config.data_dir).with_context(|| format!("data-dir {}", config.data_dir.display()))?;
-    let mut options =
-        StorageOptions::new(config.cluster_id.clone(), config.node_id, WriterMode::Thread, Arc::clone(&world.clocks));
+    let mut options = StorageOptions::new(
+        config.cluster_id.clone(),
+        config.node_id,
+        new_store_id(&world),
+        WriterMode::Thread,
+        Arc::clone(&world.clocks),
+    );
     options.failpoints = world.failpoints.clone();
     let storage = Storage::open_file(config.data_dir.join(STORE_FILE), options)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

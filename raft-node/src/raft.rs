@@ -7,6 +7,7 @@
 pub(crate) mod applied;
 pub(crate) mod clock;
 pub(crate) mod faults;
+pub(crate) mod identity;
 pub(crate) mod links;
 pub(crate) mod network;
 pub(crate) mod peer_server;

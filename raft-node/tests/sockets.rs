@@ -10,7 +10,7 @@ use quorate_api::{Applied, Consistency, Member};
 use quorate_log_store::{Storage, StorageOptions, WriterMode};
 use quorate_node::{
     config::NodeConfig,
-    node::Node,
+    node::{Node, new_store_id},
     run::{Listeners, RunError, run},
 };
 use quorate_seams::{Failpoints, World};
@@ -55,6 +55,7 @@ fn config(id: u64, members: &[Member]) -> NodeConfig {
         fault_injection: false,
         failpoints: String::new(),
         wall_clock_offset_ms: 0,
+        self_check: true,
     }
 }
 
@@ -78,7 +79,8 @@ impl Cluster {
 
     async fn launch(&mut self, id: u64, listeners: Listeners) {
         let world = World::real(Failpoints::none()).unwrap();
-        let options = StorageOptions::new("sockets", id, WriterMode::Thread, Arc::clone(&world.clocks));
+        let options =
+            StorageOptions::new("sockets", id, new_store_id(&world), WriterMode::Thread, Arc::clone(&world.clocks));
         let storage = Storage::open_file(self.dir.path().join(format!("{id}.redb")), options).unwrap();
         let (started, node) = oneshot::channel();
         let (stop, stopped) = oneshot::channel::<()>();

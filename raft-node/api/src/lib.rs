@@ -3,9 +3,11 @@
 //! Integers are ticks, lots, exposure units and milliseconds of log time; next to each price and
 //! quantity of a view stands its decimal text. Nothing here decides anything.
 
+mod identity;
 mod problem;
 mod views;
 
+pub use identity::{GroupId, InvalidId, StoreId};
 pub use problem::{Applied, Problem, ProblemKind};
 pub use views::*;
 

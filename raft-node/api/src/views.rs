@@ -7,6 +7,8 @@ use quorate_ledger::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::identity::{GroupId, StoreId};
+
 /// How fresh a read must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -312,6 +314,8 @@ pub struct ControlView {
 pub struct ClusterView {
     /// The cluster's name.
     pub cluster_id: String,
+    /// The group of which this node is a member; none while its store is empty.
+    pub group_id: Option<GroupId>,
     /// The leader, where one is known.
     pub leader: Option<u64>,
     /// The term.
@@ -329,6 +333,8 @@ pub struct MemberView {
     pub peer_addr: String,
     /// Where clients reach it: `host:port`.
     pub api_addr: String,
+    /// Its store: no other one votes or counts under its id.
+    pub store_id: StoreId,
     /// Whether it votes.
     pub voter: bool,
     /// As the leader sees it: the last index it holds.

@@ -170,10 +170,17 @@ mod tests {
             node_id: *node_id,
             peer_addr: "p:1".into(),
             api_addr: (*api_addr).to_owned(),
+            store_id: quorate_api::StoreId::new(1),
             voter: true,
             matched_index: None,
         };
-        ClusterView { cluster_id: "quorate".into(), leader, term: 1, members: members.iter().map(member).collect() }
+        ClusterView {
+            cluster_id: "quorate".into(),
+            group_id: None,
+            leader,
+            term: 1,
+            members: members.iter().map(member).collect(),
+        }
     }
 
     #[tokio::test(start_paused = true)]

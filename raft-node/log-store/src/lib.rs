@@ -5,8 +5,10 @@
 //! # use std::sync::Arc;
 //! # use quorate_log_store::{LogStore, OpenError, Storage, StorageOptions, WriterMode};
 //! # use quorate_seams::SystemClocks;
+//! # fn random_bits() -> u128 { 7 }
 //! # fn open<C: openraft::RaftTypeConfig>() -> Result<(), Box<dyn std::error::Error>> where C::Entry: Clone {
-//! let options = StorageOptions::new("cluster", 1, WriterMode::Thread, Arc::new(SystemClocks::new()));
+//! let clocks = Arc::new(SystemClocks::new());
+//! let options = StorageOptions::new("cluster", 1, random_bits(), WriterMode::Thread, clocks);
 //! let storage = Storage::open_file("data/raft.redb", options)?; // or Storage::open(backend, options)
 //! let log = LogStore::<C>::new(&storage)?; // RaftLogStorage + RaftLogReader, for openraft
 //! # Ok(()) }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The format of what this program writes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// The first record of a file.
 #[derive(Serialize, Deserialize)]
@@ -28,29 +28,38 @@ struct Header {
     format: u32,
     cluster_id: String,
     node_id: u64,
+    store_id: u128,
 }
 
 /// redb's handle. Closing it writes, and on a damaged file redb may panic there.
-pub(crate) struct OpenDatabase(Option<Database>);
+pub(crate) struct OpenDatabase {
+    database: Option<Database>,
+    store_id: u128,
+}
 
 impl OpenDatabase {
     /// Opens or creates the store on a device: verified, and of the right node.
     pub(crate) fn open(backend: impl StorageBackend, options: &StorageOptions) -> Result<Self, OpenError> {
         let device = Device(Arc::new(backend));
         preflight::prepare(&device)?;
-        let database = Self(Some(open_database(device, options.cache_bytes)?));
-        check_header(database.get()?, options)?;
-        Ok(database)
+        let mut opened = Self { database: Some(open_database(device, options.cache_bytes)?), store_id: 0 };
+        opened.store_id = check_header(opened.get()?, options)?;
+        Ok(opened)
+    }
+
+    /// The random name that the store was given when it was created.
+    pub(crate) fn store_id(&self) -> u128 {
+        self.store_id
     }
 
     pub(crate) fn get(&self) -> io::Result<&Database> {
-        self.0.as_ref().ok_or_else(|| StorageFailed::closed().into())
+        self.database.as_ref().ok_or_else(|| StorageFailed::closed().into())
     }
 }
 
 impl Drop for OpenDatabase {
     fn drop(&mut self) {
-        let database = self.0.take();
+        let database = self.database.take();
         let closed = no_panic(|| {
             drop(database);
             Ok(())
@@ -106,10 +115,12 @@ pub(crate) fn damaged_or_io(error: io::Error) -> OpenError {
     }
 }
 
-/// Compares the header record with what this node is; writes it, and the tables, into a new file.
-fn check_header(database: &Database, options: &StorageOptions) -> Result<(), OpenError> {
+/// Compares the header record with what this node is; writes it, and the tables, into a new file. Answers the
+/// store's id.
+fn check_header(database: &Database, options: &StorageOptions) -> Result<u128, OpenError> {
     let Some(header) = no_panic(|| read_header(database)).map_err(damaged_or_io)? else {
-        return Ok(no_panic(|| write_header(database, options))?);
+        no_panic(|| write_header(database, options))?;
+        return Ok(options.new_store_id);
     };
     if header.format != FORMAT {
         return Err(OpenError::WrongFormat { found: header.format, expected: FORMAT });
@@ -120,7 +131,7 @@ fn check_header(database: &Database, options: &StorageOptions) -> Result<(), Ope
     if header.node_id != options.node_id {
         return Err(OpenError::WrongNode { found: header.node_id, expected: options.node_id });
     }
-    Ok(())
+    Ok(header.store_id)
 }
 
 fn read_header(database: &Database) -> io::Result<Option<Header>> {
@@ -138,7 +149,12 @@ fn read_header(database: &Database) -> io::Result<Option<Header>> {
 }
 
 fn write_header(database: &Database, options: &StorageOptions) -> io::Result<()> {
-    let header = Header { format: FORMAT, cluster_id: options.cluster_id.clone(), node_id: options.node_id };
+    let header = Header {
+        format: FORMAT,
+        cluster_id: options.cluster_id.clone(),
+        node_id: options.node_id,
+        store_id: options.new_store_id,
+    };
     let header = postcard::to_stdvec(&header).map_err(io::Error::other)?;
     let transaction = writer::begin(database)?;
     {
@@ -157,7 +173,7 @@ mod tests {
 
     #[test]
     fn the_header_does_not_change() {
-        let header = Header { format: FORMAT, cluster_id: "abc".into(), node_id: 300 };
-        assert_eq!(postcard::to_stdvec(&header).unwrap(), [1, 3, b'a', b'b', b'c', 0xAC, 0x02]);
+        let header = Header { format: FORMAT, cluster_id: "abc".into(), node_id: 300, store_id: 257 };
+        assert_eq!(postcard::to_stdvec(&header).unwrap(), [2, 3, b'a', b'b', b'c', 0xAC, 0x02, 0x81, 0x02]);
     }
 }

@@ -46,6 +46,8 @@ pub struct StorageOptions {
     pub cluster_id: String,
     /// The node the file must belong to; written into a new one.
     pub node_id: u64,
+    /// Random bits: the name of the store, if it is created now. See [`Storage::store_id`].
+    pub new_store_id: u128,
     /// Where commits happen.
     pub mode: WriterMode,
     /// For the duration of commits in the metrics.
@@ -63,10 +65,17 @@ pub struct StorageOptions {
 impl StorageOptions {
     /// For a node of a cluster, with the bounds of production.
     #[must_use]
-    pub fn new(cluster_id: impl Into<String>, node_id: u64, mode: WriterMode, clocks: Arc<dyn Clocks>) -> Self {
+    pub fn new(
+        cluster_id: impl Into<String>,
+        node_id: u64,
+        new_store_id: u128,
+        mode: WriterMode,
+        clocks: Arc<dyn Clocks>,
+    ) -> Self {
         Self {
             cluster_id: cluster_id.into(),
             node_id,
+            new_store_id,
             mode,
             clocks,
             failpoints: Failpoints::none(),
@@ -85,6 +94,7 @@ pub struct Storage(Arc<Inner>);
 pub(crate) struct WeakStorage(Weak<Inner>);
 
 struct Inner {
+    store_id: u128,
     lane: Lane,
     mode: WriterMode,
     database: Mutex<Option<Arc<OpenDatabase>>>,
@@ -174,6 +184,7 @@ impl Storage {
             }
         };
         Ok(Self(Arc::new(Inner {
+            store_id: database.store_id(),
             lane,
             mode: options.mode,
             database: Mutex::new(Some(database)),
@@ -183,6 +194,12 @@ impl Storage {
             log_tail_bytes: options.log_tail_bytes,
             log_taken: AtomicBool::new(false),
         })))
+    }
+
+    /// The random name that this store was given when it was created, whatever `new_store_id` says now.
+    #[must_use]
+    pub fn store_id(&self) -> u128 {
+        self.0.store_id
     }
 
     /// The failure that stopped the store, once there is one: a node watches it, and stops.

@@ -70,6 +70,10 @@ bugs! {
     SkipEventsAfterSnapshot = "skip-events-after-snapshot",
     /// Makers are gone through in the order of a hash map.
     HashMapOrder = "hash-map-order",
+    /// Any store votes and counts under a member's id, also an empty one.
+    WipedNodeVotes = "wiped-node-votes",
+    /// Calls of a member of another group are taken.
+    GroupIdUnchecked = "group-id-unchecked",
 }
 
 impl fmt::Display for Bug {

@@ -51,4 +51,10 @@ impl World {
             failpoints,
         })
     }
+
+    /// Random bits for a name that nothing else has; `stream` tells the uses of one seed apart.
+    #[must_use]
+    pub fn random_name(&self, stream: u64) -> u128 {
+        rand::Rng::random(&mut seeded_rng(self.seed, stream))
+    }
 }

@@ -12,8 +12,8 @@ use axum::{
         sse::{Event as SseEvent, Sse},
     },
 };
-use futures_util::StreamExt;
-use quorate_api::{Problem, ProblemKind};
+use futures_util::{StreamExt, stream};
+use quorate_api::{GroupId, Problem, ProblemKind};
 use quorate_ledger::Millis;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -37,9 +37,17 @@ struct AppliedNote {
     log_time: Millis,
 }
 
+/// Whose events a stream carries.
+#[derive(Serialize)]
+struct GroupNote {
+    group_id: Option<GroupId>,
+    node_id: u64,
+}
+
 /// Frames of events, from a log index on, and those still to come.
 ///
-/// `event: frame` carries a frame, `event: applied` keeps the stream alive, `event: end` carries a problem and is the last.
+/// `event: group` comes first and names the group whose log indexes these are. `event: frame` carries a frame, `event:
+/// applied` keeps the stream alive, `event: end` carries a problem and is the last.
 #[utoipa::path(
     get, path = "/v1/events", tag = "events",
     params(
@@ -73,8 +81,10 @@ pub(crate) async fn events(
     if metrics.leader.is_none() {
         return Err(problem(&StreamEnd::NoLeader).into());
     }
-    let stream = node.frames(from).map(move |item| Ok::<_, Infallible>(sse(&node, item)));
-    Ok(Sse::new(stream).into_response())
+    let note = GroupNote { group_id: node.cluster().group_id, node_id: node.id() };
+    let group = data(SseEvent::default().event("group"), &note);
+    let frames = node.frames(from).map(move |item| sse(&node, item));
+    Ok(Sse::new(stream::iter([group]).chain(frames).map(Ok::<_, Infallible>)).into_response())
 }
 
 fn sse(node: &Node, item: Result<StreamItem, StreamEnd>) -> SseEvent {

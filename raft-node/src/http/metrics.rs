@@ -45,6 +45,7 @@ fn render(node: &Node) -> String {
         ("clock_jumps_refused_total", "forward jumps that were not followed: raise an alarm", m.clock_jumps_refused),
         ("snapshots_built_total", "snapshots built", m.snapshots_built),
         ("snapshots_installed_total", "snapshots installed from a leader", m.snapshots_installed),
+        ("identity_refused_total", "peer calls of or for another store or group: raise an alarm", m.identity_refused),
         ("fills_total", "fills committed", m.fills),
         ("storage_commits_total", "durable commits", m.storage.commits),
         ("storage_entries_total", "log entries within them", m.storage.entries),

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Inner, Node};
 use crate::raft::{
-    links::LinkError,
+    links::{LinkError, Target},
     types::{Peer, TypeConfig},
     wire::{Admin, AdminCall, AdminOutcome, paths},
 };
@@ -132,7 +132,7 @@ impl Inner {
         let Some(peer) = self.peer(leader) else { return AdminOutcome::NotLeader };
         let deadline_ms = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);
         let message = Admin { deadline_ms, call };
-        match self.links.call(leader, &peer.peer_addr, paths::ADMIN, &message, remaining).await {
+        match self.links.call(Target::member(leader, &peer), paths::ADMIN, &message, remaining).await {
             Ok(outcome) => outcome,
             Err(LinkError::NotReached(_) | LinkError::Refused(..)) => AdminOutcome::NotLeader,
             Err(error @ (LinkError::Broken(_) | LinkError::Timeout(_))) => AdminOutcome::Unknown(error.to_string()),
@@ -158,9 +158,8 @@ impl Inner {
     async fn change_members_here(&self, members: Vec<Member>) -> AdminOutcome {
         let known: BTreeMap<u64, Peer> = self.members();
         for member in &members {
-            let peer = Peer::from(member);
             match known.get(&member.node_id) {
-                Some(present) if *present == peer => {}
+                Some(present) if present.is_at(member) => {}
                 Some(_) => {
                     return AdminOutcome::Invalid(format!(
                         "members: the addresses of node {} cannot change: remove it, then add it under a new id",
@@ -168,6 +167,10 @@ impl Inner {
                     ));
                 }
                 None => {
+                    let peer = match self.identify(member).await {
+                        Ok(peer) => peer,
+                        Err(why) => return AdminOutcome::Invalid(why),
+                    };
                     if let Err(error) = self.raft.add_learner(member.node_id, peer, true).await {
                         return admin_error(error);
                     }

@@ -7,7 +7,10 @@ use quorate_api::CheckpointView;
 use tokio::time::sleep;
 
 use super::{Inner, StopReason};
-use crate::raft::wire::{Checkpoints, paths};
+use crate::raft::{
+    links::Target,
+    wire::{Checkpoints, paths},
+};
 
 /// How often the last checkpoint that is not confirmed is compared.
 const COMPARE_PERIOD: Duration = Duration::from_secs(2);
@@ -79,7 +82,7 @@ impl Inner {
     async fn digests_at(&self, index: u64, voters: &[u64]) -> Vec<CheckpointView> {
         let calls = voters.iter().filter(|id| **id != self.links.me()).map(|&id| async move {
             let peer = self.peer(id)?;
-            let call = self.links.call(id, &peer.peer_addr, paths::CHECKPOINTS, &(), COMPARE_DEADLINE);
+            let call = self.links.call(Target::member(id, &peer), paths::CHECKPOINTS, &(), COMPARE_DEADLINE);
             let Checkpoints { checkpoints } = call.await.ok()?;
             checkpoints.into_iter().find(|checkpoint| checkpoint.index == index)
         });

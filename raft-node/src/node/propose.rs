@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{Inner, Node};
 use crate::raft::{
-    links::LinkError,
+    links::{LinkError, Target},
     types::{EntryResponse, Proposal, Reply, WriteResult},
     wire::{Forward, Outcome, paths},
 };
@@ -132,7 +132,7 @@ impl Inner {
         self.counters.forwarded.add(sent.len());
         let message = Forward { deadline_ms, batch: sent };
         let answer: Result<Vec<Outcome>, _> =
-            self.links.call(leader, &peer.peer_addr, paths::FORWARD, &message, remaining).await;
+            self.links.call(Target::member(leader, &peer), paths::FORWARD, &message, remaining).await;
         let answered = match answer {
             // Not serving there, it hands over: somebody else will.
             Ok(answered) if answered.len() == taken.len() => answered

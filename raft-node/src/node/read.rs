@@ -11,7 +11,10 @@ use quorate_planted::{Bug, planted};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Inner, Node, Snapshot};
-use crate::raft::wire::{ReadIndex, paths};
+use crate::raft::{
+    links::Target,
+    wire::{ReadIndex, paths},
+};
 
 /// Pause before the leader is asked again.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
@@ -85,7 +88,7 @@ impl Inner {
             let peer = self.peer(leader)?;
             let remaining = deadline.saturating_duration_since(Instant::now());
             let remaining_ms = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);
-            let call = self.links.call(leader, &peer.peer_addr, paths::READ_INDEX, &remaining_ms, remaining);
+            let call = self.links.call(Target::member(leader, &peer), paths::READ_INDEX, &remaining_ms, remaining);
             call.await.unwrap_or(ReadIndex::NotLeader)
         };
         match answer {

@@ -5,6 +5,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use openraft::{
     Config, SnapshotPolicy, StepDownPolicy, async_runtime::WatchReceiver, errors::Fatal, storage::RaftLogStorage,
 };
+use quorate_api::StoreId;
 use quorate_log_store::{LogStore, Storage};
 use quorate_seams::World;
 use tokio::{
@@ -13,7 +14,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Inner, Node, Pace, Places, StartError, StopCell, StopReason, counters::Counters};
+use super::{Inner, Node, Pace, Part, Places, StartError, StopCell, StopReason, counters::Counters, names};
 use crate::{
     config::NodeConfig,
     raft::{
@@ -70,7 +71,8 @@ impl Node {
         let snapshots = Arc::new(SnapshotCounts::default());
         let pruning = Arc::new(RwLock::new(()));
         let faults = FaultSwitch::new(config.fault_injection);
-        let links = Links::new(Arc::clone(&world.http), &config.cluster_id, config.node_id, faults);
+        let store = StoreId::new(storage.store_id());
+        let links = Links::new(Arc::clone(&world.http), &config.cluster_id, config.node_id, store, faults);
         let clock = SharedClock::new(Arc::clone(&world.clocks));
         let machine = StateMachine::new(Shared {
             applied: Arc::clone(&applied),
@@ -97,8 +99,20 @@ impl Node {
             Some(StopReason::Unsupported { what, .. }) => StartError::Unsupported(what),
             _ => StartError::Storage(fatal.to_string()),
         })?;
+        let member = match check_address(&raft, &config) {
+            Ok(member) => member,
+            Err(error) => {
+                drop(raft.shutdown().await);
+                return Err(error);
+            }
+        };
+        // Whoever belongs to no group yet has nothing that a copy could vote with.
+        let takes_part = !member || !config.self_check;
+        raft.runtime_config().elect(takes_part);
+        let part = Part::new(world.random_name(names::OPENING), takes_part);
         let inner = Arc::new(Inner {
             places: Places::new(config.max_in_flight),
+            part,
             config,
             world,
             scope,
@@ -119,6 +133,24 @@ impl Node {
         });
         inner.take_up_duties(tail);
         Ok(Self { inner })
+    }
+}
+
+/// Whether this node is a member of a group. A member does not start where it is not at the addresses by which the
+/// group knows it: nobody would reach it there, and it may be a copy of the member that is.
+fn check_address(raft: &Raft, config: &NodeConfig) -> Result<bool, StartError> {
+    let metrics = raft.server_metrics();
+    let now = metrics.borrow_watched();
+    let Some(known) = now.membership_config.membership().get_node(&config.node_id) else { return Ok(false) };
+    let listed = config.initial_members.iter().find(|member| member.node_id == config.node_id);
+    match listed.filter(|listed| !known.is_at(listed)) {
+        None => Ok(true),
+        Some(listed) => Err(StartError::Config(format!(
+            "initial-members: node {} is known to its group at {}/{}, and is listed here at {}/{}: start it where the \
+             group knows it; or, to move it, remove it and add a new node under an id that was never used; or remove the \
+             directory if it is a copy",
+            config.node_id, known.peer_addr, known.api_addr, listed.peer_addr, listed.api_addr
+        ))),
     }
 }
 
@@ -143,6 +175,8 @@ fn raft_config(config: &NodeConfig) -> Result<Config, StartError> {
         enable_pre_vote: Some(true),
         // A leader that restarts stands for election: its clock and its state begin anew.
         enable_leader_restore: Some(false),
+        // Not before it is known that this node takes part: see `node/identity.rs`.
+        enable_elect: false,
         // A leader that hears no majority falls silent for a while, so that those who hear it, but cannot
         // answer, elect another.
         quorum_loss_probe_interval: Some(2 * config.election_max_ms),
@@ -158,6 +192,7 @@ impl Inner {
         self.duty("lead", Arc::clone(self).lead());
         self.duty("compare", Arc::clone(self).compare_checkpoints());
         self.duty("form-group", Arc::clone(self).form_group());
+        self.duty("check-own-address", Arc::clone(self).check_own_address());
         self.duty("recover", Arc::clone(self).watch_recovery(tail));
         self.duty("watch-raft", Arc::clone(self).watch_raft());
         self.duty("watch-storage", Arc::clone(self).watch_storage());

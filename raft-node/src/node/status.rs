@@ -67,11 +67,13 @@ impl Node {
             node_id,
             peer_addr: peer.peer_addr,
             api_addr: peer.api_addr,
+            store_id: peer.store_id,
             voter: voters.contains(&node_id),
             matched_index: matched(node_id),
         });
         ClusterView {
             cluster_id: inner.config.cluster_id.clone(),
+            group_id: inner.group(),
             leader: inner.leader(),
             term: metrics.current_term,
             members: members.collect(),
@@ -135,6 +137,7 @@ impl Node {
             clock_jumps_refused,
             snapshots_built: inner.snapshots.built.get(),
             snapshots_installed: inner.snapshots.installed.get(),
+            identity_refused: inner.part.refused.get(),
             checkpoints_confirmed: counters.checkpoints_confirmed.get(),
             streams: counters.streams.get(),
             storage: inner.storage.metrics(),

@@ -13,7 +13,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Inner;
 use crate::{
-    raft::wire::{Forward, Outcome, paths},
+    raft::{
+        links::Target,
+        wire::{Forward, Outcome, paths},
+    },
     time::TermStart,
 };
 
@@ -109,7 +112,7 @@ impl Inner {
         let Some(peer) = self.peer(leader) else { return };
         let late = Forward { deadline_ms: self.world.clocks.wall_ms(), batch: Vec::new() };
         let sent: Result<Vec<Outcome>, _> =
-            self.links.call(leader, &peer.peer_addr, paths::FORWARD, &late, TICK_PERIOD).await;
+            self.links.call(Target::member(leader, &peer), paths::FORWARD, &late, TICK_PERIOD).await;
         tracing::warn!(written = sent.is_ok(), "planted: a tick of a leader that was replaced");
     }
 

@@ -168,6 +168,8 @@ pub struct NodeMetrics {
     pub snapshots_built: u64,
     /// Snapshots installed from a leader.
     pub snapshots_installed: u64,
+    /// Peer calls refused because they came from, or meant, another store or group.
+    pub identity_refused: u64,
     /// Checkpoints that a majority confirmed.
     pub checkpoints_confirmed: u64,
     /// Open frame streams.

@@ -1,17 +1,26 @@
-//! Calls to peers over [`Http`]: the headers that say who is meant, a deadline on every call, and the
+//! Calls to peers over [`Http`]: the headers that say who is meant and who calls, a deadline on every call, and the
 //! fault switch. Everything that leaves the node for a peer goes through here.
+//!
+//! Invariant: an answer of another store than the membership names counts as no answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use http::{Request, StatusCode, Version, header::CONTENT_TYPE};
+use http::{HeaderMap, Request, StatusCode, Version, header::CONTENT_TYPE};
+use quorate_api::StoreId;
+use quorate_planted::{Bug, planted};
 use quorate_seams::{Body, CallError, Http, full_body, read_body};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
 use super::{
     faults::FaultSwitch,
-    wire::{self, CLUSTER_HEADER, FRAME_MAX, FROM_HEADER, TO_HEADER},
+    types::Peer,
+    wire::{self, CLUSTER_HEADER, FRAME_MAX, FROM_HEADER, GROUP_HEADER, STORE_HEADER, TO_HEADER, TO_STORE_HEADER},
 };
 
 /// Bytes read of the text of a refused call.
@@ -44,29 +53,57 @@ impl From<CallError> for LinkError {
     }
 }
 
+/// Whom a call is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target<'a> {
+    id: u64,
+    addr: &'a str,
+    /// As the membership knows it, where it is a member.
+    member: Option<&'a Peer>,
+}
+
+impl<'a> Target<'a> {
+    /// A member of this node's group, which must be on the store that the membership names.
+    pub(crate) fn member(id: u64, peer: &'a Peer) -> Self {
+        Self { id, addr: &peer.peer_addr, member: Some(peer) }
+    }
+
+    /// A node of which only the address is known. Such a node is asked for nothing but its hello.
+    pub(crate) fn stranger(id: u64, addr: &'a str) -> Self {
+        Self { id, addr, member: None }
+    }
+}
+
 /// One node's way to its peers. Clones share everything.
 #[derive(Clone, Debug)]
 pub(crate) struct Links {
     http: Arc<dyn Http>,
     cluster_id: Arc<str>,
     me: u64,
+    store: StoreId,
+    /// Which members refuse this node's calls, and with which words: each is told once.
+    refused: Arc<Mutex<BTreeMap<u64, String>>>,
     pub(crate) faults: FaultSwitch,
 }
 
 impl Links {
-    pub(crate) fn new(http: Arc<dyn Http>, cluster_id: &str, me: u64, faults: FaultSwitch) -> Self {
-        Self { http, cluster_id: Arc::from(cluster_id), me, faults }
+    pub(crate) fn new(http: Arc<dyn Http>, cluster_id: &str, me: u64, store: StoreId, faults: FaultSwitch) -> Self {
+        Self { http, cluster_id: Arc::from(cluster_id), me, store, refused: Arc::default(), faults }
     }
 
     pub(crate) fn me(&self) -> u64 {
         self.me
     }
 
+    /// This node's store.
+    pub(crate) fn store(&self) -> StoreId {
+        self.store
+    }
+
     /// Sends `message`, and reads the one value of the answer.
     pub(crate) async fn call<Q, A>(
         &self,
-        to: u64,
-        addr: &str,
+        to: Target<'_>,
         path: &str,
         message: &Q,
         within: Duration,
@@ -77,7 +114,7 @@ impl Links {
     {
         let body = wire::encode(message).map_err(|error| LinkError::NotReached(error.to_string()))?;
         let call = async {
-            let response = self.send(to, addr, path, full_body(body)).await?;
+            let response = self.send(to, path, full_body(body)).await?;
             let bytes = read_body(response, FRAME_MAX + 64).await?;
             wire::decode_whole(&bytes).map_err(|error| LinkError::Broken(error.to_string()))
         };
@@ -88,32 +125,67 @@ impl Links {
     /// at most `within`.
     pub(crate) async fn stream(
         &self,
-        to: u64,
-        addr: &str,
+        to: Target<'_>,
         path: &str,
         body: Body,
         within: Duration,
     ) -> Result<Body, LinkError> {
-        timeout(within, self.send(to, addr, path, body)).await.unwrap_or(Err(LinkError::Timeout(within)))
+        timeout(within, self.send(to, path, body)).await.unwrap_or(Err(LinkError::Timeout(within)))
     }
 
-    async fn send(&self, to: u64, addr: &str, path: &str, body: Body) -> Result<Body, LinkError> {
-        self.faults.pass_to(to).await;
-        let request = Request::post(format!("http://{addr}{path}"))
+    async fn send(&self, to: Target<'_>, path: &str, body: Body) -> Result<Body, LinkError> {
+        self.faults.pass_to(to.id).await;
+        let mut request = Request::post(format!("http://{}{path}", to.addr))
             .version(Version::HTTP_2)
             .header(CLUSTER_HEADER, &*self.cluster_id)
             .header(FROM_HEADER, self.me)
-            .header(TO_HEADER, to)
-            .header(CONTENT_TYPE, "application/octet-stream")
-            .body(body)
-            .map_err(|error| LinkError::NotReached(error.to_string()))?;
+            .header(TO_HEADER, to.id)
+            .header(STORE_HEADER, self.store.to_string())
+            .header(CONTENT_TYPE, "application/octet-stream");
+        if let Some(peer) = to.member {
+            request = request
+                .header(GROUP_HEADER, peer.group_id.to_string())
+                .header(TO_STORE_HEADER, peer.store_id.to_string());
+        }
+        let request = request.body(body).map_err(|error| LinkError::NotReached(error.to_string()))?;
         let response = self.http.call(request).await?;
-        self.faults.pass_from(to).await;
+        self.faults.pass_from(to.id).await;
         if response.status() == StatusCode::OK {
-            return Ok(response.into_body());
+            return match to.member.and_then(|peer| other_store(response.headers(), peer.store_id)) {
+                None => {
+                    self.is_taken(to.id);
+                    Ok(response.into_body())
+                }
+                Some(what) => Err(self.is_refused(to, StatusCode::MISDIRECTED_REQUEST, what)),
+            };
         }
         let status = response.status();
         let text = read_body(response.into_body(), REFUSAL_TEXT_MAX).await.unwrap_or_else(|_| Bytes::new());
-        Err(LinkError::Refused(status, String::from_utf8_lossy(&text).into_owned()))
+        Err(self.is_refused(to, status, String::from_utf8_lossy(&text).into_owned()))
     }
+
+    fn is_taken(&self, to: u64) {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).remove(&to);
+    }
+
+    /// A call was refused. Where a member takes none because of who it is, or who this node is, an operator must hear it.
+    fn is_refused(&self, to: Target<'_>, status: StatusCode, text: String) -> LinkError {
+        if status == StatusCode::MISDIRECTED_REQUEST && to.member.is_some() {
+            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            if refused.get(&to.id) != Some(&text) {
+                tracing::warn!(node = to.id, addr = to.addr, "a member refuses this node's calls: {text}");
+                refused.insert(to.id, text.clone());
+            }
+        }
+        LinkError::Refused(status, text)
+    }
+}
+
+/// What is wrong with an answer that must come from the store `expected`.
+fn other_store(headers: &HeaderMap, expected: StoreId) -> Option<String> {
+    let text = headers.get(STORE_HEADER).and_then(|value| value.to_str().ok()).unwrap_or("");
+    if text.parse() == Ok(expected) || planted(Bug::WipedNodeVotes) {
+        return None;
+    }
+    Some(format!("the answer came from the store '{text}', and the group knows this node by the store {expected}"))
 }

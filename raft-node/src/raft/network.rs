@@ -30,7 +30,7 @@ use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     clock::SharedClock,
-    links::{LinkError, Links},
+    links::{LinkError, Links, Target},
     snapshot::{self, HistorySource, SnapshotImage},
     types::{Peer, TypeConfig, Vote},
     wire::{self, Append, FrameReader, SnapshotReply, paths},
@@ -61,7 +61,7 @@ impl Network {
             history: self.history.clone(),
             stall: self.stall,
             target,
-            addr: node.peer_addr.clone(),
+            peer: node.clone(),
             streaming,
         }
     }
@@ -86,13 +86,17 @@ pub(crate) struct PeerClient {
     history: HistorySource,
     stall: Duration,
     target: u64,
-    addr: String,
+    peer: Peer,
     streaming: bool,
 }
 
 impl PeerClient {
+    fn to(&self) -> Target<'_> {
+        Target::member(self.target, &self.peer)
+    }
+
     async fn call<Q: Serialize, A: DeserializeOwned>(&self, path: &str, message: &Q, option: &RPCOption) -> Rpc<A> {
-        let answer = self.links.call(self.target, &self.addr, path, message, option.soft_ttl()).await;
+        let answer = self.links.call(self.to(), path, message, option.soft_ttl()).await;
         answer.map_err(rpc_error)
     }
 
@@ -107,7 +111,7 @@ impl PeerClient {
         let (alive, gone) = oneshot::channel();
         let sent = Arc::new(AtomicU64::new(0));
         let body = stream_body(request_frames(input, self.clock.clone(), Arc::clone(&sent), gone));
-        let answer = self.links.stream(self.target, &self.addr, paths::STREAM_APPEND, body, self.stall).await;
+        let answer = self.links.stream(self.to(), paths::STREAM_APPEND, body, self.stall).await;
         let session = Session {
             reader: FrameReader::new(answer.map_err(rpc_error)?),
             links: self.links.clone(),
@@ -243,7 +247,7 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         let body = stream_body(parts);
         let send = async {
             let path = paths::SNAPSHOT;
-            let answer = self.links.stream(self.target, &self.addr, path, body, SNAPSHOT_SILENCE).await?;
+            let answer = self.links.stream(self.to(), path, body, SNAPSHOT_SILENCE).await?;
             let mut replies = FrameReader::new(answer);
             loop {
                 let reply = timeout(SNAPSHOT_SILENCE, replies.next()).await;

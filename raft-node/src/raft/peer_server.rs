@@ -1,12 +1,13 @@
 //! What this node's peers call. The router is independent of sockets.
 //!
-//! Every call names the cluster, the sender and the node it means; a call that means another is refused
-//! with 421 before its body is read. Nothing here decides: it hands over to openraft and to the node.
+//! Every call names the cluster, the sender with its group and store, and the node and store that it means; a call
+//! that [`identity`](super::identity) does not take is refused with 421 before its body is read. Nothing here decides:
+//! it hands over to openraft and to the node.
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Router,
+    Extension, Router,
     body::Body,
     extract::{DefaultBodyLimit, Request, State},
     middleware::{Next, from_fn_with_state},
@@ -15,7 +16,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use http_body_util::BodyExt;
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult, TransferLeaderRequest, VoteRequest};
 use quorate_ledger::{Input, LeaderCommand, Millis};
@@ -24,21 +25,22 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use super::{
+    identity::Caller,
     snapshot,
     types::{Proposal, TypeConfig},
     wire::{
-        self, Admin, Append, CLUSTER_HEADER, Checkpoints, FRAME_MAX, FROM_HEADER, Forward, FrameReader, Hello,
-        SNAPSHOT_BEAT, SnapshotReply, TO_HEADER, paths,
+        self, Admin, Append, Checkpoints, FRAME_MAX, Forward, FrameReader, SNAPSHOT_BEAT, STORE_HEADER, SnapshotReply,
+        paths,
     },
 };
-use crate::node::Inner;
+use crate::node::{Inner, NotAdmitted};
 
 /// The longest deadline that a peer may name for a forwarded call.
 const FORWARD_DEADLINE_MAX: Duration = Duration::from_secs(60);
 
 /// Who sent a request, as its checked headers say.
-#[derive(Clone, Copy)]
-struct Sender(u64);
+#[derive(Clone)]
+struct Sender(Caller);
 
 type Node = State<Arc<Inner>>;
 type Answer = Result<Response, Refusal>;
@@ -85,36 +87,28 @@ fn write<T: Serialize>(answer: &T) -> Answer {
     Ok(body.into_response())
 }
 
-/// Checks whom the call means, lets the fault switch lose it, and runs it in the node's scope.
+/// Checks who calls and whom the call means, lets the fault switch lose it, and runs it in the node's scope.
 async fn admit(State(node): Node, mut request: Request, next: Next) -> Response {
-    let from = match check_headers(request.headers(), &node.config.cluster_id, node.links.me()) {
-        Ok(from) => from,
-        Err(what) => return Refusal(StatusCode::MISDIRECTED_REQUEST, what).into_response(),
+    let mut response = match node.admit_caller(request.headers(), request.uri().path() == paths::HELLO) {
+        Ok(caller) => {
+            let (faults, from) = (&node.links.faults, caller.id);
+            faults.pass_from(from).await;
+            request.extensions_mut().insert(Sender(caller));
+            let response = node.scope.run(next.run(request)).await;
+            faults.pass_to(from).await;
+            response
+        }
+        Err(NotAdmitted::Refused(what)) => Refusal(StatusCode::MISDIRECTED_REQUEST, what).into_response(),
+        Err(NotAdmitted::NotYet(why)) => Refusal(StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
     };
-    let faults = &node.links.faults;
-    faults.pass_from(from).await;
-    request.extensions_mut().insert(Sender(from));
-    let response = node.scope.run(next.run(request)).await;
-    faults.pass_to(from).await;
+    if let Ok(store) = HeaderValue::from_str(&node.links.store().to_string()) {
+        response.headers_mut().insert(HeaderName::from_static(STORE_HEADER), store);
+    }
     response
 }
 
-fn check_headers(headers: &HeaderMap, cluster_id: &str, me: u64) -> Result<u64, String> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
-    if text(CLUSTER_HEADER) != cluster_id {
-        return Err(format!("this is cluster {cluster_id}, not '{}'", text(CLUSTER_HEADER)));
-    }
-    if text(TO_HEADER).parse() != Ok(me) {
-        return Err(format!("this is node {me}, not '{}'", text(TO_HEADER)));
-    }
-    match text(FROM_HEADER).parse() {
-        Ok(from) if from != me => Ok(from),
-        _ => Err(format!("'{}' cannot be the id of a peer", text(FROM_HEADER))),
-    }
-}
-
 fn sender(request: &Request) -> Result<u64, Refusal> {
-    let sender = request.extensions().get().map(|Sender(from)| *from);
+    let sender = request.extensions().get().map(|Sender(caller)| caller.id);
     sender.ok_or_else(|| Refusal(StatusCode::INTERNAL_SERVER_ERROR, "the sender was not checked".to_owned()))
 }
 
@@ -246,9 +240,8 @@ async fn checkpoints(State(node): Node) -> Answer {
     write(&Checkpoints { checkpoints: node.applied.checkpoints() })
 }
 
-async fn hello(State(node): Node) -> Answer {
-    let initialized = node.raft.is_initialized().await.map_err(stopped)?;
-    write(&Hello { initialized })
+async fn hello(State(node): Node, Extension(Sender(caller)): Extension<Sender>) -> Answer {
+    write(&node.hello(&caller))
 }
 
 async fn admin(State(node): Node, body: Bytes) -> Answer {
@@ -258,26 +251,4 @@ async fn admin(State(node): Node, body: Bytes) -> Answer {
 
 fn deadline(ms: u64) -> Instant {
     Instant::now() + Duration::from_millis(ms).min(FORWARD_DEADLINE_MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(cluster: &str, from: &str, to: &str) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.insert(CLUSTER_HEADER, cluster.parse().unwrap());
-        headers.insert(FROM_HEADER, from.parse().unwrap());
-        headers.insert(TO_HEADER, to.parse().unwrap());
-        headers
-    }
-
-    #[test]
-    fn a_call_that_means_another_is_refused() {
-        assert_eq!(check_headers(&headers("q", "2", "1"), "q", 1), Ok(2));
-        for wrong in [headers("r", "2", "1"), headers("q", "2", "3"), headers("q", "1", "1"), headers("q", "x", "1")] {
-            assert!(check_headers(&wrong, "q", 1).is_err());
-        }
-        assert!(check_headers(&HeaderMap::new(), "q", 1).is_err());
-    }
 }

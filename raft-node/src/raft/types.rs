@@ -11,7 +11,7 @@ use openraft::{
     raft::{ClientWriteResult, responder::Responder},
     vote::leader_id_std::CommittedLeaderId,
 };
-use quorate_api::Member;
+use quorate_api::{GroupId, Member, StoreId};
 use quorate_ledger::{Input, Millis, Response};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -86,18 +86,30 @@ pub enum EntryResponse {
     None,
 }
 
-/// Where a member is reached.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// A member, as every membership names it: where it is reached, and which store it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
-    /// By its peers: `host:port`.
+    /// Where its peers reach it: `host:port`.
     pub peer_addr: String,
-    /// By clients: `host:port`.
+    /// Where clients reach it: `host:port`.
     pub api_addr: String,
+    /// The group: the same in all members.
+    pub group_id: GroupId,
+    /// The store that this member was founded or added with. No other store votes or counts under its id.
+    pub store_id: StoreId,
 }
 
-impl From<&Member> for Peer {
-    fn from(member: &Member) -> Self {
-        Self { peer_addr: member.peer_addr.clone(), api_addr: member.api_addr.clone() }
+impl Peer {
+    /// `member` of the group `group_id`, on the store `store_id`.
+    #[must_use]
+    pub fn new(member: &Member, group_id: GroupId, store_id: StoreId) -> Self {
+        Self { peer_addr: member.peer_addr.clone(), api_addr: member.api_addr.clone(), group_id, store_id }
+    }
+
+    /// Whether this member is reached as `member` says.
+    #[must_use]
+    pub fn is_at(&self, member: &Member) -> bool {
+        self.peer_addr == member.peer_addr && self.api_addr == member.api_addr
     }
 }
 

@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::StreamExt;
 use http_body_util::BodyDataStream;
 use openraft::raft::{AppendEntriesRequest, SnapshotResponse};
-use quorate_api::{ChangeMembers, CheckpointView, OpeningBalance};
+use quorate_api::{ChangeMembers, CheckpointView, GroupId, Member, OpeningBalance, StoreId};
 use quorate_ledger::{Envelope, Millis, Response};
 use quorate_seams::Body;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -28,6 +28,12 @@ pub(crate) const CLUSTER_HEADER: &str = "x-quorate-cluster";
 pub(crate) const FROM_HEADER: &str = "x-quorate-from";
 /// Names the node that is meant; checked on every call.
 pub(crate) const TO_HEADER: &str = "x-quorate-to";
+/// Names the group of which the sender is a member; checked on every call but hello.
+pub(crate) const GROUP_HEADER: &str = "x-quorate-group";
+/// Names the sender's store, on a call and on its answer; checked on both.
+pub(crate) const STORE_HEADER: &str = "x-quorate-store";
+/// Names the store that is meant; checked on every call but hello.
+pub(crate) const TO_STORE_HEADER: &str = "x-quorate-to-store";
 
 /// Paths of the peer port.
 pub(crate) mod paths {
@@ -105,11 +111,19 @@ pub(crate) enum ReadIndex {
     NotLeader,
 }
 
-/// What a node says of itself while a group forms.
-#[derive(Serialize, Deserialize)]
+/// What a node says of itself to anybody who names its cluster and its id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Hello {
-    /// Whether it belongs to a group already.
-    pub(crate) initialized: bool,
+    /// The group of which its log makes it a member; none while its store is empty.
+    pub(crate) group: Option<GroupId>,
+    /// Its store.
+    pub(crate) store: StoreId,
+    /// Random for each start: tells two processes on copies of one store apart.
+    pub(crate) opening: u128,
+    /// The first members that it was started with.
+    pub(crate) initial_members: Vec<Member>,
+    /// The store that its group knows under the id of the node that asks.
+    pub(crate) knows_you_as: Option<StoreId>,
 }
 
 /// Administration, on its way to the leader.
@@ -230,6 +244,15 @@ mod tests {
         LogId::new(openraft::vote::leader_id_std::CommittedLeaderId::new(term), index)
     }
 
+    fn peer(host: &str, store: u128) -> Peer {
+        Peer {
+            peer_addr: format!("{host}:1"),
+            api_addr: format!("{host}:2"),
+            group_id: GroupId::new(9),
+            store_id: StoreId::new(store),
+        }
+    }
+
     fn round_trip<T: Serialize + DeserializeOwned>(value: &T) -> T {
         decode_whole(&encode(value).unwrap()).unwrap()
     }
@@ -238,11 +261,7 @@ mod tests {
     fn consensus_messages_survive() {
         let membership = openraft::Membership::new(
             vec![[1, 2, 3].into()],
-            std::collections::BTreeMap::from([
-                (1, Peer { peer_addr: "a:1".into(), api_addr: "a:2".into() }),
-                (2, Peer::default()),
-                (3, Peer::default()),
-            ]),
+            std::collections::BTreeMap::from([(1, peer("a", 1)), (2, peer("b", 2)), (3, peer("c", 3))]),
         )
         .unwrap();
         let input = Input::Client(Envelope { session: 0, seq: 0, command: Command::OpenSession });
@@ -283,7 +302,14 @@ mod tests {
 
     #[test]
     fn a_flipped_bit_is_noticed() {
-        let whole = encode(&Hello { initialized: true }).unwrap();
+        let hello = Hello {
+            group: Some(GroupId::new(9)),
+            store: StoreId::new(1),
+            opening: 7,
+            initial_members: Vec::new(),
+            knows_you_as: None,
+        };
+        let whole = encode(&hello).unwrap();
         for bit in 0..whole.len() * 8 {
             let mut bytes = whole.to_vec();
             bytes[bit / 8] ^= 1 << (bit % 8);

@@ -19,7 +19,7 @@ use quorate_ledger::{Answer, Command, Envelope, Outcome, Response};
 use quorate_log_store::{Storage, StorageOptions, WriterMode};
 use quorate_node::{
     config::NodeConfig,
-    node::{Node, Snapshot},
+    node::{Node, Snapshot, new_store_id},
 };
 use quorate_seams::{Body, Call, CallError, Clocks, FailAction, Failpoints, Http, Tasks, World};
 use redb::StorageBackend;
@@ -146,6 +146,8 @@ pub(crate) struct Group {
     start: Instant,
     initial: Vec<Member>,
     disks: BTreeMap<u64, MemoryDisk>,
+    /// Starts of nodes so far: no two draw the same random names.
+    lives: u64,
     nodes: BTreeMap<u64, (Node, World)>,
 }
 
@@ -162,6 +164,7 @@ impl Group {
             start: Instant::now(),
             initial: (1..=size).map(member).collect(),
             disks: BTreeMap::new(),
+            lives: 0,
             nodes: BTreeMap::new(),
         };
         for id in 1..=size {
@@ -189,21 +192,24 @@ impl Group {
             fault_injection: true,
             failpoints: String::new(),
             wall_clock_offset_ms: 0,
+            self_check: true,
         }
     }
 
     /// Starts node `id` on its disk.
     pub(crate) async fn launch(&mut self, id: u64) {
         let wall_offset_ms = self.settings.wall_offsets_ms.get(&id).copied().unwrap_or(0);
+        self.lives += 1;
         let world = World {
             clocks: Arc::new(TestClocks { start: self.start, wall_offset_ms }),
             http: Arc::new(self.http.clone()),
             tasks: Tasks::new(),
-            seed: 1_000 * self.settings.seed + id,
+            seed: 1_000_000 * self.settings.seed + 1_000 * self.lives + id,
             failpoints: Failpoints::armed(Arc::new(|_| {})),
         };
         let disk = self.disks.entry(id).or_default().clone();
-        let mut options = StorageOptions::new("test", id, WriterMode::Inline, Arc::clone(&world.clocks));
+        let mut options =
+            StorageOptions::new("test", id, new_store_id(&world), WriterMode::Inline, Arc::clone(&world.clocks));
         options.failpoints = world.failpoints.clone();
         let storage = Storage::open(disk, options).unwrap();
         let node = Node::start(self.config(id), world.clone(), storage).await.unwrap();

@@ -14,7 +14,7 @@ use quorate_log_store::{
 use quorate_node::{
     config::NodeConfig,
     http::api_router,
-    node::{Node, StopReason},
+    node::{Node, StopReason, new_store_id},
 };
 use rand::Rng;
 
@@ -135,6 +135,7 @@ impl Sim {
             fault_injection: false,
             failpoints: String::new(),
             wall_clock_offset_ms: 0,
+            self_check: true,
         }
     }
 
@@ -167,7 +168,7 @@ impl Sim {
         note!(self.trace, "n{id} starts, life {life}");
         let world = process.world.clone();
         process.world.tasks.spawn(async move {
-            let mut options = StorageOptions::new("sim", id, WriterMode::Inline, Arc::clone(&world.clocks));
+            let mut options = StorageOptions::new("sim", id, new_store_id(&world), WriterMode::Inline, Arc::clone(&world.clocks));
             options.failpoints = world.failpoints.clone();
             options.cache_bytes = 1 << 20;
             let storage = match Storage::open(disk, options) {

@@ -195,12 +195,13 @@ impl Group {
             node_id,
             peer_addr: format!("{host}:2"),
             api_addr: format!("{host}:1"),
+            store_id: quorate_api::StoreId::new(1),
             voter: true,
             matched_index: None,
         };
         let members = [(1, "a"), (2, "b"), (3, "c")].map(member).to_vec();
         let node_id = members.iter().find(|member| member.api_addr == format!("{host}:1")).map_or(0, |one| one.node_id);
-        let view = ClusterView { cluster_id: "quorate".into(), leader, term: 1, members };
+        let view = ClusterView { cluster_id: "quorate".into(), group_id: None, leader, term: 1, members };
         serde_json::to_vec(&read(node_id, 1, view)).unwrap()
     }
 

@@ -29,7 +29,7 @@ pub(crate) const CLUSTER: &str = "test";
 pub(crate) const NODE: u64 = 1;
 
 pub(crate) fn options(mode: WriterMode) -> StorageOptions {
-    StorageOptions::new(CLUSTER, NODE, mode, Arc::new(SystemClocks::new()))
+    StorageOptions::new(CLUSTER, NODE, 1, mode, Arc::new(SystemClocks::new()))
 }
 
 pub(crate) fn id(term: u64, index: u64) -> Id {

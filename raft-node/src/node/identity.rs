@@ -1,0 +1,184 @@
+//! Who this node is to others: which calls it takes, what its hello says, and whether it takes part at all.
+//!
+//! Invariant: a store that belongs to a group takes part only after its node was reached at its own member address. Where
+//! another process answers there, one of the two runs on a copy, and a copy would vote with the original's identity.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::http::HeaderMap;
+use openraft::async_runtime::WatchReceiver;
+use quorate_api::{GroupId, Member, StoreId};
+use tokio::{sync::watch, time::sleep};
+
+use super::{Inner, StopReason, counters::Counter};
+use crate::raft::{
+    identity::{Caller, Identity, Refused},
+    links::{LinkError, Target},
+    types::Peer,
+    wire::{Hello, paths},
+};
+
+/// Pause between two calls to this node's own member address.
+const SELF_CHECK_PAUSE: Duration = Duration::from_millis(50);
+/// How long this node may take to answer itself.
+const SELF_CHECK_DEADLINE: Duration = Duration::from_millis(500);
+/// How long a node that is to be added may take to answer.
+const IDENTIFY_DEADLINE: Duration = Duration::from_secs(1);
+/// Callers of whom the last refusal is remembered, so that each is told once.
+const CALLERS_MAX: usize = 64;
+
+/// Why a peer's call is not taken.
+pub(crate) enum NotAdmitted {
+    /// It means somebody else, or comes from somebody else.
+    Refused(String),
+    /// This node does not take part yet.
+    NotYet(String),
+}
+
+/// What a node knows of its own part in the group.
+pub(crate) struct Part {
+    /// Random for this start.
+    pub(super) opening: u128,
+    /// Whether this node takes part.
+    taken: watch::Sender<bool>,
+    /// Calls refused for who they came from, or whom they meant.
+    pub(super) refused: Counter,
+    /// The last refusal of each caller.
+    told: Mutex<BTreeMap<u64, Refused>>,
+}
+
+impl Part {
+    /// `taken`: whether this node takes part from the beginning.
+    pub(super) fn new(opening: u128, taken: bool) -> Self {
+        Self { opening, taken: watch::Sender::new(taken), refused: Counter::default(), told: Mutex::default() }
+    }
+
+    /// Says once for each caller why its calls are refused.
+    fn tell(&self, from: u64, refused: &Refused) {
+        self.refused.add(1);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.get(&from) == Some(refused) {
+            return;
+        }
+        if told.len() >= CALLERS_MAX {
+            told.clear();
+        }
+        tracing::warn!(from, "a peer's call is refused: {refused}");
+        told.insert(from, refused.clone());
+    }
+}
+
+impl Inner {
+    /// The group of which this node's log makes it a member; none while its store is empty.
+    pub(crate) fn group(&self) -> Option<GroupId> {
+        let metrics = self.raft.server_metrics();
+        let now = metrics.borrow_watched();
+        now.membership_config.membership().nodes().next().map(|(_, peer)| peer.group_id)
+    }
+
+    /// The store that the group knows under `id`.
+    fn known_store(&self, id: u64) -> Option<StoreId> {
+        self.peer(id).map(|peer| peer.store_id)
+    }
+
+    fn identity(&self) -> Identity<'_> {
+        let (cluster_id, me) = (self.config.cluster_id.as_str(), self.links.me());
+        Identity { cluster_id, me, store: self.links.store(), group: self.group() }
+    }
+
+    /// Who makes a call with these headers, if the call is taken. A hello is taken from anybody in the cluster.
+    pub(crate) fn admit_caller(&self, headers: &HeaderMap, is_hello: bool) -> Result<Caller, NotAdmitted> {
+        let identity = self.identity();
+        let caller = identity.caller(headers).map_err(|refused| NotAdmitted::Refused(refused.to_string()))?;
+        let known = self.known_store(caller.id);
+        if is_hello {
+            // It is answered, so that the caller hears what is wrong; and it is said here too.
+            if let Err(refused) = identity.knows(&caller, known) {
+                self.part.tell(caller.id, &refused);
+            }
+            return Ok(caller);
+        }
+        if let Err(refused) = identity.takes(&caller, known) {
+            self.part.tell(caller.id, &refused);
+            return Err(NotAdmitted::Refused(refused.to_string()));
+        }
+        if !*self.part.taken.borrow() {
+            return Err(NotAdmitted::NotYet("this node has not reached itself at its member address yet".to_owned()));
+        }
+        Ok(caller)
+    }
+
+    /// What this node says of itself to `caller`.
+    pub(crate) fn hello(&self, caller: &Caller) -> Hello {
+        Hello {
+            group: self.group(),
+            store: self.links.store(),
+            opening: self.part.opening,
+            initial_members: self.config.initial_members.clone(),
+            knows_you_as: self.known_store(caller.id),
+        }
+    }
+
+    fn take_part(&self) {
+        self.part.taken.send_replace(true);
+        self.raft.runtime_config().elect(true);
+    }
+
+    /// A node that is to become a member, as every membership will name it.
+    ///
+    /// # Errors
+    /// Why it cannot be one, in words: it does not answer, or its store belongs to another group.
+    pub(crate) async fn identify(&self, member: &Member) -> Result<Peer, String> {
+        let (id, addr) = (member.node_id, &member.peer_addr);
+        let Some(ours) = self.group() else { return Err("this node belongs to no group".to_owned()) };
+        let hello = self.ask_hello(id, addr, IDENTIFY_DEADLINE).await.map_err(|error| {
+            format!("members: node {id} does not answer at {addr} ({error}): start it, or correct its address")
+        })?;
+        match hello.group.filter(|theirs| *theirs != ours) {
+            None => Ok(Peer::new(member, ours, hello.store)),
+            Some(theirs) => Err(format!(
+                "members: node {id} at {addr} is a member of another group, {theirs}: start a node with an empty data \
+                 directory instead"
+            )),
+        }
+    }
+
+    /// Calls this node at its own member address until this very process answers; only then does it take part.
+    pub(crate) async fn check_own_address(self: Arc<Self>) {
+        let me = self.links.me();
+        let mut told = None;
+        while !*self.part.taken.borrow() {
+            let Some(peer) = self.peer(me) else { return self.take_part() };
+            let call = self.links.call::<_, Hello>(Target::member(me, &peer), paths::HELLO, &(), SELF_CHECK_DEADLINE);
+            let addr = &peer.peer_addr;
+            let problem = match call.await {
+                Ok(hello) if hello.opening == self.part.opening => {
+                    return self.take_part();
+                }
+                Ok(_) => {
+                    return self.stop(StopReason::Failed(format!(
+                        "another process with a copy of this store answers at this node's member address {addr}: stop \
+                         one of the two and remove its copy of the data directory"
+                    )));
+                }
+                Err(LinkError::Refused(_, why)) => format!("another node answers there: {why}"),
+                Err(error @ (LinkError::NotReached(_) | LinkError::Broken(_) | LinkError::Timeout(_))) => {
+                    error.to_string()
+                }
+            };
+            if told.as_ref() != Some(&problem) {
+                tracing::warn!(
+                    %addr,
+                    "this node does not take part, because it does not reach itself at its member address: {problem}. \
+                     Start it where the group knows it; behind NAT, start it with --no-self-check"
+                );
+                told = Some(problem);
+            }
+            sleep(SELF_CHECK_PAUSE).await;
+        }
+    }
+}
