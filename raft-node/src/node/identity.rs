@@ -148,11 +148,10 @@ impl Inner {
     }
 
     /// Calls this node at its own member address until this very process answers; only then does it take part.
-    pub(crate) async fn check_own_address(self: Arc<Self>) {
+    pub(crate) async fn check_own_address(self: Arc<Self>, peer: Peer) {
         let me = self.links.me();
         let mut told = None;
         while !*self.part.taken.borrow() {
-            let Some(peer) = self.peer(me) else { return self.take_part() };
             let call = self.links.call::<_, Hello>(Target::member(me, &peer), paths::HELLO, &(), SELF_CHECK_DEADLINE);
             let addr = &peer.peer_addr;
             let problem = match call.await {

@@ -25,7 +25,7 @@ use crate::{
         runtime::NodeScope,
         snapshot::HistorySource,
         state_machine::{self, Shared, SnapshotCounts, StateMachine},
-        types::{Raft, TypeConfig},
+        types::{Peer, Raft, TypeConfig},
     },
 };
 
@@ -99,7 +99,7 @@ impl Node {
             Some(StopReason::Unsupported { what, .. }) => StartError::Unsupported(what),
             _ => StartError::Storage(fatal.to_string()),
         })?;
-        let member = match check_address(&raft, &config) {
+        let member = match check_address(&raft, &config).await {
             Ok(member) => member,
             Err(error) => {
                 drop(raft.shutdown().await);
@@ -107,9 +107,9 @@ impl Node {
             }
         };
         // Whoever belongs to no group yet has nothing that a copy could vote with.
-        let takes_part = !member || !config.self_check;
-        raft.runtime_config().elect(takes_part);
-        let part = Part::new(world.random_name(names::OPENING), takes_part);
+        let unchecked = member.filter(|_| config.self_check);
+        raft.runtime_config().elect(unchecked.is_none());
+        let part = Part::new(world.random_name(names::OPENING), unchecked.is_none());
         let inner = Arc::new(Inner {
             places: Places::new(config.max_in_flight),
             part,
@@ -131,20 +131,25 @@ impl Node {
             draining: watch::Sender::new(false),
             stop,
         });
-        inner.take_up_duties(tail);
+        inner.take_up_duties(tail, unchecked);
         Ok(Self { inner })
     }
 }
 
-/// Whether this node is a member of a group. A member does not start where it is not at the addresses by which the
-/// group knows it: nobody would reach it there, and it may be a copy of the member that is.
-fn check_address(raft: &Raft, config: &NodeConfig) -> Result<bool, StartError> {
-    let metrics = raft.server_metrics();
-    let now = metrics.borrow_watched();
-    let Some(known) = now.membership_config.membership().get_node(&config.node_id) else { return Ok(false) };
+/// This node as its group knows it, if it is a member of one. A member does not start where it is not at the addresses
+/// by which the group knows it: nobody would reach it there, and it may be a copy of the member that is.
+async fn check_address(raft: &Raft, config: &NodeConfig) -> Result<Option<Peer>, StartError> {
+    let me = config.node_id;
+    // The metrics show nothing yet.
+    let known = raft.with_raft_state(move |state| {
+        let members = state.membership_state.effective().membership();
+        members.get_node(&me).cloned()
+    });
+    let known = known.await.map_err(|fatal| StartError::Storage(fatal.to_string()))?;
+    let Some(known) = known else { return Ok(None) };
     let listed = config.initial_members.iter().find(|member| member.node_id == config.node_id);
     match listed.filter(|listed| !known.is_at(listed)) {
-        None => Ok(true),
+        None => Ok(Some(known)),
         Some(listed) => Err(StartError::Config(format!(
             "initial-members: node {} is known to its group at {}/{}, and is listed here at {}/{}: start it where the \
              group knows it; or, to move it, remove it and add a new node under an id that was never used; or remove the \
@@ -188,11 +193,13 @@ fn raft_config(config: &NodeConfig) -> Result<Config, StartError> {
 }
 
 impl Inner {
-    fn take_up_duties(self: &Arc<Self>, tail: Option<u64>) {
+    fn take_up_duties(self: &Arc<Self>, tail: Option<u64>, unchecked: Option<Peer>) {
         self.duty("lead", Arc::clone(self).lead());
         self.duty("compare", Arc::clone(self).compare_checkpoints());
         self.duty("form-group", Arc::clone(self).form_group());
-        self.duty("check-own-address", Arc::clone(self).check_own_address());
+        if let Some(peer) = unchecked {
+            self.duty("check-own-address", Arc::clone(self).check_own_address(peer));
+        }
         self.duty("recover", Arc::clone(self).watch_recovery(tail));
         self.duty("watch-raft", Arc::clone(self).watch_raft());
         self.duty("watch-storage", Arc::clone(self).watch_storage());

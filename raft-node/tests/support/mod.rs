@@ -19,7 +19,7 @@ use quorate_ledger::{Answer, Command, Envelope, Outcome, Response};
 use quorate_log_store::{Storage, StorageOptions, WriterMode};
 use quorate_node::{
     config::NodeConfig,
-    node::{Node, Snapshot, new_store_id},
+    node::{Node, Snapshot, StartError, new_store_id},
 };
 use quorate_seams::{Body, Call, CallError, Clocks, FailAction, Failpoints, Http, Tasks, World};
 use redb::StorageBackend;
@@ -145,6 +145,8 @@ pub(crate) struct Group {
     settings: Settings,
     start: Instant,
     initial: Vec<Member>,
+    /// Nodes that are started with other lists.
+    listed: BTreeMap<u64, Vec<Member>>,
     disks: BTreeMap<u64, MemoryDisk>,
     /// Starts of nodes so far: no two draw the same random names.
     lives: u64,
@@ -158,19 +160,30 @@ pub(crate) fn member(node_id: u64) -> Member {
 impl Group {
     /// `size` nodes, started.
     pub(crate) async fn start(size: u64, settings: Settings) -> Self {
-        let mut group = Self {
-            http: MemoryHttp::default(),
-            settings,
-            start: Instant::now(),
-            initial: (1..=size).map(member).collect(),
-            disks: BTreeMap::new(),
-            lives: 0,
-            nodes: BTreeMap::new(),
-        };
+        let mut group = Self::laid_out(size, settings);
         for id in 1..=size {
             group.launch(id).await;
         }
         group
+    }
+
+    /// `size` nodes, of which none is started yet.
+    pub(crate) fn laid_out(size: u64, settings: Settings) -> Self {
+        Self {
+            http: MemoryHttp::default(),
+            settings,
+            start: Instant::now(),
+            initial: (1..=size).map(member).collect(),
+            listed: BTreeMap::new(),
+            disks: BTreeMap::new(),
+            lives: 0,
+            nodes: BTreeMap::new(),
+        }
+    }
+
+    /// Has node `id` started with another list of first members than the rest.
+    pub(crate) fn list(&mut self, id: u64, members: &[Member]) {
+        self.listed.insert(id, members.to_vec());
     }
 
     fn config(&self, id: u64) -> NodeConfig {
@@ -180,7 +193,7 @@ impl Group {
             data_dir: PathBuf::new(),
             listen_peer: ([127, 0, 0, 1], 0).into(),
             listen_api: ([127, 0, 0, 1], 0).into(),
-            initial_members: self.initial.clone(),
+            initial_members: self.listed.get(&id).unwrap_or(&self.initial).clone(),
             heartbeat_ms: 100,
             election_min_ms: 300,
             election_max_ms: 600,
@@ -198,6 +211,26 @@ impl Group {
 
     /// Starts node `id` on its disk.
     pub(crate) async fn launch(&mut self, id: u64) {
+        let disk = self.disks.entry(id).or_default().clone();
+        let (node, world) = self.start_on(id, disk).await.unwrap();
+        let route = (node.peer_router(), world.tasks.clone());
+        self.http.routes.lock().unwrap().insert(format!("peer:{id}"), route);
+        self.nodes.insert(id, (node, world));
+    }
+
+    /// Starts a second node `id`, on a copy of the disk as it is now, where nobody reaches it.
+    pub(crate) async fn launch_copy(&mut self, id: u64) -> (Node, World) {
+        let image = self.disks[&id].0.lock().unwrap().clone();
+        self.start_on(id, MemoryDisk(Arc::new(Mutex::new(image)))).await.unwrap()
+    }
+
+    /// Starts node `id` on its disk, which it must refuse.
+    pub(crate) async fn launch_refused(&mut self, id: u64) -> StartError {
+        let disk = self.disks[&id].clone();
+        self.start_on(id, disk).await.map(drop).unwrap_err()
+    }
+
+    async fn start_on(&mut self, id: u64, disk: MemoryDisk) -> Result<(Node, World), StartError> {
         let wall_offset_ms = self.settings.wall_offsets_ms.get(&id).copied().unwrap_or(0);
         self.lives += 1;
         let world = World {
@@ -207,15 +240,31 @@ impl Group {
             seed: 1_000_000 * self.settings.seed + 1_000 * self.lives + id,
             failpoints: Failpoints::armed(Arc::new(|_| {})),
         };
-        let disk = self.disks.entry(id).or_default().clone();
         let mut options =
             StorageOptions::new("test", id, new_store_id(&world), WriterMode::Inline, Arc::clone(&world.clocks));
         options.failpoints = world.failpoints.clone();
         let storage = Storage::open(disk, options).unwrap();
-        let node = Node::start(self.config(id), world.clone(), storage).await.unwrap();
-        let route = (node.peer_router(), world.tasks.clone());
-        self.http.routes.lock().unwrap().insert(format!("peer:{id}"), route);
-        self.nodes.insert(id, (node, world));
+        let node = Node::start(self.config(id), world.clone(), storage).await?;
+        Ok((node, world))
+    }
+
+    /// Takes the disk of node `id`, which must be down, and leaves an empty one.
+    pub(crate) fn take_disk(&mut self, id: u64) -> MemoryDisk {
+        let disk = self.disks[&id].clone();
+        self.wipe(id);
+        disk
+    }
+
+    /// Gives node `id`, which must be down, another disk.
+    pub(crate) fn put_disk(&mut self, id: u64, disk: MemoryDisk) {
+        assert!(!self.nodes.contains_key(&id), "node {id} runs");
+        self.disks.insert(id, disk);
+    }
+
+    /// Puts an empty disk in the place of that of node `id`, which must be down.
+    pub(crate) fn wipe(&mut self, id: u64) {
+        assert!(!self.nodes.contains_key(&id), "node {id} runs");
+        self.disks.insert(id, MemoryDisk::default());
     }
 
     /// Ends node `id` as kill -9 would; its disk stays.
