@@ -46,6 +46,8 @@ fn render(node: &Node) -> String {
         ("snapshots_built_total", "snapshots built", m.snapshots_built),
         ("snapshots_installed_total", "snapshots installed from a leader", m.snapshots_installed),
         ("identity_refused_total", "peer calls of or for another store or group: raise an alarm", m.identity_refused),
+        ("refused_by_members_total", "calls that members refused for who they or this node are", m.refused_by_members),
+        ("founding_held_up_total", "reasons told why no group was founded", m.founding_held_up),
         ("fills_total", "fills committed", m.fills),
         ("storage_commits_total", "durable commits", m.storage.commits),
         ("storage_entries_total", "log entries within them", m.storage.entries),

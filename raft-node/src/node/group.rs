@@ -161,7 +161,10 @@ impl Inner {
                     let known = (wait, worrying);
                     if told.as_ref() != Some(&known) {
                         match worrying {
-                            true => tracing::warn!("{}", known.0),
+                            true => {
+                                self.part.founding_held_up.add(1);
+                                tracing::warn!("{}", known.0);
+                            }
                             false => tracing::info!("{}", known.0),
                         }
                         told = Some(known);

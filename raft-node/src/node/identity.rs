@@ -47,6 +47,8 @@ pub(crate) struct Part {
     taken: watch::Sender<bool>,
     /// Calls refused for who they came from, or whom they meant.
     pub(super) refused: Counter,
+    /// Reasons why no group is founded that an operator has to deal with.
+    pub(super) founding_held_up: Counter,
     /// The last refusal of each caller.
     told: Mutex<BTreeMap<u64, Refused>>,
 }
@@ -54,7 +56,13 @@ pub(crate) struct Part {
 impl Part {
     /// `taken`: whether this node takes part from the beginning.
     pub(super) fn new(opening: u128, taken: bool) -> Self {
-        Self { opening, taken: watch::Sender::new(taken), refused: Counter::default(), told: Mutex::default() }
+        Self {
+            opening,
+            taken: watch::Sender::new(taken),
+            refused: Counter::default(),
+            founding_held_up: Counter::default(),
+            told: Mutex::default(),
+        }
     }
 
     /// Says once for each caller why its calls are refused.
@@ -82,7 +90,9 @@ impl Inner {
 
     /// The store that the group knows under `id`.
     fn known_store(&self, id: u64) -> Option<StoreId> {
-        self.peer(id).map(|peer| peer.store_id)
+        let metrics = self.raft.server_metrics();
+        let now = metrics.borrow_watched();
+        now.membership_config.membership().get_node(&id).map(|peer| peer.store_id)
     }
 
     fn identity(&self) -> Identity<'_> {

@@ -138,6 +138,8 @@ impl Node {
             snapshots_built: inner.snapshots.built.get(),
             snapshots_installed: inner.snapshots.installed.get(),
             identity_refused: inner.part.refused.get(),
+            refused_by_members: inner.links.refusals(),
+            founding_held_up: inner.part.founding_held_up.get(),
             checkpoints_confirmed: counters.checkpoints_confirmed.get(),
             streams: counters.streams.get(),
             storage: inner.storage.metrics(),

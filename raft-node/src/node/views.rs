@@ -170,6 +170,10 @@ pub struct NodeMetrics {
     pub snapshots_installed: u64,
     /// Peer calls refused because they came from, or meant, another store or group.
     pub identity_refused: u64,
+    /// This node's calls that members refused because of whose store or group it is, or they are.
+    pub refused_by_members: u64,
+    /// Reasons told at WARN why no group was founded.
+    pub founding_held_up: u64,
     /// Checkpoints that a majority confirmed.
     pub checkpoints_confirmed: u64,
     /// Open frame streams.

@@ -17,6 +17,8 @@ use quorate_seams::{Body, CallError, Http, full_body, read_body};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
+use crate::node::Counter;
+
 use super::{
     faults::FaultSwitch,
     types::Peer,
@@ -83,16 +85,30 @@ pub(crate) struct Links {
     store: StoreId,
     /// Which members refuse this node's calls, and with which words: each is told once.
     refused: Arc<Mutex<BTreeMap<u64, String>>>,
+    refusals: Arc<Counter>,
     pub(crate) faults: FaultSwitch,
 }
 
 impl Links {
     pub(crate) fn new(http: Arc<dyn Http>, cluster_id: &str, me: u64, store: StoreId, faults: FaultSwitch) -> Self {
-        Self { http, cluster_id: Arc::from(cluster_id), me, store, refused: Arc::default(), faults }
+        Self {
+            http,
+            cluster_id: Arc::from(cluster_id),
+            me,
+            store,
+            refused: Arc::default(),
+            refusals: Arc::default(),
+            faults,
+        }
     }
 
     pub(crate) fn me(&self) -> u64 {
         self.me
+    }
+
+    /// Calls that members refused because of whose store or group they, or this node, are.
+    pub(crate) fn refusals(&self) -> u64 {
+        self.refusals.get()
     }
 
     /// This node's store.
@@ -171,6 +187,7 @@ impl Links {
     /// A call was refused. Where a member takes none because of who it is, or who this node is, an operator must hear it.
     fn is_refused(&self, to: Target<'_>, status: StatusCode, text: String) -> LinkError {
         if status == StatusCode::MISDIRECTED_REQUEST && to.member.is_some() {
+            self.refusals.add(1);
             let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
             if refused.get(&to.id) != Some(&text) {
                 tracing::warn!(node = to.id, addr = to.addr, "a member refuses this node's calls: {text}");

@@ -4,6 +4,7 @@
 mod clock;
 mod control;
 mod disk;
+mod foreign;
 pub mod membership;
 mod mischief;
 mod network;
@@ -132,6 +133,8 @@ kinds! {
     FailSync = "fail-sync", 0..0;
     /// A disk is full.
     FullDisk = "full-disk", 500..5_000;
+    /// A node's disk is replaced by an empty one, under the old id; never of more disks than a minority.
+    WipeDisk = "wipe-disk", 0..2_000;
     /// Bits of a disk flip while its node is down or runs; never of more disks than a minority.
     Rot = "rot", 0..1_000;
     /// A wall clock steps.
@@ -146,6 +149,8 @@ kinds! {
     ResizeGroup = "resize-group", 0..0;
     /// Leadership is handed over.
     TransferLeader = "transfer-leader", 0..0;
+    /// A node that founded a group of its own is to be added.
+    ForeignNode = "foreign-node", 0..0;
     /// A snapshot is asked for.
     Snapshot = "snapshot", 0..0;
     /// The exposure limit changes.
@@ -290,11 +295,15 @@ async fn happen(scene: Scene) {
         | Kind::ExchangeFailpoint
         | Kind::Takeover
         | Kind::RollingRestart => process::happen(scene).await,
-        Kind::PowerLoss | Kind::PowerLossAll | Kind::DieAtOperation | Kind::FailSync | Kind::FullDisk | Kind::Rot => {
+        Kind::PowerLoss | Kind::PowerLossAll | Kind::DieAtOperation | Kind::FailSync | Kind::FullDisk | Kind::WipeDisk | Kind::Rot => {
             disk::happen(scene).await
         }
         Kind::StepWall | Kind::StepWallRestart | Kind::Drift => clock::happen(scene).await,
-        Kind::ReplaceMember | Kind::ResizeGroup | Kind::TransferLeader | Kind::Snapshot => {
+        Kind::ReplaceMember
+        | Kind::ResizeGroup
+        | Kind::TransferLeader
+        | Kind::ForeignNode
+        | Kind::Snapshot => {
             membership::happen(scene).await;
         }
         Kind::SetLimit | Kind::SetQuoting | Kind::KillSwitch => control::happen(scene).await,

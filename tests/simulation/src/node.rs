@@ -8,7 +8,7 @@ use std::{
 
 use quorate_api::Member;
 use quorate_log_store::{
-    Storage, StorageOptions, WriterMode,
+    OpenError, Storage, StorageOptions, WriterMode,
     sim_disk::{CrashMode, CrashReport, SimDisk},
 };
 use quorate_node::{
@@ -16,6 +16,7 @@ use quorate_node::{
     http::api_router,
     node::{Node, StopReason, new_store_id},
 };
+use quorate_seams::World;
 use rand::Rng;
 
 use crate::{
@@ -44,6 +45,18 @@ pub fn member(id: u64) -> Member {
     Member { node_id: id, peer_addr: peer_address(id), api_addr: api_address(id), voter: true }
 }
 
+/// Opens the store of node `id` on a disk.
+///
+/// # Errors
+/// What the store refuses.
+pub fn open_storage(id: u64, world: &World, disk: SimDisk) -> Result<Storage, OpenError> {
+    let clocks = Arc::clone(&world.clocks);
+    let mut options = StorageOptions::new("sim", id, new_store_id(world), WriterMode::Inline, clocks);
+    options.failpoints = world.failpoints.clone();
+    options.cache_bytes = 1 << 20;
+    Storage::open(disk, options)
+}
+
 /// A machine with a node.
 pub struct NodeHost {
     /// Its clocks.
@@ -62,6 +75,8 @@ pub struct NodeHost {
     pub rotted: bool,
     /// Whether it refuses its disk: it never comes back, and is to be replaced.
     pub refused: bool,
+    /// Whether its disk was replaced by an empty one: it runs, takes no part, and is to be replaced.
+    pub wiped: bool,
     /// Whether it was removed from the group: it never comes back either.
     pub removed: bool,
     /// The next frame to be looked at.
@@ -87,12 +102,19 @@ impl NodeHost {
             held_down: 0,
             rotted: false,
             refused: false,
+            wiped: false,
             removed: false,
             next_frame: 0,
             end_mode: CrashMode::KeepAll,
             raft: Arc::default(),
             crashes: CrashReport::default(),
         }
+    }
+
+    /// Whether its data is lost, or may be: no more than a minority may be so.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.rotted || self.refused || self.wiped
     }
 
     /// The node, where it runs.
@@ -115,7 +137,9 @@ impl NodeHost {
 }
 
 impl Sim {
-    fn node_config(&self, id: u64) -> NodeConfig {
+    /// How node `id` is started.
+    #[must_use]
+    pub fn node_config(&self, id: u64) -> NodeConfig {
         let plan = &self.plan;
         NodeConfig {
             cluster_id: "sim".to_owned(),
@@ -168,10 +192,7 @@ impl Sim {
         note!(self.trace, "n{id} starts, life {life}");
         let world = process.world.clone();
         process.world.tasks.spawn(async move {
-            let mut options = StorageOptions::new("sim", id, new_store_id(&world), WriterMode::Inline, Arc::clone(&world.clocks));
-            options.failpoints = world.failpoints.clone();
-            options.cache_bytes = 1 << 20;
-            let storage = match Storage::open(disk, options) {
+            let storage = match open_storage(id, &world, disk) {
                 Ok(storage) => storage,
                 Err(error) => return sim.node_refuses(id, life, &error.to_string()),
             };

@@ -40,6 +40,8 @@ pub struct Plan {
     pub log_keep: u64,
     /// Frames kept.
     pub event_retention: u64,
+    /// A member that starts so many milliseconds after the others: the group is not founded before.
+    pub late: Option<(u64, u64)>,
     /// What a message takes at least and at most without a fault.
     pub latency_ms: (u64, u64),
     /// How far wall clocks are set wrong at most, either way.
@@ -88,9 +90,11 @@ impl Plan {
         let heartbeat_ms = rng.random_range(50..=120);
         let snapshot_every = if rng.random_bool(0.7) { rng.random_range(150..=600) } else { 5_000 };
         let latency_low = rng.random_range(0..=2);
+        let nodes = if rng.random_bool(0.3) { 5 } else { 3 };
         Self {
             seed,
-            nodes: if rng.random_bool(0.3) { 5 } else { 3 },
+            nodes,
+            late: rng.random_bool(0.2).then(|| (rng.random_range(1..=nodes), rng.random_range(500..=3_000))),
             makers: rng.random_range(2..=4),
             symbols: rng.random_range(3..=SYMBOLS.len()),
             orders_per_s: rng.random_range(4..=16),

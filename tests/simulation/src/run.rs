@@ -70,7 +70,10 @@ async fn simulate(plan: Plan, keep_trace: bool) -> Outcome {
     let seed = plan.seed;
     let sim = Sim::new(plan, keep_trace);
     for id in 1..=sim.plan.nodes {
-        sim.ensure_node(id);
+        match sim.plan.late.filter(|(late, _)| *late == id) {
+            None => sim.ensure_node(id),
+            Some((_, after_ms)) => start_late(&sim, id, Duration::from_millis(after_ms)),
+        }
     }
     sim.ensure_exchange();
     for number in 1..=sim.plan.makers {
@@ -118,6 +121,20 @@ async fn simulate(plan: Plan, keep_trace: bool) -> Outcome {
         heal_ms: healed.heal_ms,
         crashes,
     }
+}
+
+/// Starts a first member after the others: until then they must not found the group.
+fn start_late(sim: &Arc<Sim>, id: u64, after: Duration) {
+    let sim = Arc::clone(sim);
+    tokio::spawn(async move {
+        sleep(after).await;
+        sim.count("fault founding-held-up");
+        let founded = sim.state().nodes.values().filter_map(|host| host.running()).any(|node| node.status().term > 0);
+        if founded {
+            sim.wrong("founding waits for all", format!("a group was founded without node {id}"));
+        }
+        sim.ensure_node(id);
+    });
 }
 
 /// Makers leave and the exchange stops; then nothing more is proposed, and all members come to one state.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use quorate_log_store::sim_disk::CrashMode;
+use quorate_log_store::sim_disk::{CrashMode, SimDisk};
 use rand::{Rng, seq::SliceRandom};
 
 use super::{Kind, Scene};
@@ -34,6 +34,7 @@ pub(super) async fn happen(mut scene: Scene) {
             scene.happened((id, sync, mode));
         }
         Kind::FullDisk => full(scene).await,
+        Kind::WipeDisk => wipe(scene).await,
         _ => rot(scene).await,
     }
 }
@@ -76,32 +77,52 @@ async fn full(mut scene: Scene) {
     set(None);
 }
 
-/// Flips bits of a disk, as long as less than half of the voters have rotted by then.
-async fn rot(mut scene: Scene) {
+/// One of the nodes that run whose data may be lost, as long as less than half of the voters have lost theirs by then.
+fn may_lose(scene: &mut Scene) -> Option<u64> {
     let mut candidates = scene.up();
     candidates.shuffle(&mut scene.rng);
-    let running = scene.rng.random_bool(0.3);
-    let flips = scene.rng.random_range(1..=200);
-    // A change of members decides by what has rotted: one or the other at a time.
+    let state = scene.sim.state();
+    let lost = |id: &u64| state.nodes.get(id).is_some_and(NodeHost::is_lost);
+    let newest =
+        state.nodes.values().filter_map(NodeHost::raft_view).max_by_key(|view| (view.membership_at, view.term));
+    let voters = newest.map(|view| view.voters).unwrap_or_default();
+    // A minority of every set of voters; one whose data is lost already may lose more.
+    let may = |id: &u64| {
+        let more = |set: &BTreeSet<u64>| {
+            let count = set.iter().filter(|voter| lost(voter) || *voter == id).count();
+            count * 2 < set.len()
+        };
+        lost(id) || (!voters.is_empty() && voters.iter().all(more))
+    };
+    candidates.into_iter().find(may)
+}
+
+/// Puts an empty disk in the place of a node's, and starts the node again under its id.
+async fn wipe(mut scene: Scene) {
+    // A change of members decides by whose data is lost: one or the other at a time.
     let changing = Arc::clone(&scene.operator.changing);
     let Ok(_one) = changing.try_lock() else { return };
-    let victim = {
-        let state = scene.sim.state();
-        let rotted = |id: &u64| state.nodes.get(id).is_some_and(|host| host.rotted || host.refused);
-        let newest =
-            state.nodes.values().filter_map(NodeHost::raft_view).max_by_key(|view| (view.membership_at, view.term));
-        let voters = newest.map(|view| view.voters).unwrap_or_default();
-        // A minority of every set of voters; one that rotted already may rot further.
-        let may = |id: &u64| {
-            let more = |set: &BTreeSet<u64>| {
-                let lost = set.iter().filter(|voter| rotted(voter) || *voter == id).count();
-                lost * 2 < set.len()
-            };
-            rotted(id) || (!voters.is_empty() && voters.iter().all(more))
-        };
-        candidates.into_iter().find(may)
-    };
-    let Some(id) = victim else { return };
+    let Some(id) = may_lose(&mut scene) else { return };
+    scene.happened(id);
+    scene.hold_down(Who::Node(id), 1);
+    scene.sim.crash_node(id, CrashMode::KeepAll);
+    if let Some(host) = scene.sim.state().nodes.get_mut(&id) {
+        host.wiped = true;
+        host.disk = SimDisk::new();
+    }
+    scene.last().await;
+    scene.hold_down(Who::Node(id), -1);
+    scene.sim.ensure_node(id);
+}
+
+/// Flips bits of a disk.
+async fn rot(mut scene: Scene) {
+    let running = scene.rng.random_bool(0.3);
+    let flips = scene.rng.random_range(1..=200);
+    // A change of members decides by whose data is lost: one or the other at a time.
+    let changing = Arc::clone(&scene.operator.changing);
+    let Ok(_one) = changing.try_lock() else { return };
+    let Some(id) = may_lose(&mut scene) else { return };
     scene.happened((id, flips, running));
     if !running {
         scene.hold_down(Who::Node(id), 1);

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use rand::{Rng, seq::IteratorRandom};
 
-use super::{Kind, Scene};
+use super::{Kind, Scene, foreign};
 use crate::{node::NodeHost, note, operator::Operator, process::Who, sim::Sim};
 
 /// Members at most.
@@ -21,6 +21,7 @@ pub(super) async fn happen(mut scene: Scene) {
             scene.happened("");
             scene.operator.snapshot().await;
         }
+        Kind::ForeignNode => foreign::add(scene).await,
         Kind::ReplaceMember => {
             let changing = Arc::clone(&scene.operator.changing);
             let Ok(_one) = changing.try_lock() else { return };
@@ -49,13 +50,13 @@ pub(super) async fn happen(mut scene: Scene) {
     }
 }
 
-/// Who is to leave: nobody removes a sound member while another one's disk has rotted.
+/// Who is to leave: nobody removes a sound member while another one's data is lost.
 fn leaving(scene: &mut Scene, members: &BTreeSet<u64>) -> Option<u64> {
-    let rotted = {
+    let lost = {
         let state = scene.sim.state();
-        members.iter().copied().find(|id| state.nodes.get(id).is_some_and(|host| host.rotted || host.refused))
+        members.iter().copied().find(|id| state.nodes.get(id).is_some_and(NodeHost::is_lost))
     };
-    rotted.or_else(|| members.iter().copied().choose(&mut scene.rng))
+    lost.or_else(|| members.iter().copied().choose(&mut scene.rng))
 }
 
 /// A new machine with an empty disk, started under an id that nobody had.
@@ -120,7 +121,7 @@ pub async fn replace_lost(sim: &Arc<Sim>, operator: &Operator) {
             members
                 .iter()
                 .copied()
-                .filter(|id| state.nodes.get(id).is_none_or(|host| host.refused || host.removed))
+                .filter(|id| state.nodes.get(id).is_none_or(|host| host.refused || host.removed || host.wiped))
                 .collect()
         };
         if lost.is_empty() {
