@@ -55,6 +55,12 @@ pub fn schedule(seed: u64, length: Duration, kinds: &[Kind]) -> Vec<Planned> {
 /// Lanes: the nodes, the links between nodes, the world around them.
 const LANES: u64 = 3;
 
+/// The lane of a kind: faults of one lane do not overlap.
+#[must_use]
+pub fn lane(kind: Kind) -> u64 {
+    timing(kind).0
+}
+
 /// The lane of a kind, and how long it lasts, in milliseconds.
 fn timing(kind: Kind) -> (u64, u64, u64) {
     match kind {
