@@ -22,17 +22,13 @@ use crate::{
         local, order,
         record::{Fault as Injected, Got, Op, Timer},
     },
-    nemesis::{Arena, Fault, Kind, Means, Nobody, Plan, Planned, can_have_small_disks, lane, schedule},
+    nemesis::{Arena, Fault, Kind, Means, Nobody, Plan, Planned, UnderWay, can_have_small_disks, next, schedule},
 };
 
 /// Time between two looks at what is due.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Time between two looks at what faults have measured, and at the nodes' audits.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
-/// How long other faults wait for one that has begun to show, so that they do not take away what it is measured by.
-const SHOWS_FIRST: Duration = Duration::from_secs(3);
-/// How much longer than planned a fault lasts that has not shown.
-const SHOWS_LAST: Duration = Duration::from_secs(20);
 /// How long a fault that could hit nobody waits before it tries again.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How much longer than asked for a run lasts while a kind of fault has not shown.
@@ -64,14 +60,10 @@ pub struct Options {
 
 /// A fault under way.
 struct Active {
-    planned: Planned,
+    state: UnderWay,
     fault: Box<dyn Fault>,
     whom: String,
     from_ms: u64,
-    /// When it began, and when it is over, if it has shown.
-    from: Duration,
-    until: Duration,
-    shown: bool,
 }
 
 struct Chaos<'a> {
@@ -211,14 +203,13 @@ impl Chaos<'_> {
             while let Some(planned) = self.next(now) {
                 self.begin(planned, now).await;
             }
-            for active in self.active.iter_mut().filter(|active| !active.shown) {
+            for active in self.active.iter_mut().filter(|active| !active.state.shown) {
                 // What cannot be measured now is measured when it is healed.
                 let happened = active.fault.happened(&mut self.arena).await;
-                active.shown = happened.is_ok_and(|happened| happened.amount > 0);
+                active.state.shown = happened.is_ok_and(|happened| happened.amount > 0);
             }
             for nth in (0..self.active.len()).rev() {
-                let active = &self.active[nth];
-                if active.until <= now && (active.shown || active.until + SHOWS_LAST <= now) {
+                if self.active[nth].state.is_over(now) {
                     let active = self.active.swap_remove(nth);
                     self.end(active).await;
                 }
@@ -229,7 +220,7 @@ impl Chaos<'_> {
             }
             (self.show)(&Shown {
                 elapsed_s: now.as_secs(),
-                active: self.active.iter().map(|active| active.planned.kind.name()).collect(),
+                active: self.active.iter().map(|active| active.state.kind.name()).collect(),
                 begun: self.suffered.len() + self.active.len(),
                 operations: load.calls() + flow.orders().len() as u64,
                 violations: self.seen.len(),
@@ -244,25 +235,19 @@ impl Chaos<'_> {
         }
     }
 
-    /// Takes the next fault that may begin: its time has come, those before it in its lane are healed, and what has just
-    /// begun has shown.
+    /// Takes the next fault that may begin.
     fn next(&mut self, now: Duration) -> Option<Planned> {
-        if self.active.iter().any(|active| !active.shown && now < active.from + SHOWS_FIRST) {
-            return None;
-        }
-        let mut busy: BTreeSet<u64> = self.active.iter().map(|active| lane(active.planned.kind)).collect();
-        let nth = self.due.iter().position(|planned| planned.from <= now && busy.insert(lane(planned.kind)))?;
-        Some(self.due.remove(nth))
+        let under_way: Vec<UnderWay> = self.active.iter().map(|active| active.state.clone()).collect();
+        next(&self.due, &under_way, now).map(|nth| self.due.remove(nth))
     }
 
     /// Whether the time is over, and a kind of fault has still to show; others do not begin any more.
     fn owes(&mut self) -> bool {
-        let shown = self.suffered.iter().filter(|fault| fault.amount > 0).map(|fault| fault.kind);
-        let shown: BTreeSet<&str> = shown
-            .chain(self.active.iter().filter(|active| active.shown).map(|active| active.planned.kind.name()))
-            .collect();
+        let ended = self.suffered.iter().filter(|fault| fault.amount > 0).map(|fault| fault.kind);
+        let lasting = self.active.iter().filter(|active| active.state.shown).map(|active| active.state.kind.name());
+        let shown: BTreeSet<&str> = ended.chain(lasting).collect();
         self.due.retain(|planned| !shown.contains(planned.kind.name()));
-        let lasts = self.active.iter().any(|active| !shown.contains(active.planned.kind.name()));
+        let lasts = self.active.iter().any(|active| !shown.contains(active.state.kind.name()));
         self.began.elapsed() < self.options.length + LATE_MAX && (lasts || !self.due.is_empty())
     }
 
@@ -273,7 +258,8 @@ impl Chaos<'_> {
             Ok(whom) => {
                 let from = self.began.elapsed();
                 let until = from + planned.until.saturating_sub(planned.from);
-                self.active.push(Active { planned, fault, whom, from_ms, from, until, shown: false });
+                let state = UnderWay { kind: planned.kind, from, until, shown: false };
+                self.active.push(Active { state, fault, whom, from_ms });
             }
             Err(error) if error.is::<Nobody>() => {
                 self.nobody.insert(planned.kind, format!("{error} at {from_ms} ms"));
@@ -289,24 +275,24 @@ impl Chaos<'_> {
     async fn end(&mut self, mut active: Active) {
         let happened = active.fault.happened(&mut self.arena).await;
         if let Err(error) = active.fault.heal(&mut self.arena).await {
-            self.seen.insert(format!("{} of {} cannot be healed: {error:#}", active.planned.kind, active.whom));
+            self.seen.insert(format!("{} of {} cannot be healed: {error:#}", active.state.kind, active.whom));
         }
         match happened {
             Ok(happened) => self.suffered.push(Suffered {
-                kind: active.planned.kind.name(),
+                kind: active.state.kind.name(),
                 whom: active.whom,
                 from_ms: active.from_ms,
                 until_ms: self.now_ms(),
                 amount: happened.amount,
                 of: happened.of,
             }),
-            Err(error) => self.not_begun.push(format!("{} of {}: {error:#}", active.planned.kind, active.whom)),
+            Err(error) => self.not_begun.push(format!("{} of {}: {error:#}", active.state.kind, active.whom)),
         }
     }
 
     async fn look(&mut self) {
         self.arena.look().await;
-        for active in self.active.iter_mut().filter(|active| active.shown) {
+        for active in self.active.iter_mut().filter(|active| active.state.shown) {
             // What cannot be measured now is measured when it is healed.
             let _ = active.fault.happened(&mut self.arena).await;
         }

@@ -33,5 +33,5 @@ pub use links::{BadLinks, Shape};
 pub use network::{Host, Link, Means, Network, Spoil};
 pub use pause::Pause;
 pub use scene::Nobody;
-pub use schedule::{Planned, lane, schedule};
+pub use schedule::{Planned, UnderWay, next, schedule};
 pub use tools::{can_have_namespaces, can_have_small_disks, skipped};
