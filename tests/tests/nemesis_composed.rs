@@ -10,18 +10,19 @@ use quorate_tests::{
 
 const SEED: u64 = 1;
 
-/// kill -9 of all and of a majority, and a leader that sleeps while another is cut off: after each, what was
-/// acknowledged is there, and orders are filled.
+/// kill -9 of all and of a majority, a leader that sleeps while another is cut off, cut links where a process at an end
+/// of them may be gone: after each, what was acknowledged is there, and orders are filled.
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_pauses_and_cuts_at_once_lose_nothing() -> Result<()> {
     let means = Means::best()?;
     eprintln!("links are spoilt by {means}");
     let mut arena = Arena::start(Plan::new(means)).await?;
     let flow = Flow::start(arena.cluster.trader(SEED)?, &arena.cluster.symbols(), 8, Duration::from_millis(50));
-    let rounds: [&[Kind]; 4] = [
-        &[Kind::KillMajority, Kind::KillMaker],
+    let rounds: [&[Kind]; 5] = [
+        &[Kind::KillMajority, Kind::KillMaker, Kind::Bridge],
         &[Kind::FollowerIsolated, Kind::PauseLeader, Kind::PauseMaker],
         &[Kind::KillExchange, Kind::KillLeader, Kind::Bridge],
+        &[Kind::PauseFollower, Kind::FollowerIsolated, Kind::KillExchange],
         &[Kind::KillAll],
     ];
     for (choice, round) in (0..).zip(rounds) {
@@ -29,6 +30,8 @@ async fn kills_pauses_and_cuts_at_once_lose_nothing() -> Result<()> {
         for kind in round {
             let mut fault = kind.fault(choice);
             let whom = fault.start(&mut arena).await.with_context(|| kind.to_string())?;
+            // All of them last at once from the last one's beginning on, and none takes away another's measure.
+            arena.shown(&mut *fault, 1).await.with_context(|| whom.clone())?;
             begun.push((fault, whom));
         }
         // Long enough for an election, for what needs one.

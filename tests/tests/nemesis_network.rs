@@ -6,15 +6,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use quorate_tests::{
     harness::{Flow, Trader, within},
-    nemesis::{Arena, Fault, Happened, Kind, Means, Plan, can_have_namespaces, skipped},
+    nemesis::{Arena, Kind, Means, Plan, can_have_namespaces, skipped},
 };
 
 /// The journal of these flows.
 const SEED: u64 = 1;
 /// Orders on their way at once.
 const SENDERS: usize = 8;
-/// How long a fault may take to show.
-const SHOWS_MAX: Duration = Duration::from_secs(10);
 /// How long the group may take to serve a majority again.
 const SERVES_MAX: Duration = Duration::from_secs(15);
 
@@ -30,21 +28,6 @@ impl Run {
         let trader: Trader = arena.cluster.trader(SEED)?;
         let flow = Flow::start(trader, &arena.cluster.symbols(), SENDERS, Duration::from_millis(50));
         Ok(Self { arena, flow })
-    }
-
-    /// Waits until a fault has measured something.
-    async fn shown(&mut self, fault: &mut dyn Fault, enough: u64) -> Result<Happened> {
-        let mut last = None;
-        for _ in 0..200 {
-            self.arena.look().await;
-            let happened = fault.happened(&mut self.arena).await?;
-            if happened.amount >= enough {
-                return Ok(happened);
-            }
-            last = Some(happened);
-            tokio::time::sleep(SHOWS_MAX / 200).await;
-        }
-        anyhow::bail!("{} did not show: {last:?}", fault.kind())
     }
 
     /// Waits until orders sent from now on are executed.
@@ -63,7 +46,7 @@ impl Run {
     async fn suffer(&mut self, kind: Kind, choice: u64, enough: u64, serves: bool) -> Result<()> {
         let mut fault = kind.fault(choice);
         let whom = fault.start(&mut self.arena).await?;
-        let happened = self.shown(&mut *fault, enough).await?;
+        let happened = self.arena.shown(&mut *fault, enough).await?;
         if serves {
             self.trades(&format!("orders filled during {kind}, {whom}")).await?;
         }

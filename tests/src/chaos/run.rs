@@ -22,13 +22,17 @@ use crate::{
         local, order,
         record::{Fault as Injected, Got, Op, Timer},
     },
-    nemesis::{Arena, Fault, Kind, Means, Plan, Planned, can_have_small_disks, schedule},
+    nemesis::{Arena, Fault, Kind, Means, Nobody, Plan, Planned, UnderWay, can_have_small_disks, next, schedule},
 };
 
 /// Time between two looks at what is due.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Time between two looks at what faults have measured, and at the nodes' audits.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
+/// How long a fault that could hit nobody waits before it tries again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How much longer than asked for a run lasts while a kind of fault has not shown.
+const LATE_MAX: Duration = Duration::from_secs(60);
 /// How long the publisher may take for what is still on its way when it is told to stop.
 const SETTLE_MAX: Duration = Duration::from_secs(90);
 /// The small disk, for the node whose disk will be full.
@@ -56,7 +60,7 @@ pub struct Options {
 
 /// A fault under way.
 struct Active {
-    planned: Planned,
+    state: UnderWay,
     fault: Box<dyn Fault>,
     whom: String,
     from_ms: u64,
@@ -70,6 +74,8 @@ struct Chaos<'a> {
     active: Vec<Active>,
     suffered: Vec<Suffered>,
     not_begun: Vec<String>,
+    /// Why faults of a kind could hit nobody when they last tried.
+    nobody: BTreeMap<Kind, String>,
     /// What went wrong while it ran.
     seen: BTreeSet<String>,
     show: &'a dyn Fn(&Shown),
@@ -121,6 +127,7 @@ pub async fn run(options: &Options, show: &dyn Fn(&Shown)) -> Result<Report> {
         active: Vec::new(),
         suffered: Vec::new(),
         not_begun: Vec::new(),
+        nobody: BTreeMap::new(),
         seen: BTreeSet::new(),
         show,
     };
@@ -187,17 +194,22 @@ impl Chaos<'_> {
         Ok(report)
     }
 
-    /// Goes through the schedule until its end, and heals what is left.
+    /// Goes through the schedule until its end, and heals what is left. It goes on for a while where a kind of fault has
+    /// not shown.
     async fn suffer(&mut self, load: &Load, flow: &Flow) {
-        self.due.reverse();
         let mut measure_due = Duration::ZERO;
-        while self.began.elapsed() < self.options.length {
+        while self.began.elapsed() < self.options.length || self.owes() {
             let now = self.began.elapsed();
-            while let Some(planned) = self.due.pop_if(|planned| planned.from <= now) {
-                self.begin(planned).await;
+            while let Some(planned) = self.next(now) {
+                self.begin(planned, now).await;
+            }
+            for active in self.active.iter_mut().filter(|active| !active.state.shown) {
+                // What cannot be measured now is measured when it is healed.
+                let happened = active.fault.happened(&mut self.arena).await;
+                active.state.shown = happened.is_ok_and(|happened| happened.amount > 0);
             }
             for nth in (0..self.active.len()).rev() {
-                if self.active[nth].planned.until <= now {
+                if self.active[nth].state.is_over(now) {
                     let active = self.active.swap_remove(nth);
                     self.end(active).await;
                 }
@@ -208,7 +220,7 @@ impl Chaos<'_> {
             }
             (self.show)(&Shown {
                 elapsed_s: now.as_secs(),
-                active: self.active.iter().map(|active| active.planned.kind.name()).collect(),
+                active: self.active.iter().map(|active| active.state.kind.name()).collect(),
                 begun: self.suffered.len() + self.active.len(),
                 operations: load.calls() + flow.orders().len() as u64,
                 violations: self.seen.len(),
@@ -218,13 +230,44 @@ impl Chaos<'_> {
         for active in std::mem::take(&mut self.active) {
             self.end(active).await;
         }
+        for planned in std::mem::take(&mut self.due) {
+            self.not_begun.push(format!("{}: {:?}", planned.kind, self.nobody.get(&planned.kind)));
+        }
     }
 
-    async fn begin(&mut self, planned: Planned) {
+    /// Takes the next fault that may begin.
+    fn next(&mut self, now: Duration) -> Option<Planned> {
+        let under_way: Vec<UnderWay> = self.active.iter().map(|active| active.state.clone()).collect();
+        next(&self.due, &under_way, now).map(|nth| self.due.remove(nth))
+    }
+
+    /// Whether the time is over, and a kind of fault has still to show; others do not begin any more.
+    fn owes(&mut self) -> bool {
+        let ended = self.suffered.iter().filter(|fault| fault.amount > 0).map(|fault| fault.kind);
+        let lasting = self.active.iter().filter(|active| active.state.shown).map(|active| active.state.kind.name());
+        let shown: BTreeSet<&str> = ended.chain(lasting).collect();
+        self.due.retain(|planned| !shown.contains(planned.kind.name()));
+        let lasts = self.active.iter().any(|active| !shown.contains(active.state.kind.name()));
+        self.began.elapsed() < self.options.length + LATE_MAX && (lasts || !self.due.is_empty())
+    }
+
+    async fn begin(&mut self, planned: Planned, now: Duration) {
         let mut fault = planned.kind.fault(planned.choice);
         let from_ms = self.now_ms();
         match fault.start(&mut self.arena).await {
-            Ok(whom) => self.active.push(Active { planned, fault, whom, from_ms }),
+            Ok(whom) => {
+                let from = self.began.elapsed();
+                let until = from + planned.until.saturating_sub(planned.from);
+                let state = UnderWay { kind: planned.kind, from, until, shown: false };
+                self.active.push(Active { state, fault, whom, from_ms });
+            }
+            Err(error) if error.is::<Nobody>() => {
+                self.nobody.insert(planned.kind, format!("{error} at {from_ms} ms"));
+                let lasts = planned.until.saturating_sub(planned.from);
+                let from = now + AGAIN_AFTER;
+                self.due.push(Planned { from, until: from + lasts, ..planned });
+                self.due.sort_by_key(|planned| planned.from);
+            }
             Err(error) => self.not_begun.push(format!("{} at {from_ms} ms: {error:#}", planned.kind)),
         }
     }
@@ -232,24 +275,24 @@ impl Chaos<'_> {
     async fn end(&mut self, mut active: Active) {
         let happened = active.fault.happened(&mut self.arena).await;
         if let Err(error) = active.fault.heal(&mut self.arena).await {
-            self.seen.insert(format!("{} of {} cannot be healed: {error:#}", active.planned.kind, active.whom));
+            self.seen.insert(format!("{} of {} cannot be healed: {error:#}", active.state.kind, active.whom));
         }
         match happened {
             Ok(happened) => self.suffered.push(Suffered {
-                kind: active.planned.kind.name(),
+                kind: active.state.kind.name(),
                 whom: active.whom,
                 from_ms: active.from_ms,
                 until_ms: self.now_ms(),
                 amount: happened.amount,
                 of: happened.of,
             }),
-            Err(error) => self.not_begun.push(format!("{} of {}: {error:#}", active.planned.kind, active.whom)),
+            Err(error) => self.not_begun.push(format!("{} of {}: {error:#}", active.state.kind, active.whom)),
         }
     }
 
     async fn look(&mut self) {
         self.arena.look().await;
-        for active in &mut self.active {
+        for active in self.active.iter_mut().filter(|active| active.state.shown) {
             // What cannot be measured now is measured when it is healed.
             let _ = active.fault.happened(&mut self.arena).await;
         }

@@ -14,8 +14,10 @@ use serde_json::Value;
 
 use super::{
     disk::SmallDisk,
-    fault::{Kind, Pick},
-    network::{Host, Means, Network},
+    fault::{Fault, Happened, Kind, Pick},
+    network::{Host, Link, Means, Network},
+    pause::state,
+    scene::{Scene, Seen},
     tools::can_have_small_disks,
     undo::Undo,
 };
@@ -27,6 +29,12 @@ use crate::{
 
 /// How long a node is waited for when it is only looked at.
 const LOOK_MAX: Duration = Duration::from_millis(500);
+/// How long an election is waited for, and how often it is looked whether one leads.
+const ELECTED_MAX: Duration = Duration::from_secs(10);
+const ELECTED_LOOKS: u32 = 100;
+/// How long a fault may take to show, and how often it is looked whether it has.
+const SHOWN_MAX: Duration = Duration::from_secs(10);
+const SHOWN_LOOKS: u32 = 200;
 /// How long one of the last writes and reads may take.
 const LAST_MS: u64 = 5_000;
 /// How often the last write at a node is repeated at most.
@@ -77,6 +85,8 @@ pub struct Arena {
     quoting: MakerOptions,
     clocks: BTreeMap<u64, i64>,
     held: BTreeSet<Host>,
+    /// The links that faults cut now; one that two of them cut is here twice.
+    cut: Vec<Link>,
     http: reqwest::Client,
     _undo: Undo,
     pub(super) small_disk: Option<SmallDisk>,
@@ -106,6 +116,7 @@ impl Arena {
             quoting: plan.quoting,
             clocks: BTreeMap::new(),
             held: BTreeSet::new(),
+            cut: Vec::new(),
             http,
             _undo: undo,
             small_disk,
@@ -276,47 +287,68 @@ impl Arena {
         let _ = request.header("content-type", "application/json").body(body.to_string()).send().await;
     }
 
-    /// The leader or a follower, hit by something or not; another node where there is no such.
-    pub(super) async fn likely(&self, pick: Pick, choice: u64) -> Option<Host> {
-        let leader = self.leader_now().await;
-        let nodes: Vec<u64> = self.cluster.ids();
-        let fits = |id: &u64| pick != Pick::Follower || Some(*id) != leader;
-        if let (Pick::Leader, Some(leader)) = (pick, leader) {
-            return Some(Host::Node(leader));
+    /// What a fault that begins has to know. While somebody can be elected, it is waited for until somebody is.
+    pub(super) async fn scene(&mut self) -> Scene {
+        let look = async |arena: &mut Self| {
+            let hosts = arena.hosts().into_iter();
+            let hosts =
+                hosts.map(|host| (host.clone(), Seen { free: arena.is_free(&host), speaks: arena.speaks(&host) }));
+            let hosts = hosts.collect();
+            Scene { hosts, leader: arena.leader_now().await, cut: arena.cut.iter().cloned().collect() }
+        };
+        let mut scene = look(self).await;
+        for _ in 0..ELECTED_LOOKS {
+            if scene.is_settled() {
+                break;
+            }
+            self.look().await;
+            tokio::time::sleep(ELECTED_MAX / ELECTED_LOOKS).await;
+            scene = look(self).await;
         }
-        let fitting: Vec<u64> = nodes.into_iter().filter(fits).collect();
-        choose(&fitting, choice).copied().map(Host::Node)
+        scene
+    }
+
+    /// Whether a process runs, and is not stopped.
+    fn speaks(&mut self, host: &Host) -> bool {
+        let Ok(process) = self.process(host) else { return false };
+        process.is_running() && state(process.id()).is_ok_and(|state| state != 'T')
     }
 
     /// Those that a fault hits, of processes that nothing hits already.
-    pub(super) async fn pick(&self, pick: Pick, choice: u64) -> Result<Vec<Host>> {
-        let leader = self.leader_now().await.map(Host::Node);
-        let free: Vec<Host> = self.hosts().into_iter().filter(|host| self.is_free(host)).collect();
-        let nodes: Vec<Host> = free.iter().filter(|host| matches!(host, Host::Node(_))).cloned().collect();
-        let count = self.cluster.ids().len();
-        let one = |of: Vec<Host>| choose(&of, choice).cloned().into_iter().collect::<Vec<_>>();
-        let picked = match pick {
-            Pick::Leader => match leader.filter(|host| self.is_free(host)) {
-                Some(leader) => vec![leader],
-                None => one(nodes),
-            },
-            Pick::Follower => one(nodes.into_iter().filter(|host| Some(host) != leader.as_ref()).collect()),
-            Pick::Majority => {
-                let mut all = nodes;
-                ensure!(all.len() > count / 2, "too few nodes are free");
-                all.sort_by_key(|host| Some(host) != leader.as_ref());
-                all.truncate(count / 2 + 1);
-                all
+    pub(super) async fn pick(&mut self, pick: Pick, choice: u64) -> Result<Vec<Host>> {
+        Ok(self.scene().await.pick(pick, choice)?)
+    }
+
+    pub(super) fn cut(&mut self, links: &[Link]) {
+        self.cut.extend_from_slice(links);
+    }
+
+    /// Takes each of these links out once: another fault may cut it as well.
+    pub(super) fn uncut(&mut self, links: &[Link]) {
+        for link in links {
+            if let Some(nth) = self.cut.iter().position(|cut| cut == link) {
+                self.cut.swap_remove(nth);
             }
-            Pick::Everything => {
-                ensure!(nodes.len() == count, "not all nodes are free");
-                free
+        }
+    }
+
+    /// Waits until a fault that has begun has measured so much. Faults that begin one after the other is measured cannot
+    /// take away what the other is measured by.
+    ///
+    /// # Errors
+    /// Where that is not so within 10 seconds.
+    pub async fn shown(&mut self, fault: &mut dyn Fault, enough: u64) -> Result<Happened> {
+        let mut last = None;
+        for _ in 0..SHOWN_LOOKS {
+            self.look().await;
+            let happened = fault.happened(self).await?;
+            if happened.amount >= enough {
+                return Ok(happened);
             }
-            Pick::Exchange => one(free.into_iter().filter(|host| *host == Host::Exchange).collect()),
-            Pick::Maker => one(free.into_iter().filter(|host| matches!(host, Host::Maker(_))).collect()),
-        };
-        ensure!(!picked.is_empty(), "nobody is free whom {pick:?} means");
-        Ok(picked)
+            last = Some(happened);
+            tokio::time::sleep(SHOWN_MAX / SHOWN_LOOKS).await;
+        }
+        bail!("{} did not show: {last:?}", fault.kind())
     }
 
     /// What has to be done again and again while faults last.
@@ -372,9 +404,4 @@ impl Arena {
         let journals: Vec<u64> = journals.filter(|seed| self.cluster.journal(*seed).exists()).collect();
         Ok((self.cluster.judge(&journals)?, self.cluster.judge_beliefs()?))
     }
-}
-
-fn choose<T>(of: &[T], choice: u64) -> Option<&T> {
-    let count = u64::try_from(of.len()).ok().filter(|count| *count > 0)?;
-    of.get(usize::try_from(choice % count).ok()?)
 }

@@ -53,7 +53,7 @@ impl Fault for WrongClock {
 
     fn start<'a>(&'a mut self, arena: &'a mut Arena) -> Step<'a, String> {
         Box::pin(async {
-            let hosts = arena.pick(Pick::Follower, self.choice).await?;
+            let hosts = arena.pick(Pick::Candidate, self.choice).await?;
             let Some(Host::Node(node)) = hosts.first() else { anyhow::bail!("no node is free") };
             arena.hold(&Host::Node(*node));
             self.node = Some(*node);

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::{
@@ -79,11 +80,11 @@ impl Fault for FullDisk {
 
     fn start<'a>(&'a mut self, arena: &'a mut Arena) -> Step<'a, String> {
         Box::pin(async {
-            let disk = arena.small_disk.as_ref().context("no node has a small disk")?;
-            let (node, host) = (disk.node, Host::Node(disk.node));
-            ensure!(arena.is_free(&host), "{host} is hit by something else");
+            let node = arena.small_disk.as_ref().context("no node has a small disk")?.node;
+            let host = Host::Node(node);
+            arena.scene().await.writes(&host)?;
             self.log_end = fs::metadata(arena.log(node))?.len();
-            let filled = disk.fill()?;
+            let filled = arena.small_disk.as_ref().context("it was there")?.fill()?;
             arena.hold(&host);
             self.node = Some(node);
             Ok(format!("node-{node}, {} MiB of ballast", filled >> 20))
@@ -96,6 +97,10 @@ impl Fault for FullDisk {
                 let log = fs::read(arena.log(node))?;
                 let new = log.get(usize::try_from(self.log_end)?..).unwrap_or_default();
                 self.said = String::from_utf8_lossy(new).matches(NO_SPACE).count() as u64;
+                if self.said == 0 {
+                    // Entries may find room in pages that were written before; a snapshot needs new ones.
+                    arena.ask(node, "/v1/cluster/snapshot", &json!({})).await;
+                }
             }
             Ok(Happened { amount: self.said, of: "errors for want of space in the node's log" })
         })

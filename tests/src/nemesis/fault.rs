@@ -63,6 +63,23 @@ pub enum Pick {
     Exchange,
     /// A maker.
     Maker,
+    /// A node that does not lead, and could: it and enough others reach each other.
+    Candidate,
+}
+
+/// By what a kind of fault hits, and whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Aim {
+    /// kill -9 of processes.
+    Kill(Pick),
+    /// SIGSTOP of one process.
+    Pause(Pick),
+    /// Spoilt links.
+    Links(Shape, Spoil),
+    /// The disk of the node that has a small one.
+    FullDisk,
+    /// The clock of a node that could lead.
+    WrongClock,
 }
 
 macro_rules! kinds {
@@ -141,32 +158,44 @@ impl Kind {
     /// The fault of this kind; `choice` decides what is left open.
     #[must_use]
     pub fn fault(self, choice: u64) -> Box<dyn Fault> {
-        let kill = |pick| -> Box<dyn Fault> { Box::new(Kill::new(self, pick, choice)) };
-        let pause = |pick| -> Box<dyn Fault> { Box::new(Pause::new(self, pick, choice)) };
-        let links = |shape, spoil| -> Box<dyn Fault> { Box::new(BadLinks::new(self, shape, spoil, choice)) };
+        match self.aim(choice) {
+            Aim::Kill(pick) => Box::new(Kill::new(self, pick, choice)),
+            Aim::Pause(pick) => Box::new(Pause::new(self, pick, choice)),
+            Aim::Links(shape, spoil) => Box::new(BadLinks::new(self, shape, spoil, choice)),
+            Aim::FullDisk => Box::new(FullDisk::default()),
+            Aim::WrongClock => Box::new(WrongClock::new(choice)),
+        }
+    }
+
+    pub(super) fn aim(self, choice: u64) -> Aim {
+        let cut = |shape| Aim::Links(shape, Spoil::Cut);
         match self {
-            Self::KillLeader => kill(Pick::Leader),
-            Self::KillFollower => kill(Pick::Follower),
-            Self::KillMajority => kill(Pick::Majority),
-            Self::KillAll => kill(Pick::Everything),
-            Self::KillExchange => kill(Pick::Exchange),
-            Self::KillMaker => kill(Pick::Maker),
-            Self::PauseLeader => pause(Pick::Leader),
-            Self::PauseFollower => pause(Pick::Follower),
-            Self::PauseExchange => pause(Pick::Exchange),
-            Self::PauseMaker => pause(Pick::Maker),
-            Self::LeaderIsolated => links(Shape::LeaderIsolated, Spoil::Cut),
-            Self::FollowerIsolated => links(Shape::FollowerIsolated, Spoil::Cut),
-            Self::Mute => links(Shape::Mute, Spoil::Cut),
-            Self::Deaf => links(Shape::Deaf, Spoil::Cut),
-            Self::Bridge => links(Shape::Bridge, Spoil::Cut),
-            Self::SplitMarket => links(Shape::SplitMarket, Spoil::Cut),
-            Self::ExchangeCutOff => links(Shape::ExchangeFromLeader, Spoil::Cut),
-            Self::MakerCutOff => links(Shape::MakerFromAll, Spoil::Cut),
-            Self::Loss => links(Shape::AllPeers, Spoil::Loss { percent: u8::try_from(10 + choice % 21).unwrap_or(30) }),
-            Self::Delay => links(Shape::AllPeers, Spoil::Delay { ms: u16::try_from(20 + choice % 101).unwrap_or(120) }),
-            Self::FullDisk => Box::new(FullDisk::default()),
-            Self::WrongClock => Box::new(WrongClock::new(choice)),
+            Self::KillLeader => Aim::Kill(Pick::Leader),
+            Self::KillFollower => Aim::Kill(Pick::Follower),
+            Self::KillMajority => Aim::Kill(Pick::Majority),
+            Self::KillAll => Aim::Kill(Pick::Everything),
+            Self::KillExchange => Aim::Kill(Pick::Exchange),
+            Self::KillMaker => Aim::Kill(Pick::Maker),
+            Self::PauseLeader => Aim::Pause(Pick::Leader),
+            Self::PauseFollower => Aim::Pause(Pick::Follower),
+            Self::PauseExchange => Aim::Pause(Pick::Exchange),
+            Self::PauseMaker => Aim::Pause(Pick::Maker),
+            Self::LeaderIsolated => cut(Shape::LeaderIsolated),
+            Self::FollowerIsolated => cut(Shape::FollowerIsolated),
+            Self::Mute => cut(Shape::Mute),
+            Self::Deaf => cut(Shape::Deaf),
+            Self::Bridge => cut(Shape::Bridge),
+            Self::SplitMarket => cut(Shape::SplitMarket),
+            Self::ExchangeCutOff => cut(Shape::ExchangeFromLeader),
+            Self::MakerCutOff => cut(Shape::MakerFromAll),
+            Self::Loss => {
+                Aim::Links(Shape::AllPeers, Spoil::Loss { percent: u8::try_from(10 + choice % 21).unwrap_or(30) })
+            }
+            Self::Delay => {
+                Aim::Links(Shape::AllPeers, Spoil::Delay { ms: u16::try_from(20 + choice % 101).unwrap_or(120) })
+            }
+            Self::FullDisk => Aim::FullDisk,
+            Self::WrongClock => Aim::WrongClock,
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Links that are cut, lossy or slow.
 
-use anyhow::{Context, Result};
+use anyhow::Context;
 
 use super::{
     arena::Arena,
-    fault::{Fault, Happened, Kind, Pick, Step},
-    network::{Host, Link, Spoil, Spoilt},
+    fault::{Fault, Happened, Kind, Step},
+    network::{Link, Spoil, Spoilt},
 };
 
 /// Which links, decided when it starts.
@@ -38,6 +38,7 @@ pub struct BadLinks {
     shape: Shape,
     spoil: Spoil,
     choice: u64,
+    links: Vec<Link>,
     spoilt: Option<Spoilt>,
     amount: u64,
 }
@@ -46,52 +47,7 @@ impl BadLinks {
     /// Of this shape; `choice` decides between several.
     #[must_use]
     pub fn new(kind: Kind, shape: Shape, spoil: Spoil, choice: u64) -> Self {
-        Self { kind, shape, spoil, choice, spoilt: None, amount: 0 }
-    }
-
-    async fn links(&self, arena: &Arena) -> Result<(String, Vec<Link>)> {
-        let nodes: Vec<Host> = arena.cluster.ids().into_iter().map(Host::Node).collect();
-        let one = match self.shape {
-            Shape::FollowerIsolated | Shape::Deaf | Shape::Bridge => Pick::Follower,
-            _ => Pick::Leader,
-        };
-        // Links are not processes: it does not matter whether somebody is hit by something else as well.
-        let node = arena.likely(one, self.choice).await.context("no node leads, and none follows")?;
-        let others: Vec<Host> = nodes.iter().filter(|host| **host != node).cloned().collect();
-        let from = |a: &Host, others: &[Host]| -> Vec<Link> {
-            others.iter().filter(|b| *b != a).map(|b| (a.clone(), b.clone())).collect()
-        };
-        let both = |side: &[Host], others: &[Host]| -> Vec<Link> {
-            let there: Vec<Link> = side.iter().flat_map(|a| from(a, others)).collect();
-            let back: Vec<Link> = there.iter().map(|(a, b)| (b.clone(), a.clone())).collect();
-            [there, back].concat()
-        };
-        let makers: Vec<Host> = arena.makers().into_iter().map(Host::Maker).collect();
-        Ok(match self.shape {
-            Shape::LeaderIsolated | Shape::FollowerIsolated => {
-                (format!("{node} | its peers"), both(std::slice::from_ref(&node), &others))
-            }
-            Shape::Mute => (format!("{node} -> its peers"), from(&node, &others)),
-            Shape::Deaf => {
-                (format!("{node} <- its peers"), from(&node, &others).into_iter().map(|(a, b)| (b, a)).collect())
-            }
-            Shape::Bridge => {
-                // Two followers have nothing to say to each other: the leader is at one end.
-                let leader = arena.likely(Pick::Leader, self.choice).await.filter(|leader| *leader != node);
-                let other = leader.or_else(|| others.first().cloned()).context("two nodes at least")?;
-                (format!("{node} | {other}"), both(std::slice::from_ref(&node), std::slice::from_ref(&other)))
-            }
-            Shape::SplitMarket => {
-                let there = [others, makers].concat();
-                (format!("{node}, exchange | all others"), both(&[node, Host::Exchange], &there))
-            }
-            Shape::ExchangeFromLeader => (format!("exchange | {node}"), both(&[Host::Exchange], &[node])),
-            Shape::MakerFromAll => {
-                let maker = makers.get(usize::try_from(self.choice)? % makers.len().max(1)).context("no maker")?;
-                (format!("{maker} | all nodes"), both(std::slice::from_ref(maker), &nodes))
-            }
-            Shape::AllPeers => ("all peers".to_owned(), nodes.iter().flat_map(|a| from(a, &nodes)).collect()),
-        })
+        Self { kind, shape, spoil, choice, links: Vec::new(), spoilt: None, amount: 0 }
     }
 }
 
@@ -102,9 +58,14 @@ impl Fault for BadLinks {
 
     fn start<'a>(&'a mut self, arena: &'a mut Arena) -> Step<'a, String> {
         Box::pin(async {
-            let (whom, links) = self.links(arena).await?;
+            // Links are not processes: their ends may be hit by something else as well, as long as they run.
+            let (whom, links) = arena.scene().await.links(self.shape, self.choice)?;
             let by = arena.network.can(self.spoil, &links).context("these means cannot do that")?;
             self.spoilt = Some(arena.network.spoil(self.spoil, &links)?);
+            if self.spoil == Spoil::Cut {
+                arena.cut(&links);
+                self.links = links;
+            }
             arena.look().await;
             let how = match self.spoil {
                 Spoil::Cut => String::new(),
@@ -136,6 +97,8 @@ impl Fault for BadLinks {
             if let Some(spoilt) = &self.spoilt {
                 self.amount = arena.network.amount(spoilt)?;
                 arena.network.mend(spoilt)?;
+                arena.uncut(&self.links);
+                self.links.clear();
                 self.spoilt = None;
                 arena.look().await;
             }

@@ -50,7 +50,7 @@ impl Pause {
 }
 
 /// The state of a process, as /proc tells it: the letter after the name, which is in brackets.
-fn state(id: u32) -> Result<char> {
+pub(super) fn state(id: u32) -> Result<char> {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
     let after = stat.rsplit_once(") ").context("a name in brackets")?.1;
     after.chars().next().context("a state")

@@ -113,7 +113,7 @@ impl Proxies {
         id
     }
 
-    /// Chunks that it held up so far.
+    /// Chunks and openings of connections that it held up so far.
     pub(super) fn hit(&self, id: u64) -> u64 {
         self.rules.borrow().get(&id).map_or(0, |rule| rule.hit.load(Ordering::Relaxed))
     }
@@ -174,7 +174,14 @@ async fn accept(front: &Front, listener: &TcpListener, mut rules: watch::Receive
     }
 }
 
-async fn pass(inbound: TcpStream, target: SocketAddr, link: (u64, u64), rules: watch::Receiver<Rules>, seed: u64) {
+async fn pass(inbound: TcpStream, target: SocketAddr, link: (u64, u64), mut rules: watch::Receiver<Rules>, seed: u64) {
+    // The opening of a connection is held up like a chunk: over a cut link a caller does not learn whether anybody is there.
+    let late = held_up(&rules.borrow(), link, &mut SmallRng::seed_from_u64(seed.rotate_left(32)));
+    tokio::time::sleep(late).await;
+    // An error means that the proxies are gone.
+    if rules.wait_for(|rules| !is_cut(rules, link)).await.is_err() {
+        return;
+    }
     // A node that does not run refuses; the caller sees the connection end.
     let Ok(outbound) = TcpStream::connect(target).await else { return };
     // Only a matter of speed.

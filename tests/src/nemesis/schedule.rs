@@ -4,12 +4,16 @@
 //! again, in another order each time. The lanes overlap as chance has it; so faults of different lanes compose, and
 //! are healed in any order.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
 use super::fault::Kind;
 
+/// How long other faults wait for one that has begun to show, so that they do not take away what it is measured by.
+const SHOWS_FIRST: Duration = Duration::from_secs(3);
+/// How much longer than planned a fault lasts that has not shown.
+const SHOWS_LAST: Duration = Duration::from_secs(20);
 /// Nothing happens before this.
 const CALM_AT_START: Duration = Duration::from_secs(3);
 
@@ -24,6 +28,42 @@ pub struct Planned {
     pub until: Duration,
     /// What decides where it leaves something open.
     pub choice: u64,
+}
+
+/// A fault that has begun and is not healed yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnderWay {
+    /// Which.
+    pub kind: Kind,
+    /// When it began: it may have had to wait.
+    pub from: Duration,
+    /// When it should be healed.
+    pub until: Duration,
+    /// Whether it has measured that it happened.
+    pub shown: bool,
+}
+
+impl UnderWay {
+    /// Whether it is to be healed now: its time is over and it has shown, or it will not any more.
+    #[must_use]
+    pub fn is_over(&self, now: Duration) -> bool {
+        self.until <= now && (self.shown || self.until + SHOWS_LAST <= now)
+    }
+
+    fn is_new(&self, now: Duration) -> bool {
+        !self.shown && now < self.from + SHOWS_FIRST
+    }
+}
+
+/// Which of the faults that are due, sorted by beginning, is the next to begin now, if one is: those before it in its
+/// lane are healed, and what has just begun has shown.
+#[must_use]
+pub fn next(due: &[Planned], under_way: &[UnderWay], now: Duration) -> Option<usize> {
+    if under_way.iter().any(|fault| fault.is_new(now)) {
+        return None;
+    }
+    let mut busy: BTreeSet<u64> = under_way.iter().map(|fault| timing(fault.kind).0).collect();
+    due.iter().position(|planned| planned.from <= now && busy.insert(timing(planned.kind).0))
 }
 
 /// The whole schedule of a run that lasts `length`, sorted by beginning. The same arguments give the same schedule.
@@ -108,6 +148,35 @@ mod tests {
             }
         }
         assert!(together > 50, "{together}");
+    }
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_fault_begins_once_its_lane_is_free_and_what_has_just_begun_has_shown() {
+        let planned = |kind, from| Planned { kind, from: s(from), until: s(from + 5), choice: 0 };
+        let due = [planned(Kind::KillLeader, 1), planned(Kind::PauseLeader, 2), planned(Kind::Mute, 2)];
+        let bridge = |shown| [UnderWay { kind: Kind::Bridge, from: s(0), until: s(4), shown }];
+        assert_eq!(next(&due, &[], s(0)), None);
+        // The bridge may have the leader at its end: it is cut for nothing where the leader is killed before it shows.
+        assert_eq!(next(&due, &bridge(false), s(2)), None);
+        assert_eq!(next(&due, &bridge(true), s(2)), Some(0));
+        // It may never show; others do not wait for that.
+        assert_eq!(next(&due, &bridge(false), s(3)), Some(0));
+        // The pause waits behind the kill, and the mute node behind the bridge.
+        assert_eq!(next(&due[1..], &bridge(true), s(2)), Some(0));
+        assert_eq!(next(&due[2..], &bridge(true), s(2)), None);
+        let killed = [UnderWay { kind: Kind::KillLeader, from: s(1), until: s(6), shown: true }];
+        assert_eq!(next(&due[1..], &killed, s(2)), Some(1));
+    }
+
+    #[test]
+    fn a_fault_lasts_until_it_has_shown() {
+        let fault = |shown| UnderWay { kind: Kind::FullDisk, from: s(1), until: s(8), shown };
+        assert!(!fault(true).is_over(s(7)) && fault(true).is_over(s(8)));
+        assert!(!fault(false).is_over(s(27)) && fault(false).is_over(s(28)));
     }
 
     #[test]
