@@ -43,6 +43,9 @@ pub struct NodeConfig {
     pub failpoints: String,
     /// Offset of this node's wall clock, for tests of skew; needs `fault_injection`.
     pub wall_clock_offset_ms: i64,
+    /// Whether an operator names this node's state as the right one, where states differ and no majority decides. For
+    /// one start: neither file nor environment sets it.
+    pub accept_own_state: bool,
 }
 
 /// The same as it is given: every field may be missing. Flags, environment and file share this shape.
@@ -232,6 +235,7 @@ impl Settings {
             fault_injection,
             failpoints,
             wall_clock_offset_ms,
+            accept_own_state: false,
         })
     }
 }

@@ -55,6 +55,7 @@ fn config(id: u64, members: &[Member]) -> NodeConfig {
         fault_injection: false,
         failpoints: String::new(),
         wall_clock_offset_ms: 0,
+        accept_own_state: false,
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Inner, Node, Pace, Places, StartError, StopCell, StopReason, counters::Counters};
+use super::{Divergence, Inner, Node, Pace, Places, StartError, StopCell, StopReason, counters::Counters, divergence};
 use crate::{
     config::NodeConfig,
     raft::{
@@ -66,6 +66,8 @@ impl Node {
     ) -> Result<Self, StartError> {
         let raft_config = raft_config(&config)?;
         let stop = StopCell::new();
+        let ruling = divergence::recover(&storage, config.accept_own_state).await?;
+        let suspended = watch::Sender::new(ruling.suspends());
         let applied = Arc::new(state_machine::recover(&storage).await?);
         let snapshots = Arc::new(SnapshotCounts::default());
         let pruning = Arc::new(RwLock::new(()));
@@ -88,6 +90,7 @@ impl Node {
             history: HistorySource { applied: Arc::clone(&applied), storage: storage.clone(), pruning },
             // Heartbeats go beside the stream, so this may be longer than they may.
             stall: Duration::from_millis(2 * config.election_max_ms),
+            suspended: suspended.subscribe(),
         };
         let unreadable = |error: std::io::Error| StartError::Storage(error.to_string());
         let mut log = LogStore::<TypeConfig>::new(&storage).map_err(unreadable)?;
@@ -113,7 +116,8 @@ impl Node {
             recovered: watch::Sender::new(tail.is_none()),
             heard: std::sync::Mutex::default(),
             pace: std::sync::Mutex::new(Pace::new(Instant::now())),
-            suspended: std::sync::Mutex::default(),
+            divergence: Divergence::new(ruling),
+            suspended,
             draining: watch::Sender::new(false),
             stop,
         });
@@ -156,7 +160,7 @@ fn raft_config(config: &NodeConfig) -> Result<Config, StartError> {
 impl Inner {
     fn take_up_duties(self: &Arc<Self>, tail: Option<u64>) {
         self.duty("lead", Arc::clone(self).lead());
-        self.duty("compare", Arc::clone(self).compare_checkpoints());
+        self.duty("compare", Arc::clone(self).compare_states());
         self.duty("form-group", Arc::clone(self).form_group());
         self.duty("recover", Arc::clone(self).watch_recovery(tail));
         self.duty("watch-raft", Arc::clone(self).watch_raft());

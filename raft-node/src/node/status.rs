@@ -49,6 +49,7 @@ impl Node {
             sessions: ledger.session_count() as u64,
             exchange_epoch: ledger.exchange().map_or(0, |exchange| exchange.epoch),
             clock_jumps: inner.clock.jumps().0,
+            divergence: inner.divergence.view(),
         }
     }
 
@@ -136,6 +137,8 @@ impl Node {
             snapshots_built: inner.snapshots.built.get(),
             snapshots_installed: inner.snapshots.installed.get(),
             checkpoints_confirmed: counters.checkpoints_confirmed.get(),
+            state_differences: counters.state_differences.get(),
+            undecided: inner.divergence.is_undecided(),
             streams: counters.streams.get(),
             storage: inner.storage.metrics(),
             log_time: ledger.log_time(),

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Router,
+    Extension, Router,
     body::Body,
     extract::{DefaultBodyLimit, Request, State},
     middleware::{Next, from_fn_with_state},
@@ -27,7 +27,7 @@ use super::{
     snapshot,
     types::{Proposal, TypeConfig},
     wire::{
-        self, Admin, Append, CLUSTER_HEADER, Checkpoints, FRAME_MAX, FROM_HEADER, Forward, FrameReader, Hello,
+        self, Admin, Append, CLUSTER_HEADER, Compare, FRAME_MAX, FROM_HEADER, Forward, FrameReader, Hello,
         SNAPSHOT_BEAT, SnapshotReply, TO_HEADER, paths,
     },
 };
@@ -54,7 +54,7 @@ pub(crate) fn router(node: Arc<Inner>) -> Router {
         .route(paths::TRANSFER_LEADER, post(transfer_leader))
         .route(paths::FORWARD, post(forward))
         .route(paths::READ_INDEX, post(read_index))
-        .route(paths::CHECKPOINTS, post(checkpoints))
+        .route(paths::COMPARE, post(compare))
         .route(paths::HELLO, post(hello))
         .route(paths::ADMIN, post(admin))
         .layer(DefaultBodyLimit::max(FRAME_MAX + 64))
@@ -118,8 +118,9 @@ fn sender(request: &Request) -> Result<u64, Refusal> {
     sender.ok_or_else(|| Refusal(StatusCode::INTERNAL_SERVER_ERROR, "the sender was not checked".to_owned()))
 }
 
-async fn append(State(node): Node, body: Bytes) -> Answer {
-    let Append { clock, request } = read(&body)?;
+async fn append(State(node): Node, Extension(Sender(from)): Extension<Sender>, body: Bytes) -> Answer {
+    let Append { clock, claim, request } = read(&body)?;
+    node.heard_claim(from, claim);
     let committed = request.leader_commit.map(|log_id| log_id.index);
     let answer = node.raft.append_entries(request).await.map_err(stopped)?;
     if answer.is_success() || answer.is_conflict() {
@@ -148,7 +149,8 @@ fn requests(
             next = reader.next::<Append>() => next,
         };
         match next {
-            Ok(Some(Append { clock, request })) => {
+            Ok(Some(Append { clock, claim, request })) => {
+                node.heard_claim(from, claim);
                 node.heard_leader_of(&request.vote, clock, request.leader_commit.map(|log_id| log_id.index));
                 Some((request, (node, reader)))
             }
@@ -242,8 +244,9 @@ async fn read_index(State(node): Node, body: Bytes) -> Answer {
     write(&node.read_index_here(deadline(deadline_ms)).await)
 }
 
-async fn checkpoints(State(node): Node) -> Answer {
-    write(&Checkpoints { checkpoints: node.applied.checkpoints() })
+async fn compare(State(node): Node, Extension(Sender(from)): Extension<Sender>, body: Bytes) -> Answer {
+    let asked: Compare = read(&body)?;
+    write(&node.compared(from, asked).await)
 }
 
 async fn hello(State(node): Node) -> Answer {

@@ -189,6 +189,7 @@ impl Group {
             fault_injection: true,
             failpoints: String::new(),
             wall_clock_offset_ms: 0,
+            accept_own_state: false,
         }
     }
 

@@ -135,6 +135,7 @@ impl Sim {
             fault_injection: false,
             failpoints: String::new(),
             wall_clock_offset_ms: 0,
+            accept_own_state: false,
         }
     }
 
