@@ -120,6 +120,14 @@ impl Comparer {
             let state = mine.state.filter(|_| first.digests.state.is_some());
             self.compare_at(Claim { digests: Digests { state, ..mine }, ..first }, None).await;
         }
+        let ruling = self.node.divergence.ruling();
+        if ruling.standing == Standing::Trusted && !ruling.given_up.is_empty() {
+            let members = self.node.members();
+            if !members.is_empty() && !ruling.given_up.iter().any(|id| members.contains_key(id)) {
+                // Those whose states were given up were replaced.
+                rule(&self.node, Ruling::default()).await;
+            }
+        }
         let checkpoint = self.node.applied.checkpoints().pop().filter(|last| last.index > self.confirmed);
         if let Some(last) = checkpoint {
             let digests = Digests { chain: last.chain, state: Some(last.state) };
@@ -223,7 +231,7 @@ async fn rule(node: &Inner, ruling: Ruling) {
         (Standing::Undecided, why) => tracing::error!("not serving: {}", why.unwrap_or_default()),
         (Standing::Trusted, _) => {
             node.suspend(None);
-            tracing::warn!("a majority has this node's state: serving again");
+            tracing::warn!("the difference of states is settled, for this node's own: serving");
         }
     }
 }

@@ -19,7 +19,7 @@ use quorate_ledger::{Answer, Command, Envelope, Outcome, Response};
 use quorate_log_store::{Storage, StorageOptions, WriterMode};
 use quorate_node::{
     config::NodeConfig,
-    node::{Node, Snapshot},
+    node::{Node, Snapshot, StartError},
 };
 use quorate_seams::{Body, Call, CallError, Clocks, FailAction, Failpoints, Http, Tasks, World};
 use redb::StorageBackend;
@@ -195,6 +195,11 @@ impl Group {
 
     /// Starts node `id` on its disk.
     pub(crate) async fn launch(&mut self, id: u64) {
+        self.try_launch(id, false).await.unwrap();
+    }
+
+    /// Likewise, as an operator does who may name its state as the right one; it may refuse to start.
+    pub(crate) async fn try_launch(&mut self, id: u64, accept_own_state: bool) -> Result<(), StartError> {
         let wall_offset_ms = self.settings.wall_offsets_ms.get(&id).copied().unwrap_or(0);
         let world = World {
             clocks: Arc::new(TestClocks { start: self.start, wall_offset_ms }),
@@ -207,10 +212,12 @@ impl Group {
         let mut options = StorageOptions::new("test", id, WriterMode::Inline, Arc::clone(&world.clocks));
         options.failpoints = world.failpoints.clone();
         let storage = Storage::open(disk, options).unwrap();
-        let node = Node::start(self.config(id), world.clone(), storage).await.unwrap();
+        let config = NodeConfig { accept_own_state, ..self.config(id) };
+        let node = Node::start(config, world.clone(), storage).await?;
         let route = (node.peer_router(), world.tasks.clone());
         self.http.routes.lock().unwrap().insert(format!("peer:{id}"), route);
         self.nodes.insert(id, (node, world));
+        Ok(())
     }
 
     /// Ends node `id` as kill -9 would; its disk stays.
