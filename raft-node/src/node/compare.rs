@@ -26,8 +26,10 @@ use crate::raft::wire::{Compare, Compared, paths};
 const COMPARE_PERIOD: Duration = Duration::from_millis(500);
 /// How long a peer may take to answer.
 const COMPARE_DEADLINE: Duration = Duration::from_secs(1);
+/// Likewise, where somebody differs: this node serves meanwhile.
+const ALARM_DEADLINE: Duration = Duration::from_millis(300);
 /// How long a node that is asked waits until it has applied the index.
-const APPLY_PATIENCE: Duration = Duration::from_millis(250);
+const APPLY_PATIENCE: Duration = Duration::from_millis(200);
 
 impl Inner {
     /// Takes in what the leader `from` claims of its state.
@@ -149,7 +151,8 @@ impl Comparer {
     async fn compare_at(&mut self, mine: Claim, alarm: Option<Alarm>) -> Verdict {
         let node = &self.node;
         let voters = node.voters();
-        let answers = ask(node, mine, &voters).await;
+        let deadline = if alarm.is_some() { ALARM_DEADLINE } else { COMPARE_DEADLINE };
+        let answers = ask(node, mine, &voters, deadline).await;
         let mut others: BTreeMap<u64, Digests> =
             answers.iter().filter_map(|(id, answer)| Some((*id, answer.digests?))).collect();
         if let Some(Alarm { from, claim, .. }) = alarm.filter(|alarm| voters.contains(&alarm.from)) {
@@ -200,11 +203,11 @@ impl Comparer {
     }
 }
 
-async fn ask(node: &Inner, mine: Claim, voters: &[u64]) -> BTreeMap<u64, Compared> {
+async fn ask(node: &Inner, mine: Claim, voters: &[u64], deadline: Duration) -> BTreeMap<u64, Compared> {
     let calls = voters.iter().filter(|id| **id != node.links.me()).map(|&id| async move {
         let peer = node.peer(id)?;
         let question = Compare { claim: mine, given_up: node.divergence.has_given_up(id) };
-        let call = node.links.call(id, &peer.peer_addr, paths::COMPARE, &question, COMPARE_DEADLINE);
+        let call = node.links.call(id, &peer.peer_addr, paths::COMPARE, &question, deadline);
         Some((id, call.await.ok()?))
     });
     futures_util::future::join_all(calls).await.into_iter().flatten().collect()
