@@ -176,6 +176,7 @@ impl Node {
             sessions: 0,
             exchange_epoch: 0,
             clock_jumps: 0,
+            divergence: None,
         }
     }
 

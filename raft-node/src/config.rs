@@ -45,6 +45,9 @@ pub struct NodeConfig {
     pub wall_clock_offset_ms: i64,
     /// Whether a member takes part only after it has reached itself at its member address.
     pub self_check: bool,
+    /// Whether an operator names this node's state as the right one, where states differ and no majority decides. For
+    /// one start: neither file nor environment sets it.
+    pub accept_own_state: bool,
 }
 
 /// The same as it is given: every field may be missing. Flags, environment and file share this shape.
@@ -239,6 +242,7 @@ impl Settings {
             failpoints,
             wall_clock_offset_ms,
             self_check: !self.no_self_check.unwrap_or(false),
+            accept_own_state: false,
         })
     }
 }

@@ -8,6 +8,7 @@
 mod admin;
 mod compare;
 pub(crate) mod counters;
+mod divergence;
 mod frames;
 mod group;
 mod identity;
@@ -18,6 +19,7 @@ mod start;
 mod status;
 mod stop;
 mod term;
+pub(crate) mod verdict;
 mod views;
 
 use std::{
@@ -39,6 +41,7 @@ use tokio::{
 
 pub(crate) use counters::Counter;
 use counters::Counters;
+use divergence::Divergence;
 pub(crate) use identity::NotAdmitted;
 use identity::Part;
 use pace::Pace;
@@ -110,8 +113,10 @@ pub(crate) struct Inner {
     /// When a leader was last heard.
     heard: Mutex<Option<Instant>>,
     pace: Mutex<Pace>,
+    /// What is known of differences between this node's state and others'.
+    divergence: Divergence,
     /// Why this node does not serve, while it runs.
-    suspended: Mutex<Option<String>>,
+    suspended: watch::Sender<Option<String>>,
     draining: watch::Sender<bool>,
     stop: StopCell,
 }
@@ -266,11 +271,22 @@ impl Inner {
         if *self.draining.borrow() {
             return Err("this node is shutting down".to_owned());
         }
-        self.suspended.lock().unwrap_or_else(PoisonError::into_inner).clone().map_or(Ok(()), Err)
+        self.suspended.borrow().clone().map_or(Ok(()), Err)
     }
 
     pub(crate) fn suspend(&self, why: Option<String>) {
-        *self.suspended.lock().unwrap_or_else(PoisonError::into_inner) = why;
+        self.suspended.send_replace(why);
+    }
+
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.suspended.borrow().is_some()
+    }
+
+    /// Resolves once this node does not serve.
+    pub(crate) async fn wait_suspended(&self) {
+        let mut suspended = self.suspended.subscribe();
+        // The sender lives as long as `self`.
+        drop(suspended.wait_for(Option::is_some).await);
     }
 
     pub(crate) fn stop_reason(&self) -> Option<StopReason> {

@@ -7,17 +7,23 @@ use quorate_log_store::{Storage, StorageOptions, WriterMode};
 use quorate_seams::{Failpoints, SystemClocks, World};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{config::Settings, http::api_router, node::new_store_id, run};
+use crate::{
+    config::{NodeConfig, Settings},
+    http::api_router,
+    node::new_store_id,
+    run,
+};
 
 /// The store's file within the data directory.
 const STORE_FILE: &str = "node.redb";
 
-/// Runs a node as `settings` say, until SIGTERM or SIGINT, which hand leadership over first.
+/// Runs a node as `settings` say, until SIGTERM or SIGINT, which hand leadership over first. With `accept_own_state` an
+/// operator names its state as the right one, where a difference is not decided.
 ///
 /// # Errors
 /// Where the settings are refused, the disk or an address cannot be had, or the node stopped by itself.
-pub fn run_until_signal(settings: Settings) -> Result<()> {
-    let config = settings.resolve()?;
+pub fn run_until_signal(settings: Settings, accept_own_state: bool) -> Result<()> {
+    let config = NodeConfig { accept_own_state, ..settings.resolve()? };
     let failpoints = if config.fault_injection {
         tracing::warn!("fault injection is on: this node can be made to fail from outside");
         Failpoints::parse(&config.failpoints).context("failpoints")?

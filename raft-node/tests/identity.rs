@@ -197,7 +197,7 @@ async fn a_member_does_not_start_where_its_group_does_not_know_it() {
     group.kill(3);
     let moved = Member { peer_addr: "elsewhere:1".to_owned(), ..member(3) };
     group.list(3, &[member(1), member(2), moved]);
-    let refused = group.launch_refused(3).await.to_string();
+    let refused = group.try_launch(3, false).await.unwrap_err().to_string();
     assert!(refused.contains("peer:3") && refused.contains("elsewhere:1"), "{refused}");
     group.list(3, &members(&[1, 2, 3]));
     group.launch(3).await;

@@ -56,6 +56,7 @@ fn config(id: u64, members: &[Member]) -> NodeConfig {
         failpoints: String::new(),
         wall_clock_offset_ms: 0,
         self_check: true,
+        accept_own_state: false,
     }
 }
 

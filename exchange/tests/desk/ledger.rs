@@ -502,5 +502,6 @@ fn status(ledger: &Ledger) -> StatusView {
         sessions: ledger.session_count() as u64,
         exchange_epoch: ledger.exchange().map_or(0, |exchange| exchange.epoch),
         clock_jumps: 0,
+        divergence: None,
     }
 }

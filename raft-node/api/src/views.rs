@@ -292,6 +292,40 @@ pub struct StatusView {
     pub exchange_epoch: u64,
     /// Clock jumps seen by this node as a leader since it started.
     pub clock_jumps: u64,
+    /// A difference between this node's state and others', unless a majority has settled it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub divergence: Option<DivergenceView>,
+}
+
+/// A difference between a node's state and others'.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DivergenceView {
+    /// `undecided`: no majority decides, and the node does not serve; `accepted`: an operator named this node's state as
+    /// the right one; `diverged`: a majority holds another state, and the node stops.
+    pub verdict: String,
+    /// Where it was found.
+    pub index: u64,
+    /// This node's chain of digests there.
+    pub chain: Digest,
+    /// The digest of this node's whole state there, where the states differ and the chains do not.
+    pub state: Option<Digest>,
+    /// What others have.
+    pub others: Vec<PeerDigest>,
+    /// Nodes whose states the operator gave up.
+    pub given_up: Vec<u64>,
+}
+
+/// What another node has that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PeerDigest {
+    /// The node.
+    pub node_id: u64,
+    /// Where it was found.
+    pub index: u64,
+    /// Its chain of digests there.
+    pub chain: Digest,
+    /// The digest of its whole state there, where that was compared.
+    pub state: Option<Digest>,
 }
 
 /// What can be switched.

@@ -17,6 +17,7 @@
 //!   [`Storage::load_snapshot`].
 //! - History: [`Storage::put_frames`], [`Storage::read_frames`], [`Storage::prune_frames_below`],
 //!   [`Storage::first_frame_index`], [`Storage::history_base`].
+//! - The node's verdict on its own state: [`Storage::save_verdict`], [`Storage::load_verdict`].
 //! - Life: [`Storage::failed`] (the node stops when it resolves), [`Storage::flush`],
 //!   [`Storage::close`], [`Storage::metrics`].
 //!
@@ -31,14 +32,14 @@
 //!   entry of the log is missed at once.)
 //! - A file belongs to one node of one cluster, and to one process at a time.
 //!
-//! It must not know what is in entries, snapshots and frames.
+//! It must not know what is in entries, snapshots, frames and verdicts.
 //!
 //! # Failpoints
 //! Passed once for each change of the kind: `log.append.before_commit`, `log.append.after_commit`,
 //! `log.vote.before_commit`, `log.vote.after_commit`, `log.truncate.before_commit`,
 //! `log.truncate.after_commit`, `log.purge.before_commit`, `log.purge.after_commit`,
 //! `snapshot.save.before_commit`, `snapshot.save.after_commit`, `snapshot.install.before_commit`,
-//! `snapshot.install.after_commit`.
+//! `snapshot.install.after_commit`, `verdict.save.before_commit`, `verdict.save.after_commit`.
 
 mod error;
 mod failure;
@@ -52,6 +53,7 @@ mod record;
 pub mod sim_disk;
 mod snapshot;
 mod storage;
+mod verdict;
 mod writer;
 
 pub use error::{DamagedRecord, OpenError, StorageFailed};

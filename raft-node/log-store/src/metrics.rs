@@ -42,6 +42,7 @@ impl Counters {
             .map(|message| match &message.op {
                 Op::Append(entries) => entries.len(),
                 Op::Vote(_)
+                | Op::Verdict(_)
                 | Op::Committed(_)
                 | Op::TruncateFrom(_)
                 | Op::Purge { .. }

@@ -24,6 +24,7 @@ pub(crate) mod key {
     pub(crate) const PURGED: &str = "purged";
     pub(crate) const SNAPSHOT: &str = "snapshot";
     pub(crate) const HISTORY: &str = "history";
+    pub(crate) const VERDICT: &str = "verdict";
 }
 
 const CRC_LEN: usize = 4;

@@ -40,6 +40,8 @@ pub(crate) enum Op {
     Append(Vec<(u64, Vec<u8>)>),
     /// The vote.
     Vote(Vec<u8>),
+    /// What the node holds of its own state; opaque.
+    Verdict(Vec<u8>),
     /// The committed log id; deferred.
     Committed(Vec<u8>),
     /// Removes the log from this index on.
@@ -67,6 +69,7 @@ impl Op {
             Self::Committed(_) | Self::Purge { .. } | Self::Frames(_) | Self::PruneFrames(_) => true,
             Self::Append(_)
             | Self::Vote(_)
+            | Self::Verdict(_)
             | Self::TruncateFrom(_)
             | Self::Snapshot { .. }
             | Self::Install { .. }
@@ -80,7 +83,9 @@ impl Op {
         let frames = |frames: &[(u64, Bytes)]| frames.iter().map(|(_, frame)| frame.len() + 8).sum::<usize>();
         match self {
             Self::Append(entries) => entries.iter().map(|(_, entry)| entry.len() + 8).sum(),
-            Self::Vote(bytes) | Self::Committed(bytes) | Self::Purge { log_id: bytes, .. } => bytes.len(),
+            Self::Vote(bytes) | Self::Verdict(bytes) | Self::Committed(bytes) | Self::Purge { log_id: bytes, .. } => {
+                bytes.len()
+            }
             Self::Snapshot { meta, payload } => meta.len() + payload.len(),
             Self::Install { meta, payload, frames: list, history } => {
                 meta.len() + payload.len() + frames(list) + history.base.len()
@@ -96,6 +101,7 @@ impl Op {
         match self {
             Self::Append(_) => Some(("log.append.before_commit", "log.append.after_commit")),
             Self::Vote(_) => Some(("log.vote.before_commit", "log.vote.after_commit")),
+            Self::Verdict(_) => Some(("verdict.save.before_commit", "verdict.save.after_commit")),
             Self::TruncateFrom(_) => Some(("log.truncate.before_commit", "log.truncate.after_commit")),
             Self::Purge { .. } => Some(("log.purge.before_commit", "log.purge.after_commit")),
             Self::Snapshot { .. } => Some(("snapshot.save.before_commit", "snapshot.save.after_commit")),
@@ -249,6 +255,7 @@ impl Tables<'_> {
             }
             Op::Vote(_) if planted(Bug::LoseVote) => Ok(()),
             Op::Vote(vote) => self.put_meta(key::VOTE, vote),
+            Op::Verdict(verdict) => self.put_meta(key::VERDICT, verdict),
             Op::Committed(log_id) => self.put_meta(key::COMMITTED, log_id),
             Op::TruncateFrom(index) => remove(&mut self.log, *index..),
             Op::Purge { upto, log_id } => {

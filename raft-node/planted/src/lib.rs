@@ -68,6 +68,8 @@ bugs! {
     FreezeClockAtNewLeader = "freeze-clock-at-new-leader",
     /// A stream of events goes on after a snapshot was installed, without those that it covered.
     SkipEventsAfterSnapshot = "skip-events-after-snapshot",
+    /// What was found out of a node's own state is forgotten at a restart.
+    VerdictForgottenAtRestart = "verdict-forgotten-at-restart",
     /// Makers are gone through in the order of a hash map.
     HashMapOrder = "hash-map-order",
     /// Any store votes and counts under a member's id, also an empty one.

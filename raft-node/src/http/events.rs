@@ -109,7 +109,9 @@ fn problem(end: &StreamEnd) -> Problem {
             Problem { first_index: Some(*first_index), ..Problem::new(ProblemKind::Gone, end.to_string()) }
         }
         StreamEnd::NoLeader => Problem::new(ProblemKind::NoLeader, end.to_string()),
-        StreamEnd::Cut | StreamEnd::Behind | StreamEnd::Stopped => Problem::new(ProblemKind::NotReady, end.to_string()),
+        StreamEnd::Cut | StreamEnd::Behind | StreamEnd::Suspended | StreamEnd::Stopped => {
+            Problem::new(ProblemKind::NotReady, end.to_string())
+        }
         StreamEnd::Broken(_) => Problem::new(ProblemKind::Internal, end.to_string()),
     }
 }

@@ -28,6 +28,7 @@ fn render(node: &Node) -> String {
         ("event_streams", "open event streams", m.streams),
         ("log_time_ms", "log time, in milliseconds since the Unix epoch", m.log_time.0),
         ("open_orders", "orders that rest", m.open_orders),
+        ("state_undecided", "whether a difference of states keeps this node from serving", u64::from(m.undecided)),
     ];
     let counters = [
         ("commands_total", "commands taken from callers", m.commands),
@@ -53,6 +54,7 @@ fn render(node: &Node) -> String {
         ("storage_entries_total", "log entries within them", m.storage.entries),
         ("storage_bytes_total", "bytes of payload within them", m.storage.bytes),
         ("storage_commit_microseconds_total", "time that durable commits took", m.storage.commit_micros_total),
+        ("state_differences_total", "differences seen from a peer's state: raise an alarm", m.state_differences),
         ("checkpoints_confirmed_total", "checkpoints whose digest a majority confirmed", m.checkpoints_confirmed),
     ];
     let mut text = String::new();

@@ -58,5 +58,6 @@ pub(crate) struct Counters {
     pub(crate) terms_begun: Counter,
     pub(crate) ticks: Counter,
     pub(crate) checkpoints_confirmed: Counter,
+    pub(crate) state_differences: Counter,
     pub(crate) streams: Gauge,
 }

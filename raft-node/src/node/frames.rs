@@ -67,6 +67,9 @@ impl Reader {
             if self.node.stop_reason().is_some() {
                 return Err(StreamEnd::Stopped);
             }
+            if self.node.is_suspended() {
+                return Err(StreamEnd::Suspended);
+            }
             if self.node.applied.generation() != self.generation && planted(Bug::SkipEventsAfterSnapshot) {
                 self.generation = self.node.applied.generation();
                 self.next = self.next.max(self.node.applied.index() + 1);
@@ -94,6 +97,7 @@ impl Reader {
                             biased;
                             () = self.node.applied.wait_for_frame(self.next) => {}
                             _ = self.node.stop.wait() => {}
+                            () = self.node.wait_suspended() => {}
                         }
                     };
                     if timeout(KEEP_ALIVE, more).await.is_err() {
@@ -116,7 +120,7 @@ impl Reader {
 }
 
 impl Inner {
-    async fn stored_frames(&self, from: u64, limit: usize) -> io::Result<Vec<Arc<Frame>>> {
+    pub(super) async fn stored_frames(&self, from: u64, limit: usize) -> io::Result<Vec<Arc<Frame>>> {
         let frames = self.storage.read_frames(from, limit, CHUNK_BYTES).await?;
         let decode = |(_, frame): (u64, Bytes)| postcard::from_bytes(&frame).map(Arc::new).map_err(io::Error::other);
         frames.into_iter().map(decode).collect()

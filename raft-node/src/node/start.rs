@@ -14,7 +14,10 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Inner, Node, Pace, Part, Places, StartError, StopCell, StopReason, counters::Counters, names};
+use super::{
+    Divergence, Inner, Node, Pace, Part, Places, StartError, StopCell, StopReason, counters::Counters, divergence,
+    names,
+};
 use crate::{
     config::NodeConfig,
     raft::{
@@ -67,6 +70,8 @@ impl Node {
     ) -> Result<Self, StartError> {
         let raft_config = raft_config(&config)?;
         let stop = StopCell::new();
+        let ruling = divergence::recover(&storage, config.accept_own_state).await?;
+        let suspended = watch::Sender::new(ruling.suspends());
         let applied = Arc::new(state_machine::recover(&storage).await?);
         let snapshots = Arc::new(SnapshotCounts::default());
         let pruning = Arc::new(RwLock::new(()));
@@ -90,6 +95,7 @@ impl Node {
             history: HistorySource { applied: Arc::clone(&applied), storage: storage.clone(), pruning },
             // Heartbeats go beside the stream, so this may be longer than they may.
             stall: Duration::from_millis(2 * config.election_max_ms),
+            suspended: suspended.subscribe(),
         };
         let unreadable = |error: std::io::Error| StartError::Storage(error.to_string());
         let mut log = LogStore::<TypeConfig>::new(&storage).map_err(unreadable)?;
@@ -127,7 +133,8 @@ impl Node {
             recovered: watch::Sender::new(tail.is_none()),
             heard: std::sync::Mutex::default(),
             pace: std::sync::Mutex::new(Pace::new(Instant::now())),
-            suspended: std::sync::Mutex::default(),
+            divergence: Divergence::new(ruling),
+            suspended,
             draining: watch::Sender::new(false),
             stop,
         });
@@ -195,7 +202,7 @@ fn raft_config(config: &NodeConfig) -> Result<Config, StartError> {
 impl Inner {
     fn take_up_duties(self: &Arc<Self>, tail: Option<u64>, unchecked: Option<Peer>) {
         self.duty("lead", Arc::clone(self).lead());
-        self.duty("compare", Arc::clone(self).compare_checkpoints());
+        self.duty("compare", Arc::clone(self).compare_states());
         self.duty("form-group", Arc::clone(self).form_group());
         if let Some(peer) = unchecked {
             self.duty("check-own-address", Arc::clone(self).check_own_address(peer));

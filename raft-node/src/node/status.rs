@@ -49,6 +49,7 @@ impl Node {
             sessions: ledger.session_count() as u64,
             exchange_epoch: ledger.exchange().map_or(0, |exchange| exchange.epoch),
             clock_jumps: inner.clock.jumps().0,
+            divergence: inner.divergence.view(),
         }
     }
 
@@ -141,6 +142,8 @@ impl Node {
             refused_by_members: inner.links.refusals(),
             founding_held_up: inner.part.founding_held_up.get(),
             checkpoints_confirmed: counters.checkpoints_confirmed.get(),
+            state_differences: counters.state_differences.get(),
+            undecided: inner.divergence.is_undecided(),
             streams: counters.streams.get(),
             storage: inner.storage.metrics(),
             log_time: ledger.log_time(),

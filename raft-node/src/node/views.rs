@@ -47,6 +47,9 @@ pub enum StreamEnd {
     /// This node is behind the group and gets nothing new: it cannot know what happens.
     #[error("this node does not keep up with the group: ask another one")]
     Behind,
+    /// This node's state differs from others', and it is not decided which is right.
+    #[error("this node does not trust its own state: ask another one")]
+    Suspended,
     /// This node is stopping.
     #[error("this node is stopping: ask another one")]
     Stopped,
@@ -90,10 +93,11 @@ pub enum StopReason {
     },
     /// A majority holds another state than this node at the same index.
     #[error(
-        "this node's state at index {index} differs from the majority's: remove its data and add it under a new id"
+        "this node's state at index {index} differs from the majority's: replace it under a new node id, and keep its \
+         data directory for analysis"
     )]
     Diverged {
-        /// The checkpoint's index.
+        /// Where the difference was found.
         index: u64,
     },
     /// The consensus task ended by itself: a bug.
@@ -113,6 +117,9 @@ pub enum StartError {
     /// What is kept was written by a newer program.
     #[error("the data was written under a newer program: {0}")]
     Unsupported(String),
+    /// A majority held another state than this node's, before it stopped: it takes no part any more.
+    #[error("{0}")]
+    Diverged(String),
 }
 
 /// Counters and gauges since the start, for `/metrics`.
@@ -176,6 +183,10 @@ pub struct NodeMetrics {
     pub founding_held_up: u64,
     /// Checkpoints that a majority confirmed.
     pub checkpoints_confirmed: u64,
+    /// Differences seen between this node's state and a peer's; one that lasts is seen again and again.
+    pub state_differences: u64,
+    /// Whether this node does not serve because a difference is not decided.
+    pub undecided: bool,
     /// Open frame streams.
     pub streams: u64,
     /// What the store has done.

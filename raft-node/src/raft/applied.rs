@@ -10,7 +10,7 @@ use std::{
 
 use openraft::LogIdOptionExt;
 use quorate_api::{CheckpointView, OpeningBalance};
-use quorate_ledger::{Event, FilledMaker, Frame, Ledger, Millis, Money, Position, Symbol};
+use quorate_ledger::{Digest, Event, FilledMaker, Frame, Ledger, Millis, Money, Position, Symbol};
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::watch,
@@ -18,7 +18,10 @@ use tokio::{
 };
 
 use super::types::{LogId, StoredMembership};
-use crate::node::Snapshot;
+use crate::node::{
+    Snapshot,
+    verdict::{Claim, Digests},
+};
 
 /// Frames kept in memory, beside the store, for readers that keep up.
 const RECENT_MAX: usize = 4_096;
@@ -32,6 +35,8 @@ struct Progress {
     next: u64,
     /// The term of the last entry applied.
     term: u64,
+    /// The chain of digests up to it.
+    chain: Digest,
     /// Grows when a snapshot replaces the state.
     generation: u64,
 }
@@ -115,7 +120,8 @@ pub(crate) struct Applied {
 
 impl Applied {
     pub(crate) fn new(ledger: Ledger, last: Option<LogId>, membership: StoredMembership, base: HistoryBase) -> Self {
-        let progress = Progress { next: last.next_index(), term: term_of(last.as_ref()), generation: 0 };
+        let (next, term, chain) = (last.next_index(), term_of(last.as_ref()), ledger.chain());
+        let progress = Progress { next, term, chain, generation: 0 };
         let core = Core {
             ledger,
             last,
@@ -133,17 +139,16 @@ impl Applied {
 
     /// Tells everybody how far `core` is.
     pub(crate) fn publish(&self, core: MutexGuard<'_, Core>) {
-        let (next, term) = (core.last.next_index(), term_of(core.last.as_ref()));
+        let (next, term, chain) = (core.last.next_index(), term_of(core.last.as_ref()), core.ledger.chain());
         drop(core);
         self.progress.send_modify(|progress| {
-            progress.next = next;
-            progress.term = term;
+            *progress = Progress { next, term, chain, generation: progress.generation };
         });
     }
 
     /// Puts another state in place of this one; every stream of frames is cut.
     pub(crate) fn replace(&self, ledger: Ledger, last: Option<LogId>, membership: StoredMembership, base: HistoryBase) {
-        let (next, term) = (last.next_index(), term_of(last.as_ref()));
+        let (next, term, chain) = (last.next_index(), term_of(last.as_ref()), ledger.chain());
         let mut core = self.lock();
         *core = Core {
             ledger,
@@ -155,13 +160,30 @@ impl Applied {
         };
         drop(core);
         self.progress.send_modify(|progress| {
-            *progress = Progress { next, term, generation: progress.generation + 1 };
+            *progress = Progress { next, term, chain, generation: progress.generation + 1 };
         });
     }
 
     /// The last index applied, 0 where there is none.
     pub(crate) fn index(&self) -> u64 {
         self.progress.borrow().next.saturating_sub(1)
+    }
+
+    /// What this node has at the last index applied, where there is one. Takes no lock that an apply holds.
+    pub(crate) fn latest(&self) -> Option<Claim> {
+        let progress = self.progress.borrow();
+        let digests = Digests { chain: progress.chain, state: None };
+        progress.next.checked_sub(1).map(|index| Claim { index, digests })
+    }
+
+    /// The chain at `index`, where memory has it.
+    pub(crate) fn chain_at(&self, index: u64) -> Option<Digest> {
+        let core = self.lock();
+        if core.last.is_some_and(|last| last.index == index) {
+            return Some(core.ledger.chain());
+        }
+        let offset = index.checked_sub(core.recent.front()?.index)?;
+        core.recent.get(usize::try_from(offset).ok()?).map(|frame| frame.chain)
     }
 
     pub(crate) fn generation(&self) -> u64 {

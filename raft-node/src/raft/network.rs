@@ -26,9 +26,13 @@ use openraft::{
 };
 use quorate_seams::stream_body;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::{oneshot, watch},
+    time::timeout,
+};
 
 use super::{
+    applied::Applied,
     clock::SharedClock,
     links::{LinkError, Links, Target},
     snapshot::{self, HistorySource, SnapshotImage},
@@ -51,6 +55,8 @@ pub(crate) struct Network {
     pub(crate) history: HistorySource,
     /// Longest a pipelined append may stay unanswered.
     pub(crate) stall: Duration,
+    /// Why this node does not serve, where it does not trust its own state.
+    pub(crate) suspended: watch::Receiver<Option<String>>,
 }
 
 impl Network {
@@ -60,6 +66,7 @@ impl Network {
             clock: self.clock.clone(),
             history: self.history.clone(),
             stall: self.stall,
+            suspended: self.suspended.clone(),
             target,
             peer: node.clone(),
             streaming,
@@ -85,14 +92,32 @@ pub(crate) struct PeerClient {
     clock: SharedClock,
     history: HistorySource,
     stall: Duration,
+    suspended: watch::Receiver<Option<String>>,
     target: u64,
     peer: Peer,
     streaming: bool,
 }
 
+/// Makes appends of openraft's requests.
+#[derive(Clone)]
+struct Sender {
+    clock: SharedClock,
+    applied: Arc<Applied>,
+}
+
+impl Sender {
+    fn append(&self, request: AppendEntriesRequest<TypeConfig>) -> Append {
+        Append { clock: self.clock.leading_stamp(), claim: self.applied.latest(), request }
+    }
+}
+
 impl PeerClient {
     fn to(&self) -> Target<'_> {
         Target::member(self.target, &self.peer)
+    }
+
+    fn sender(&self) -> Sender {
+        Sender { clock: self.clock.clone(), applied: Arc::clone(&self.history.applied) }
     }
 
     async fn call<Q: Serialize, A: DeserializeOwned>(&self, path: &str, message: &Q, option: &RPCOption) -> Rpc<A> {
@@ -110,7 +135,7 @@ impl PeerClient {
         let input = stream::iter([first]).chain(input);
         let (alive, gone) = oneshot::channel();
         let sent = Arc::new(AtomicU64::new(0));
-        let body = stream_body(request_frames(input, self.clock.clone(), Arc::clone(&sent), gone));
+        let body = stream_body(request_frames(input, self.sender(), Arc::clone(&sent), gone));
         let answer = self.links.stream(self.to(), paths::STREAM_APPEND, body, self.stall).await;
         let session = Session {
             reader: FrameReader::new(answer.map_err(rpc_error)?),
@@ -178,7 +203,7 @@ impl Session {
 /// nobody waits for answers.
 fn request_frames<S>(
     input: S,
-    clock: SharedClock,
+    sender: Sender,
     sent: Arc<AtomicU64>,
     gone: oneshot::Receiver<()>,
 ) -> impl Stream<Item = std::io::Result<Bytes>> + Send + 'static
@@ -186,7 +211,7 @@ where
     S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
 {
     stream::unfold(Some((input, gone)), move |state| {
-        let clock = clock.clone();
+        let sender = sender.clone();
         let sent = Arc::clone(&sent);
         async move {
             let (mut input, mut gone) = state?;
@@ -196,7 +221,7 @@ where
                 request = input.next() => request,
             }?;
             sent.fetch_add(1, Ordering::Release);
-            let frame = wire::encode(&Append { clock: clock.leading_stamp(), request });
+            let frame = wire::encode(&sender.append(request));
             let next = frame.is_ok().then_some((input, gone));
             Some((frame, next))
         }
@@ -211,7 +236,7 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         request: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Rpc<AppendEntriesResponse<TypeConfig>> {
-        self.call(paths::APPEND, &Append { clock: self.clock.leading_stamp(), request }, &option).await
+        self.call(paths::APPEND, &self.sender().append(request), &option).await
     }
 
     fn stream_append<'s, S>(&'s mut self, input: S, option: RPCOption) -> BoxFuture<'s, Rpc<Results<'s>>>
@@ -243,6 +268,12 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        // Whoever installed it would agree with this node without having applied anything.
+        let suspended = self.suspended.borrow().clone();
+        if let Some(why) = suspended {
+            let why = format!("no snapshot is sent, for this node does not trust its own state: {why}");
+            return Err(rpc_error(LinkError::NotReached(why)).into());
+        }
         let parts = snapshot::parts(vote, snapshot, self.history.clone());
         let body = stream_body(parts);
         let send = async {

@@ -29,7 +29,7 @@ use super::{
     snapshot,
     types::{Proposal, TypeConfig},
     wire::{
-        self, Admin, Append, Checkpoints, FRAME_MAX, Forward, FrameReader, SNAPSHOT_BEAT, STORE_HEADER, SnapshotReply,
+        self, Admin, Append, Compare, FRAME_MAX, Forward, FrameReader, SNAPSHOT_BEAT, STORE_HEADER, SnapshotReply,
         paths,
     },
 };
@@ -56,7 +56,7 @@ pub(crate) fn router(node: Arc<Inner>) -> Router {
         .route(paths::TRANSFER_LEADER, post(transfer_leader))
         .route(paths::FORWARD, post(forward))
         .route(paths::READ_INDEX, post(read_index))
-        .route(paths::CHECKPOINTS, post(checkpoints))
+        .route(paths::COMPARE, post(compare))
         .route(paths::HELLO, post(hello))
         .route(paths::ADMIN, post(admin))
         .layer(DefaultBodyLimit::max(FRAME_MAX + 64))
@@ -112,8 +112,9 @@ fn sender(request: &Request) -> Result<u64, Refusal> {
     sender.ok_or_else(|| Refusal(StatusCode::INTERNAL_SERVER_ERROR, "the sender was not checked".to_owned()))
 }
 
-async fn append(State(node): Node, body: Bytes) -> Answer {
-    let Append { clock, request } = read(&body)?;
+async fn append(State(node): Node, Extension(Sender(caller)): Extension<Sender>, body: Bytes) -> Answer {
+    let Append { clock, claim, request } = read(&body)?;
+    node.heard_claim(caller.id, claim);
     let committed = request.leader_commit.map(|log_id| log_id.index);
     let answer = node.raft.append_entries(request).await.map_err(stopped)?;
     if answer.is_success() || answer.is_conflict() {
@@ -142,7 +143,8 @@ fn requests(
             next = reader.next::<Append>() => next,
         };
         match next {
-            Ok(Some(Append { clock, request })) => {
+            Ok(Some(Append { clock, claim, request })) => {
+                node.heard_claim(from, claim);
                 node.heard_leader_of(&request.vote, clock, request.leader_commit.map(|log_id| log_id.index));
                 Some((request, (node, reader)))
             }
@@ -236,8 +238,9 @@ async fn read_index(State(node): Node, body: Bytes) -> Answer {
     write(&node.read_index_here(deadline(deadline_ms)).await)
 }
 
-async fn checkpoints(State(node): Node) -> Answer {
-    write(&Checkpoints { checkpoints: node.applied.checkpoints() })
+async fn compare(State(node): Node, Extension(Sender(caller)): Extension<Sender>, body: Bytes) -> Answer {
+    let asked: Compare = read(&body)?;
+    write(&node.compared(caller.id, asked).await)
 }
 
 async fn hello(State(node): Node, Extension(Sender(caller)): Extension<Sender>) -> Answer {

@@ -13,7 +13,7 @@ use openraft::{
     storage::{ApplyResponder, EntryResponder, RaftStateMachine},
 };
 use quorate_api::CheckpointView;
-use quorate_ledger::{DecodeError, Frame, Ledger};
+use quorate_ledger::{DecodeError, Frame, Ledger, Millis};
 use quorate_log_store::{History, Storage};
 use quorate_seams::Failpoints;
 use tokio::sync::RwLock;
@@ -130,7 +130,10 @@ impl StateMachine {
                     self.shared.stop.set(reason.clone());
                     return Err(io::Error::other(reason));
                 }
-                let (response, events) = core.ledger.apply(log_id.index, proposal.stamp, &proposal.input);
+                // For tests of what a state that differs does: this one has another log time.
+                let differs = self.shared.failpoints.hit("state.apply.diverge").is_err();
+                let stamp = if differs { Millis(proposal.stamp.0 + 1) } else { proposal.stamp };
+                let (response, events) = core.ledger.apply(log_id.index, stamp, &proposal.input);
                 (events, EntryResponse::Ledger(response))
             }
             EntryPayload::Blank => (Vec::new(), EntryResponse::None),

@@ -9,12 +9,13 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::StreamExt;
 use http_body_util::BodyDataStream;
 use openraft::raft::{AppendEntriesRequest, SnapshotResponse};
-use quorate_api::{ChangeMembers, CheckpointView, GroupId, Member, OpeningBalance, StoreId};
+use quorate_api::{ChangeMembers, GroupId, Member, OpeningBalance, StoreId};
 use quorate_ledger::{Envelope, Millis, Response};
 use quorate_seams::Body;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::types::{LogId, SnapshotMeta, TypeConfig, Vote};
+use crate::node::verdict::{Claim, Digests};
 
 /// Bytes of one frame, and of one unary body, at most.
 pub(crate) const FRAME_MAX: usize = 32 << 20;
@@ -45,7 +46,7 @@ pub(crate) mod paths {
     pub(crate) const TRANSFER_LEADER: &str = "/peer/v1/transfer-leader";
     pub(crate) const FORWARD: &str = "/peer/v1/forward";
     pub(crate) const READ_INDEX: &str = "/peer/v1/read-index";
-    pub(crate) const CHECKPOINTS: &str = "/peer/v1/checkpoints";
+    pub(crate) const COMPARE: &str = "/peer/v1/compare";
     pub(crate) const HELLO: &str = "/peer/v1/hello";
     pub(crate) const ADMIN: &str = "/peer/v1/admin";
 }
@@ -56,6 +57,8 @@ pub(crate) mod paths {
 pub(crate) struct Append {
     /// The leader's log clock at the moment of sending.
     pub(crate) clock: Option<Millis>,
+    /// What the leader has at the last index that it applied.
+    pub(crate) claim: Option<Claim>,
     pub(crate) request: AppendEntriesRequest<TypeConfig>,
 }
 
@@ -148,10 +151,21 @@ pub(crate) enum AdminOutcome {
     Unknown(String),
 }
 
-/// Recent checkpoints of a node.
+/// Asks for the digests at an index, and tells the asker's.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Checkpoints {
-    pub(crate) checkpoints: Vec<CheckpointView>,
+pub(crate) struct Compare {
+    pub(crate) claim: Claim,
+    /// Whether an operator gave the state of the node that is asked up for the asker's.
+    pub(crate) given_up: bool,
+}
+
+/// What the node that was asked has there.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Compared {
+    /// `None` where it has not applied that index, or no longer knows.
+    pub(crate) digests: Option<Digests>,
+    /// Whether an operator gave the asker's state up for this node's.
+    pub(crate) given_up: bool,
 }
 
 /// `value` as a frame.
@@ -235,7 +249,7 @@ mod tests {
         entry::EntryPayload,
         raft::{StreamAppendError, StreamAppendResult, TransferLeaderRequest, VoteRequest},
     };
-    use quorate_ledger::{Command, Input};
+    use quorate_ledger::{Command, Digest, Input};
 
     use super::*;
     use crate::raft::types::{Entry, Peer, Proposal};
@@ -278,8 +292,9 @@ mod tests {
             entries: entries.clone(),
             leader_commit: Some(log_id(1, 2)),
         };
-        let back = round_trip(&Append { clock: Some(Millis(9)), request });
-        assert_eq!((back.clock, back.request.entries), (Some(Millis(9)), entries));
+        let claim = Claim { index: 2, digests: Digests { chain: Digest([7; 32]), state: None } };
+        let back = round_trip(&Append { clock: Some(Millis(9)), claim: Some(claim), request });
+        assert_eq!((back.clock, back.claim, back.request.entries), (Some(Millis(9)), Some(claim), entries));
 
         let vote = VoteRequest::<TypeConfig> { leadership_transfer: true, ..VoteRequest::new(Vote::new(3, 2), None) };
         assert_eq!(round_trip(&vote), vote);

@@ -206,31 +206,37 @@ impl Group {
             failpoints: String::new(),
             wall_clock_offset_ms: 0,
             self_check: true,
+            accept_own_state: false,
         }
     }
 
     /// Starts node `id` on its disk.
     pub(crate) async fn launch(&mut self, id: u64) {
+        self.try_launch(id, false).await.unwrap();
+    }
+
+    /// Likewise, as an operator does who may name its state as the right one; it may refuse to start.
+    pub(crate) async fn try_launch(&mut self, id: u64, accept_own_state: bool) -> Result<(), StartError> {
         let disk = self.disks.entry(id).or_default().clone();
-        let (node, world) = self.start_on(id, disk).await.unwrap();
+        let (node, world) = self.start_on(id, disk, accept_own_state).await?;
         let route = (node.peer_router(), world.tasks.clone());
         self.http.routes.lock().unwrap().insert(format!("peer:{id}"), route);
         self.nodes.insert(id, (node, world));
+        Ok(())
     }
 
     /// Starts a second node `id`, on a copy of the disk as it is now, where nobody reaches it.
     pub(crate) async fn launch_copy(&mut self, id: u64) -> (Node, World) {
         let image = self.disks[&id].0.lock().unwrap().clone();
-        self.start_on(id, MemoryDisk(Arc::new(Mutex::new(image)))).await.unwrap()
+        self.start_on(id, MemoryDisk(Arc::new(Mutex::new(image))), false).await.unwrap()
     }
 
-    /// Starts node `id` on its disk, which it must refuse.
-    pub(crate) async fn launch_refused(&mut self, id: u64) -> StartError {
-        let disk = self.disks[&id].clone();
-        self.start_on(id, disk).await.map(drop).unwrap_err()
-    }
-
-    async fn start_on(&mut self, id: u64, disk: MemoryDisk) -> Result<(Node, World), StartError> {
+    async fn start_on(
+        &mut self,
+        id: u64,
+        disk: MemoryDisk,
+        accept_own_state: bool,
+    ) -> Result<(Node, World), StartError> {
         let wall_offset_ms = self.settings.wall_offsets_ms.get(&id).copied().unwrap_or(0);
         self.lives += 1;
         let world = World {
@@ -244,7 +250,8 @@ impl Group {
             StorageOptions::new("test", id, new_store_id(&world), WriterMode::Inline, Arc::clone(&world.clocks));
         options.failpoints = world.failpoints.clone();
         let storage = Storage::open(disk, options).unwrap();
-        let node = Node::start(self.config(id), world.clone(), storage).await?;
+        let config = NodeConfig { accept_own_state, ..self.config(id) };
+        let node = Node::start(config, world.clone(), storage).await?;
         Ok((node, world))
     }
 

@@ -160,6 +160,7 @@ impl Sim {
             failpoints: String::new(),
             wall_clock_offset_ms: 0,
             self_check: true,
+            accept_own_state: false,
         }
     }
 

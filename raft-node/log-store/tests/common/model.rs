@@ -17,6 +17,7 @@ pub(crate) struct Model {
     pub(crate) purged: Option<Id>,
     pub(crate) log: BTreeMap<u64, (u64, Bytes)>,
     pub(crate) snapshot: Option<(Bytes, Bytes)>,
+    pub(crate) verdict: Option<Vec<u8>>,
     pub(crate) first_frame: u64,
     pub(crate) base: Bytes,
     pub(crate) frames: BTreeMap<u64, Bytes>,
@@ -27,6 +28,7 @@ pub(crate) struct Model {
 pub(crate) enum Change {
     Append(Vec<(u64, u64, Bytes)>),
     Vote(Vote),
+    Verdict(Vec<u8>),
     Committed(Id),
     Truncate(Option<Id>),
     Purge(Id),
@@ -130,6 +132,7 @@ impl Model {
                 let history = History { first_index: first, base: text(rng, 40), frames };
                 Change::Install(snapshot_meta(last), text(rng, 90_000), history)
             }
+            97..99 => Change::Verdict(text(rng, 100).to_vec()),
             _ => Change::Flush,
         }
     }
@@ -147,6 +150,7 @@ impl Model {
                 self.log.extend(entries.iter().map(|(term, index, text)| (*index, (*term, text.clone()))));
             }
             Change::Vote(vote) => self.vote = Some(*vote),
+            Change::Verdict(verdict) => self.verdict = Some(verdict.clone()),
             Change::Committed(id) => self.committed = Some(*id),
             Change::Truncate(last) => {
                 let from = last.as_ref().map_or(0, |last| last.index + 1);
@@ -189,6 +193,7 @@ impl Model {
             purged: state.last_purged_log_id,
             log: entries,
             snapshot: storage.load_snapshot().await?.map(|snapshot| (snapshot.meta, snapshot.payload)),
+            verdict: storage.load_verdict()?,
             first_frame: storage.first_frame_index(),
             base: storage.history_base(),
             frames: storage.read_frames(0, usize::MAX, usize::MAX).await?.into_iter().collect(),
@@ -222,6 +227,7 @@ pub(crate) async fn send(change: &Change, storage: &Storage, log: &mut Log) -> i
             return Ok(Sent::Pending(Box::pin(append(log, entries).await?)));
         }
         Change::Vote(vote) => log.save_vote(&vote).await?,
+        Change::Verdict(verdict) => storage.save_verdict(verdict).await?,
         Change::Committed(id) => {
             log.save_committed(Some(id)).await?;
             return Ok(Sent::Deferred);

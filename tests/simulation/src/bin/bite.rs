@@ -72,7 +72,7 @@ fn only(bug: Bug) -> &'static [&'static str] {
 const BESIDE: [(&str, &str, &[&str]); 3] = [
     ("model", "quorate-ledger", &["--test", "model"]),
     ("crash", "quorate-log-store", &["--test", "crash"]),
-    ("node", "quorate-node", &["--lib", "--test", "group"]),
+    ("node", "quorate-node", &["--lib", "--test", "group", "--test", "divergence"]),
 ];
 
 /// The binaries that are run with a bug in them.

@@ -163,6 +163,18 @@ fn show_status(group: &GroupStatus) -> String {
         ]);
     }
     let mut text = grid.finish();
+    for status in group.nodes.iter().filter_map(|node| node.status.as_ref()) {
+        if let Some(found) = &status.divergence {
+            let others: Vec<String> = found.others.iter().map(|other| other.node_id.to_string()).collect();
+            text.push_str(&format!(
+                "\nnode {}: {}: its state differs at index {} from that of node {}",
+                status.node_id,
+                found.verdict,
+                found.index,
+                others.join(", ")
+            ));
+        }
+    }
     let newest = group.nodes.iter().filter_map(|node| node.status.as_ref()).max_by_key(|status| status.applied_index);
     if let Some(status) = newest {
         let control = &status.control;
