@@ -73,7 +73,7 @@ pub enum ProblemKind {
     /// No leader is known, or no quorum answers: nothing was proposed.
     #[serde(rename = "urn:quorate:no-leader")]
     NoLeader,
-    /// This node is stopping or recovering: nothing was proposed.
+    /// This node is stopping, recovering, or in doubt of its own state: nothing was proposed.
     #[serde(rename = "urn:quorate:not-ready")]
     NotReady,
     /// No answer within the deadline.

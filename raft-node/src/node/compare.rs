@@ -86,7 +86,7 @@ impl Inner {
 
     /// Compares, until the node stops.
     pub(crate) async fn compare_states(self: Arc<Self>) {
-        let pause = Duration::from_millis(self.config.heartbeat_ms);
+        let pause = Duration::from_millis(self.config.heartbeat_ms).min(COMPARE_PERIOD);
         let mut comparer = Comparer { node: self, confirmed: 0, reported: BTreeSet::new() };
         loop {
             let alarm = comparer.node.divergence.alarmed(COMPARE_PERIOD).await;
@@ -230,10 +230,7 @@ async fn rule(node: &Inner, ruling: Ruling) {
     let (standing, index) = (ruling.standing, ruling.difference.as_ref().map_or(0, |found| found.mine.index));
     node.divergence.set(ruling);
     match (standing, suspends) {
-        (Standing::Diverged, why) => {
-            tracing::error!("{}", why.unwrap_or_default());
-            node.stop(StopReason::Diverged { index });
-        }
+        (Standing::Diverged, why) => node.stop(StopReason::Diverged { index, why: why.unwrap_or_default() }),
         (Standing::Undecided, why) => tracing::error!("not serving: {}", why.unwrap_or_default()),
         (Standing::Trusted, _) => {
             node.suspend(None);

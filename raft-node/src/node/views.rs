@@ -92,13 +92,12 @@ pub enum StopReason {
         what: String,
     },
     /// A majority holds another state than this node at the same index.
-    #[error(
-        "this node's state at index {index} differs from the majority's: replace it under a new node id, and keep its \
-         data directory for analysis"
-    )]
+    #[error("{why}")]
     Diverged {
         /// Where the difference was found.
         index: u64,
+        /// The digests, and the cure.
+        why: String,
     },
     /// The consensus task ended by itself: a bug.
     #[error("the consensus task failed: {0}")]
