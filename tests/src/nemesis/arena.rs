@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::future::join_all;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::{
     disk::SmallDisk,
@@ -29,12 +30,12 @@ use crate::{
 
 /// How long a node is waited for when it is only looked at.
 const LOOK_MAX: Duration = Duration::from_millis(500);
-/// How long an election is waited for, and how often it is looked whether one leads.
+/// How long an election is waited for.
 const ELECTED_MAX: Duration = Duration::from_secs(10);
-const ELECTED_LOOKS: u32 = 100;
-/// How long a fault may take to show, and how often it is looked whether it has.
+/// How long a fault may take to show.
 const SHOWN_MAX: Duration = Duration::from_secs(10);
-const SHOWN_LOOKS: u32 = 200;
+/// Pause between two looks at what is waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long one of the last writes and reads may take.
 const LAST_MS: u64 = 5_000;
 /// How often the last write at a node is repeated at most.
@@ -296,16 +297,15 @@ impl Arena {
             let hosts = hosts.collect();
             Scene { hosts, leader: arena.leader_now().await, cut: arena.cut.iter().cloned().collect() }
         };
-        let mut scene = look(self).await;
-        for _ in 0..ELECTED_LOOKS {
-            if scene.is_settled() {
-                break;
+        let deadline = Instant::now() + ELECTED_MAX;
+        loop {
+            let scene = look(self).await;
+            if scene.is_settled() || Instant::now() >= deadline {
+                return scene;
             }
             self.look().await;
-            tokio::time::sleep(ELECTED_MAX / ELECTED_LOOKS).await;
-            scene = look(self).await;
+            tokio::time::sleep(LOOK_EVERY).await;
         }
-        scene
     }
 
     /// Whether a process runs, and is not stopped.
@@ -338,17 +338,16 @@ impl Arena {
     /// # Errors
     /// Where that is not so within 10 seconds.
     pub async fn shown(&mut self, fault: &mut dyn Fault, enough: u64) -> Result<Happened> {
-        let mut last = None;
-        for _ in 0..SHOWN_LOOKS {
+        let deadline = Instant::now() + SHOWN_MAX;
+        loop {
             self.look().await;
             let happened = fault.happened(self).await?;
             if happened.amount >= enough {
                 return Ok(happened);
             }
-            last = Some(happened);
-            tokio::time::sleep(SHOWN_MAX / SHOWN_LOOKS).await;
+            ensure!(Instant::now() < deadline, "{} did not show: {happened}", fault.kind());
+            tokio::time::sleep(LOOK_EVERY).await;
         }
-        bail!("{} did not show: {last:?}", fault.kind())
     }
 
     /// What has to be done again and again while faults last.

@@ -31,6 +31,7 @@ pub fn can_have_namespaces() -> Option<String> {
 /// What the scenarios need of the kernel and of the tools, tried on interfaces and tables that go away at once.
 fn try_namespaces() -> Result<()> {
     ensure!(rustix::process::geteuid().is_root(), "network namespaces need root");
+    run("nft", &["--version"], "")?;
     let probe = format!("quorate-probe-{}", std::process::id());
     // What a process of this number left behind when it was killed; it is gone, for the number is ours now.
     let _ = run("ip", &["netns", "delete", &probe], "");
