@@ -1,24 +1,18 @@
-//! The live maker against one node and one exchange, both made of the real ledger behind the HTTP seam.
+//! The live maker against one node and one exchange.
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
+mod node;
+mod prices;
+
 use std::{
-    collections::BTreeMap,
     io,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use bytes::Bytes;
-use futures_util::stream;
-use quorate_api::{
-    Applied, AuthorityView, ClusterView, Consistency, ControlView, PositionView, Problem, ProblemKind, QuoteView, Read,
-    StatusView,
-};
-use quorate_ledger::{
-    Command, DefineSymbol, Digest, Envelope, Frame, Input, LeaderCommand, Ledger, MakerName, Millis, Outcome, Symbol,
-    SymbolSpec,
-};
+use node::Node;
+use quorate_ledger::{Command, DefineSymbol, Input, LeaderCommand, MakerName, Outcome, SymbolSpec};
 use quorate_market_maker::{
     LiveConfig,
     beliefs::{BeliefEvent, BeliefRecord, BeliefSink},
@@ -26,233 +20,8 @@ use quorate_market_maker::{
     run,
 };
 use quorate_quoter::Config;
-use quorate_seams::{Body, Call, CallError, Clocks, Failpoints, Http, Tasks, World, full_body, read_body, stream_body};
 use quorate_strategy::FixedSpread;
-use serde::Serialize;
-use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
-
-#[derive(Debug)]
-struct PausedClocks(Instant);
-
-impl Clocks for PausedClocks {
-    fn wall_ms(&self) -> u64 {
-        1_700_000_000_000 + u64::try_from(self.monotonic().as_millis()).unwrap()
-    }
-    fn monotonic(&self) -> Duration {
-        self.0.elapsed()
-    }
-}
-
-/// A group of one.
-#[derive(Debug)]
-struct State {
-    ledger: Ledger,
-    frames: BTreeMap<u64, Frame>,
-    /// Frames below this are no longer kept.
-    first: u64,
-    /// Grows each time all streams are cut.
-    cuts: u64,
-    /// Nothing is answered while this is set.
-    away: bool,
-    reference: i64,
-}
-
-#[derive(Debug, Clone)]
-struct Node {
-    state: Arc<Mutex<State>>,
-    clocks: Arc<PausedClocks>,
-}
-
-impl Node {
-    fn new() -> Self {
-        let state =
-            State { ledger: Ledger::new(), frames: BTreeMap::new(), first: 1, cuts: 0, away: false, reference: 1_000 };
-        let node = Self { state: Arc::new(Mutex::new(state)), clocks: Arc::new(PausedClocks(Instant::now())) };
-        node.apply(&Input::Leader(LeaderCommand::BeginTerm { term: 1, quote_age_proven: true, clock_jump_ms: 0 }));
-        let one = "1".parse().unwrap();
-        let spec = SymbolSpec { tick_size: one, lot_size: one, exposure_per_lot: 1 };
-        node.client(Command::DefineSymbol(DefineSymbol { symbol: "A".parse().unwrap(), spec }));
-        node
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap()
-    }
-
-    fn world(&self) -> World {
-        World {
-            clocks: self.clocks.clone(),
-            http: Arc::new(self.clone()),
-            tasks: Tasks::new(),
-            seed: 1,
-            failpoints: Failpoints::none(),
-        }
-    }
-
-    fn apply(&self, input: &Input) -> quorate_ledger::Response {
-        let mut state = self.state();
-        let index = state.ledger.last_index() + 1;
-        let (response, events) = state.ledger.apply(index, Millis(self.clocks.wall_ms()), input);
-        let chain = state.ledger.chain();
-        state.frames.insert(index, Frame { index, log_time: response.log_time, chain, events });
-        response
-    }
-
-    /// A command of somebody else, in a session of its own.
-    fn client(&self, command: Command) -> quorate_ledger::Response {
-        let open = Envelope { session: 0, seq: 0, command: Command::OpenSession };
-        let session = self.apply(&Input::Client(open)).index;
-        self.apply(&Input::Client(Envelope { session, seq: 1, command }))
-    }
-
-    fn read<T: Serialize>(&self, data: T) -> Vec<u8> {
-        let state = self.state();
-        let read = Read {
-            applied_index: state.ledger.last_index(),
-            log_time: state.ledger.log_time(),
-            node_id: 1,
-            consistency: Consistency::Linearizable,
-            data,
-        };
-        serde_json::to_vec(&read).unwrap()
-    }
-
-    fn positions(&self) -> Vec<PositionView> {
-        let state = self.state();
-        let row = |(symbol, of): (&Symbol, &quorate_ledger::SymbolState)| PositionView {
-            symbol: symbol.clone(),
-            position: of.position,
-            position_units: String::new(),
-            position_seq: of.position_seq,
-            bought: of.bought,
-            sold: of.sold,
-            cash: of.cash,
-            cash_units: String::new(),
-        };
-        state.ledger.symbols().map(row).collect()
-    }
-
-    fn authority(&self) -> Vec<AuthorityView> {
-        let state = self.state();
-        let row = |(symbol, of): (&Symbol, &quorate_ledger::SymbolState)| AuthorityView {
-            symbol: symbol.clone(),
-            epoch: of.epoch,
-            holder: of.holder.as_ref().map(|holder| holder.maker.clone()),
-            incarnation: of.holder.as_ref().map(|holder| holder.incarnation),
-            deadline: state.ledger.authority_deadline(symbol),
-            moving_to: of.moving().map(|moving| moving.to.clone()),
-            moving_until: of.moving().map(|moving| moving.until),
-        };
-        state.ledger.symbols().map(row).collect()
-    }
-
-    fn status(&self) -> StatusView {
-        let state = self.state();
-        let (ledger, control) = (&state.ledger, state.ledger.control());
-        StatusView {
-            cluster_id: "test".into(),
-            node_id: 1,
-            version: String::new(),
-            role: "leader".into(),
-            term: 1,
-            leader: Some(1),
-            last_log_index: ledger.last_index(),
-            committed_index: ledger.last_index(),
-            applied_index: ledger.last_index(),
-            snapshot_index: 0,
-            first_event_index: state.first,
-            log_time: ledger.log_time(),
-            chain: Digest::default(),
-            ledger_version: 1,
-            control: ControlView {
-                control_version: control.version,
-                kill_switch: control.kill_switch,
-                quoting: !control.all_off,
-                symbols_off: control.symbols_off.iter().cloned().collect(),
-                makers_off: control.makers_off.iter().cloned().collect(),
-            },
-            fills: 0,
-            open_orders: 0,
-            sessions: 0,
-            exchange_epoch: 0,
-            clock_jumps: 0,
-        }
-    }
-
-    fn events(&self, from: u64) -> http::Response<Body> {
-        let cuts = self.state().cuts;
-        if from < self.state().first {
-            let mut gone = Problem::new(ProblemKind::Gone, "gone");
-            gone.first_index = Some(self.state().first);
-            return answer(410, serde_json::to_vec(&gone).unwrap());
-        }
-        let frames = stream::unfold((self.clone(), from), move |(node, next)| async move {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-            if node.state().cuts != cuts {
-                return None;
-            }
-            let last = node.state().ledger.last_index();
-            let frame = node.state().frames.range(next..).next().map(|(_, frame)| frame.clone());
-            let (text, next) = match frame {
-                Some(frame) => {
-                    let text = format!("event: frame\ndata: {}\n\n", serde_json::to_string(&frame).unwrap());
-                    (text, frame.index + 1)
-                }
-                None => {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                    (format!("event: applied\ndata: {{\"applied_index\":{last},\"log_time\":1}}\n\n"), next)
-                }
-            };
-            Some((Ok::<_, io::Error>(Bytes::from(text)), (node, next)))
-        });
-        http::Response::new(stream_body(frames))
-    }
-
-    fn quote(&self) -> Option<quorate_ledger::Quote> {
-        self.apply(&Input::Leader(LeaderCommand::Tick));
-        self.state().ledger.active_quote(&"A".parse().unwrap()).cloned()
-    }
-}
-
-fn answer(status: u16, body: Vec<u8>) -> http::Response<Body> {
-    http::Response::builder().status(status).body(full_body(body.into())).unwrap()
-}
-
-impl Http for Node {
-    fn call(&self, request: http::Request<Body>) -> Call<'_> {
-        Box::pin(async move {
-            let (parts, body) = request.into_parts();
-            let body = read_body(body, 1 << 20).await?;
-            tokio::time::sleep(Duration::from_millis(1)).await;
-            if self.state().away {
-                return Err(CallError::Connect("away".into()));
-            }
-            let query = parts.uri.query().unwrap_or_default();
-            let body = match parts.uri.path() {
-                "/v1/commands" => {
-                    let envelopes: Vec<Envelope> = serde_json::from_slice(&body).unwrap();
-                    let apply = |envelope| Applied::Response(self.apply(&Input::Client(envelope)));
-                    serde_json::to_vec(&envelopes.into_iter().map(apply).collect::<Vec<_>>()).unwrap()
-                }
-                "/v1/positions" => self.read(self.positions()),
-                "/v1/authority" => self.read(self.authority()),
-                "/v1/quotes" => self.read(Vec::<QuoteView>::new()),
-                "/v1/status" => self.read(self.status()),
-                "/v1/cluster" => {
-                    let cluster_id = "test".into();
-                    self.read(ClusterView { cluster_id, leader: Some(1), term: 1, members: Vec::new() })
-                }
-                "/v1/events" => return Ok(self.events(query.trim_start_matches("from=").parse().unwrap())),
-                "/v1/reference-prices" => {
-                    let ticks = self.state().reference;
-                    format!(r#"[{{"symbol":"A","price":"{ticks}","price_ticks":{ticks},"seq":1}}]"#).into_bytes()
-                }
-                other => panic!("{other}"),
-            };
-            Ok(answer(200, body))
-        })
-    }
-}
+use tokio::{sync::oneshot, task::JoinHandle};
 
 #[derive(Clone, Default)]
 struct Kept(Arc<Mutex<Vec<BeliefRecord>>>);
@@ -303,7 +72,7 @@ async fn it_registers_quotes_follows_the_price_and_leaves() {
     pass(500).await;
     let quote = node.quote().expect("quoted soon after the start");
     assert_eq!(quote.sides.bid.unwrap().price.0, 995);
-    node.state().reference = 1_100;
+    node.says(1_100, 2, 0);
     pass(200).await;
     let quote = node.quote().unwrap();
     assert_eq!((quote.sides.bid.unwrap().price.0, quote.sides.ask.unwrap().price.0), (1_095, 1_105));
