@@ -1,5 +1,5 @@
 //! Recorded flow: every trade of a capture becomes a market order of its taker's side, and the
-//! exchange's reference price follows the recorded best prices.
+//! exchange's reference price follows the recorded best prices. What of these cannot be is for the exchange to refuse.
 //!
 //! A trade's size is scaled and rounded to lots, at least 1 and at most what is asked for. The time
 //! between two messages is that of the recorder's clock, divided by the speed.
@@ -13,9 +13,9 @@ use std::{
 
 use quorate_binance_api::{
     capture::{InvalidLine, Message, parse_line},
-    model::{OrderType, Side, TimeInForce},
+    model::{OrderType, SetReferencePrice, Side, TimeInForce},
 };
-use quorate_ledger::{Decimal, InvalidDecimal, MAX_PRICE};
+use quorate_ledger::{Decimal, InvalidDecimal};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
@@ -62,6 +62,15 @@ pub enum ReplayError {
     },
 }
 
+/// Recorded best prices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Best {
+    bid: Decimal,
+    ask: Decimal,
+    update_id: u64,
+    local_ns: u64,
+}
+
 /// Reads a capture in its own time.
 pub(crate) struct Replay {
     path: PathBuf,
@@ -75,7 +84,7 @@ pub(crate) struct Replay {
     speed: f64,
     /// When the first message that counts was replayed, and when it was recorded.
     started: Option<(Instant, u64)>,
-    reference: watch::Sender<Option<i64>>,
+    reference: watch::Sender<Option<Best>>,
 }
 
 impl Replay {
@@ -85,7 +94,7 @@ impl Replay {
         qty_scale: Decimal,
         instrument: Instrument,
         skip: u64,
-    ) -> Result<(Self, watch::Receiver<Option<i64>>), ReplayError> {
+    ) -> Result<(Self, watch::Receiver<Option<Best>>), ReplayError> {
         let path = settings.capture.clone();
         let wrong = |source| ReplayError::Io { path: path.clone(), source };
         let mut file = BufReader::new(File::open(&path).map_err(wrong)?);
@@ -122,12 +131,11 @@ impl Replay {
             })?;
             let Some(captured) = read.filter(|captured| captured.symbol == self.instrument.symbol) else { continue };
             match captured.message {
-                Message::BookTicker { bid, ask, .. } => {
+                Message::BookTicker { bid, ask, update_id } => {
                     if self.trades >= self.skip {
                         self.wait_for(captured.local_ns).await;
                     }
-                    let mid = middle(bid, ask, self.instrument.tick).map_err(|source| self.amount(source))?;
-                    self.reference.send_replace(Some(mid));
+                    self.reference.send_replace(Some(Best { bid, ask, update_id, local_ns: captured.local_ns }));
                 }
                 Message::Trade { qty, buyer_is_maker, .. } => {
                     self.trades += 1;
@@ -135,6 +143,8 @@ impl Replay {
                         continue;
                     }
                     self.wait_for(captured.local_ns).await;
+                    // The market lives: the newest best prices stand, and are sent once more.
+                    self.reference.send_modify(|_| {});
                     let lots = lots(qty, self.qty_scale, self.instrument.lot, self.max_lots)
                         .map_err(|source| self.amount(source))?;
                     return Ok(Some(Planned {
@@ -163,16 +173,25 @@ impl Replay {
     }
 }
 
-/// Sets the exchange's reference price to the newest one seen, until no more can come.
-pub(crate) async fn lead(venue: Venue, instrument: Instrument, mut seen: watch::Receiver<Option<i64>>) {
+/// Sets the exchange's reference price to the newest best prices seen, until no more can come. `feed` tells the exchange
+/// whose numbers these are.
+pub(crate) async fn lead(venue: Venue, symbol: String, feed: String, mut seen: watch::Receiver<Option<Best>>) {
     let mut silent = false;
     while seen.changed().await.is_ok() {
-        let Some(ticks) = *seen.borrow_and_update() else { continue };
-        match venue.set_reference_price(&instrument.symbol, steps(instrument.tick, ticks)).await {
+        let Some(best) = *seen.borrow_and_update() else { continue };
+        let set = SetReferencePrice {
+            bid: Some(best.bid.to_string()),
+            ask: Some(best.ask.to_string()),
+            feed: Some(feed.clone()),
+            seq: Some(best.update_id),
+            time: Some(best.local_ns),
+            ..SetReferencePrice::default()
+        };
+        match venue.set_reference_price(&symbol, &set).await {
             Ok(()) => silent = false,
             Err(error) if !silent => {
                 silent = true;
-                tracing::warn!(%error, "the exchange's reference price cannot be set");
+                tracing::warn!(%error, "the exchange does not take a recorded price as its reference: the one before it ages");
             }
             Err(_) => {}
         }
@@ -184,12 +203,6 @@ pub(crate) async fn lead(venue: Venue, instrument: Instrument, mut seen: watch::
 fn fine(value: Decimal) -> Result<i128, InvalidDecimal> {
     let finest: Decimal = "0.000000000001".parse()?;
     value.in_steps_of(finest).map(i128::from)
-}
-
-/// The middle of bid and ask in ticks, rounded down, and a price that an order may have.
-fn middle(bid: Decimal, ask: Decimal, tick: Decimal) -> Result<i64, InvalidDecimal> {
-    let ticks = (fine(bid)? + fine(ask)?) / (2 * fine(tick)?);
-    Ok(i64::try_from(ticks).unwrap_or(MAX_PRICE).clamp(1, MAX_PRICE))
 }
 
 /// The quantity times the scale in lots, to the nearest, within `1..=max`.
@@ -218,7 +231,7 @@ mod tests {
 3000000000 {"stream":"a@trade","data":{"s":"A","t":2,"p":"100.04","q":"9","T":2,"m":true}}
 "#;
 
-    async fn replayed(bytes: &[u8], skip: u64) -> (Vec<Planned>, Option<i64>, Duration) {
+    async fn replayed(bytes: &[u8], skip: u64) -> (Vec<Planned>, Option<Best>, Duration) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("capture");
         std::fs::File::create(&path).unwrap().write_all(bytes).unwrap();
@@ -246,7 +259,8 @@ mod tests {
         let (orders, reference, took) = replayed(CAPTURE.as_bytes(), 0).await;
         let seen: Vec<_> = orders.iter().map(|order| (order.side, order.qty.as_str(), order.source)).collect();
         assert_eq!(seen, [(Side::Buy, "0.02", Some(1)), (Side::Sell, "0.50", Some(2))]);
-        assert_eq!(reference, Some(10_005));
+        let (bid, ask) = (decimal("100.04"), decimal("100.06"));
+        assert_eq!(reference, Some(Best { bid, ask, update_id: 2, local_ns: 2_000_000_000 }));
         assert_eq!(took.as_millis(), 1_000, "two seconds at twice the speed");
     }
 

@@ -76,6 +76,8 @@ bugs! {
     WipedNodeVotes = "wiped-node-votes",
     /// Calls of a member of another group are taken.
     GroupIdUnchecked = "group-id-unchecked",
+    /// A reference price counts as new whenever somebody asks for it.
+    AgeByPoll = "age-by-poll",
 }
 
 impl fmt::Display for Bug {

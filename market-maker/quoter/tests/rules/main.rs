@@ -2,182 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
-use std::time::Duration;
+mod maker;
+mod prices;
 
+use maker::{INCARNATION, Maker, config, fresh, holding, ms, symbol};
 use quorate_ledger::{
-    Answer, Command, Digest, Event, Exposure, FillCommitted, FilledMaker, Frame, Holding, Millis, Outcome, PlaceQuote,
-    Position, Price, Qty, QuoteCause, QuoteEndReason, Refusal, Response, Side, Symbol,
+    Answer, Command, Event, Exposure, Millis, Position, Price, QuoteCause, QuoteEndReason, Refusal, Side,
 };
-use quorate_quoter::{
-    Answered, Belief, BeliefChange, CommandId, Config, Input, InvalidConfig, Output, Quoter, Snapshot, SymbolSnapshot,
-};
-use quorate_strategy::FixedSpread;
-
-const INCARNATION: u64 = 5;
-
-struct Maker {
-    quoter: Quoter,
-    now: Duration,
-    submitted: Vec<(CommandId, Command)>,
-    beliefs: Vec<Belief>,
-    reads: Vec<u64>,
-    left: bool,
-}
-
-fn symbol() -> Symbol {
-    "A".parse().unwrap()
-}
-
-fn config() -> Config {
-    let mut config = Config::new("m".parse().unwrap(), FixedSpread::new(5, 10, 1, 100).unwrap());
-    config.reference_tolerance_ticks = 3;
-    config
-}
-
-fn holding(epoch: u64) -> Holding {
-    Holding { symbol: symbol(), epoch, moving_until: None }
-}
-
-fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
-}
-
-impl Maker {
-    fn new() -> Self {
-        let quoter = Quoter::new(config()).unwrap();
-        Self { quoter, now: ms(1_000), submitted: vec![], beliefs: vec![], reads: vec![], left: false }
-    }
-
-    /// Registered, with the state read, a reference price of 1,000 and no quote yet.
-    fn holding() -> Self {
-        let mut maker = Self::new();
-        maker.give(Input::Timer);
-        maker.give(Input::References(vec![(symbol(), Price(1_000))]));
-        let (register, command) = maker.submitted.remove(0);
-        assert!(matches!(command, Command::RegisterMaker(_)));
-        maker.accept(
-            register,
-            5,
-            Answer::MakerRegistered { incarnation: INCARNATION, deadline: Millis(0), holds: vec![holding(1)] },
-        );
-        assert!(maker.submitted.is_empty(), "nothing is placed before the state was read");
-        maker.read(6);
-        maker
-    }
-
-    /// The same, with its first quote accepted.
-    fn quoting() -> Self {
-        let mut maker = Self::holding();
-        let (id, place) = maker.placed();
-        assert_eq!(place.cause, QuoteCause::AuthorityGained);
-        maker.accept_quote(id, 7);
-        assert!(maker.submitted.is_empty());
-        maker
-    }
-
-    fn give(&mut self, input: Input) {
-        for output in self.quoter.handle(self.now, input) {
-            match output {
-                Output::Submit { id, command } => self.submitted.push((id, command)),
-                Output::Read(id) => self.reads.push(id),
-                Output::Belief(belief) => self.beliefs.push(belief),
-                Output::WakeAt(_) => {}
-                Output::Left => self.left = true,
-            }
-        }
-    }
-
-    fn pass(&mut self, time: Duration) {
-        let end = self.now + time;
-        while self.now < end {
-            self.now = (self.now + ms(100)).min(end);
-            self.give(Input::References(vec![(symbol(), Price(1_000))]));
-        }
-    }
-
-    fn accept(&mut self, id: CommandId, index: u64, answer: Answer) {
-        self.respond(id, index, Outcome::Accepted(answer));
-    }
-
-    fn refuse(&mut self, id: CommandId, index: u64, refusal: Refusal) {
-        self.respond(id, index, Outcome::Refused(refusal));
-    }
-
-    fn respond(&mut self, id: CommandId, index: u64, outcome: Outcome) {
-        let response = Response { index, log_time: Millis(0), outcome };
-        self.give(Input::Answered { id, answer: Answered::Response(response) });
-    }
-
-    fn accept_quote(&mut self, id: CommandId, index: u64) {
-        let (bid_qty, ask_qty) = (Qty(10), Qty(10));
-        self.accept(
-            id,
-            index,
-            Answer::QuotePlaced { quote_id: index, bid_qty, ask_qty, reduced: false, deadline: Millis(0) },
-        );
-    }
-
-    fn read(&mut self, index: u64) {
-        let read = SymbolSnapshot {
-            symbol: symbol(),
-            position_seq: 0,
-            position: Position(0),
-            epoch: 1,
-            incarnation: Some(INCARNATION),
-            moving: false,
-            quote: None,
-        };
-        let snapshot = Snapshot { index, symbols: vec![read], quoting: true, ..Snapshot::default() };
-        let id = *self.reads.last().unwrap();
-        self.give(Input::Snapshot { id, snapshot });
-    }
-
-    fn frame(&mut self, index: u64, events: Vec<Event>) {
-        self.give(Input::Frame(Frame { index, log_time: Millis(0), chain: Digest::default(), events }));
-    }
-
-    fn fill(&mut self, index: u64, position: i64, position_seq: u64) {
-        let maker = FilledMaker::Quote {
-            quote_id: 7,
-            maker: "m".parse().unwrap(),
-            epoch: 1,
-            leaves: Qty(1),
-            position: Position(position),
-            position_seq,
-        };
-        let fill = FillCommitted {
-            trade_id: position_seq,
-            symbol: symbol(),
-            price: Price(995),
-            qty: Qty(1),
-            taker_order_id: index,
-            taker_side: Side::Sell,
-            maker,
-        };
-        self.frame(index, vec![Event::FillCommitted(fill)]);
-    }
-
-    /// The one command submitted since the last look, which places a quote.
-    fn placed(&mut self) -> (CommandId, PlaceQuote) {
-        match self.only() {
-            (id, Command::PlaceQuote(place)) => (id, place),
-            other => panic!("not a quote: {other:?}"),
-        }
-    }
-
-    fn only(&mut self) -> (CommandId, Command) {
-        assert_eq!(self.submitted.len(), 1, "{:?}", self.submitted);
-        self.submitted.remove(0)
-    }
-}
+use quorate_quoter::{BeliefChange, Config, Input, InvalidConfig, Quoter};
 
 #[test]
 fn a_fill_is_answered_at_once_with_a_quote_computed_from_it() {
     let mut maker = Maker::quoting();
-    maker.fill(8, 1, 1);
+    maker.fill(8, 4, 1);
     let (_, place) = maker.placed();
     assert_eq!((place.cause, place.position_seq, place.computed_at), (QuoteCause::Fill, 1, 8));
-    assert_eq!(place.bid.unwrap().price, Price(994), "the skew of one lot");
+    assert_eq!(place.bid.unwrap().price, Price(994), "the skew of four lots");
     assert_eq!((place.epoch, place.incarnation, place.quote_seq, place.allow_reduced), (1, INCARNATION, 2, true));
 }
 
@@ -187,10 +27,10 @@ fn what_happens_while_a_quote_is_in_flight_is_merged_and_the_latest_wins() {
     maker.fill(8, 1, 1);
     let (id, _) = maker.placed();
     maker.fill(9, 2, 2);
-    maker.fill(10, 3, 3);
-    maker.give(Input::References(vec![(symbol(), Price(1_100))]));
+    maker.fill(10, 12, 3);
+    maker.give(fresh(1_100));
     assert!(maker.submitted.is_empty());
-    maker.refuse(id, 11, Refusal::StalePosition { position_seq: 3, position: Position(3) });
+    maker.refuse(id, 11, Refusal::StalePosition { position_seq: 3, position: Position(12) });
     let (_, place) = maker.placed();
     assert_eq!((place.position_seq, place.bid.unwrap().price), (3, Price(1_100 - 3 - 5)));
 }
@@ -228,7 +68,7 @@ fn a_position_that_arrives_late_does_not_undo_a_newer_one() {
 fn a_fill_heard_of_twice_brings_one_quote() {
     // The refusal of a quote tells of the fill first; that it used up the old quote comes later, by the stream.
     let mut maker = Maker::quoting();
-    maker.give(Input::References(vec![(symbol(), Price(1_100))]));
+    maker.give(fresh(1_100));
     let (id, _) = maker.placed();
     maker.refuse(id, 9, Refusal::StalePosition { position_seq: 1, position: Position(10) });
     let (id, place) = maker.placed();
@@ -244,9 +84,9 @@ fn a_fill_heard_of_twice_brings_one_quote() {
 #[test]
 fn the_reference_price_counts_beyond_the_tolerance() {
     let mut maker = Maker::quoting();
-    maker.give(Input::References(vec![(symbol(), Price(1_003))]));
+    maker.give(fresh(1_003));
     assert!(maker.submitted.is_empty());
-    maker.give(Input::References(vec![(symbol(), Price(996))]));
+    maker.give(fresh(996));
     let (_, place) = maker.placed();
     assert_eq!((place.cause, place.ask.unwrap().price), (QuoteCause::ReferenceMoved, Price(1_001)));
 }
@@ -396,7 +236,7 @@ fn after_a_pause_it_renews_then_reads_then_places() {
     let reads = maker.reads.len();
     maker.accept(renew, 9, Answer::MakerRenewed { deadline: Millis(0), holds: vec![holding(1)] });
     assert_eq!(maker.reads.len(), reads + 1);
-    maker.give(Input::References(vec![(symbol(), Price(1_000))]));
+    maker.give(fresh(1_000));
     assert!(maker.submitted.is_empty());
     maker.read(10);
     assert_eq!(maker.placed().1.position_seq, 1);
