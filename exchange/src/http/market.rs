@@ -12,7 +12,7 @@ use quorate_binance_api::{
 use quorate_ledger::{Decimal, Price, Symbol, SymbolSpec};
 use quorate_matching::QuoteLeaves;
 
-use super::{App, Failed, Sent, filters, json, ok, read_symbols, spec_of, symbol_filters, whole};
+use super::{App, Failed, NoParams, Sent, filters, json, ok, read_symbols, spec_of, symbol_filters, whole};
 use crate::{desk::Desk, reference::floor_ticks};
 
 /// Levels of a side where `limit` is not given, and at most.
@@ -21,11 +21,11 @@ const DEPTH_MAX: u64 = 5_000;
 /// Assets that a symbol's name may end in.
 const QUOTE_ASSETS: [&str; 8] = ["USDT", "USDC", "FDUSD", "BUSD", "BTC", "ETH", "EUR", "USD"];
 
-pub(super) async fn ping() -> Response {
+pub(super) async fn ping(_: Sent) -> Response {
     json(StatusCode::OK, &serde_json::json!({}))
 }
 
-pub(super) async fn time(State(desk): App) -> Response {
+pub(super) async fn time(State(desk): App, _: Sent) -> Response {
     json(StatusCode::OK, &ServerTime { server_time: desk.world().clocks.wall_ms() })
 }
 
@@ -63,18 +63,23 @@ pub(super) async fn exchange_info(State(desk): App, sent: Sent) -> Result<Respon
             symbol: name.to_owned(),
         }
     };
+    let traded = sent.0.asks_for_traded_symbols()?;
+    let chosen = if traded { chosen(&desk, &sent).await? } else { Vec::new() };
     ok(&ExchangeInfo {
         timezone: "UTC".to_owned(),
         server_time: desk.world().clocks.wall_ms(),
         rate_limits: Vec::new(),
         exchange_filters: Vec::new(),
-        symbols: chosen(&desk, &sent).await?.into_iter().map(row).collect(),
+        symbols: chosen.into_iter().map(row).collect(),
     })
 }
 
 pub(super) async fn depth(State(desk): App, Sent(params): Sent) -> Result<Response, Failed> {
     let symbol = params.symbol()?;
-    let limit = params.number("limit")?.unwrap_or(DEPTH_DEFAULT).clamp(1, DEPTH_MAX);
+    let limit = params.number("limit")?.unwrap_or(DEPTH_DEFAULT).min(DEPTH_MAX);
+    if limit == 0 {
+        return Err(ApiError::invalid("limit").into());
+    }
     let filters = symbol_filters(&desk, &symbol).await?;
     let levels = usize::try_from(limit).unwrap_or(1);
     let seen = desk.look(|engine, now| engine.depth(now, &symbol, levels)).unwrap_or_default();
@@ -106,7 +111,7 @@ pub(super) async fn book_ticker(State(desk): App, sent: Sent) -> Result<Response
     }
 }
 
-pub(super) async fn reference_prices(State(desk): App) -> Result<Response, Failed> {
+pub(super) async fn reference_prices(State(desk): App, _: NoParams) -> Result<Response, Failed> {
     let row = |(symbol, spec): (Symbol, SymbolSpec)| {
         let (price, seq) = desk.listings.reference(&symbol, spec.tick_size)?;
         let text = filters(&desk, spec).price(price);
@@ -117,6 +122,7 @@ pub(super) async fn reference_prices(State(desk): App) -> Result<Response, Faile
 
 pub(super) async fn set_reference_price(
     State(desk): App,
+    _: NoParams,
     symbol: Path<String>,
     request: Request,
 ) -> Result<Response, Failed> {
