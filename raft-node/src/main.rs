@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use quorate_node::{config::Settings, process};
+use quorate_seams::{colours, explain};
 use tracing_subscriber::EnvFilter;
 
 /// A node of the Raft group that holds positions, symbol authority and the exposure ledger
@@ -23,11 +24,11 @@ const DEFAULT_FILTER: &str = "info,openraft=error,openraft::raft=off";
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours()).with_writer(std::io::stderr).init();
     match process::run_until_signal(cli.settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
+            tracing::error!("{}", explain(error.as_ref()));
             ExitCode::FAILURE
         }
     }
