@@ -85,7 +85,7 @@ others() { local n list=(); for n in 1 2 3; do [[ $n == "$1" ]] || list+=("$n");
 
 start_maker() { # LETTER
   start "maker-$1" "$bin/market-maker" live --name "maker-$1" --ledger-endpoints "$endpoints" --exchange "$exchange_url" \
-    --order-qty 60 --skew-ticks-per-lot 1 --belief-journal "$run/beliefs-$1.jsonl"
+    --order-qty 60 --skew-percent 50 --belief-journal "$run/beliefs-$1.jsonl"
 }
 up() {
   local n

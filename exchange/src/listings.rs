@@ -4,20 +4,21 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
-use quorate_ledger::{Decimal, Event, Price, Symbol, SymbolSpec};
+use quorate_ledger::{Decimal, Event, Millis, Symbol, SymbolSpec};
 use quorate_seams::Clocks;
 
-use crate::{desk::locked, reference::References};
+use crate::{
+    desk::locked,
+    reference::{FeedStats, Now, Reference, References, Set, Unset},
+};
 
-/// Symbols with their specs, and reference prices since the start.
+/// Symbols with their specs, and reference prices. Where both are locked, the prices are locked first.
 pub struct Listings {
     specs: Mutex<BTreeMap<Symbol, SymbolSpec>>,
     references: Mutex<References>,
     clocks: Arc<dyn Clocks>,
-    started: Duration,
 }
 
 impl fmt::Debug for Listings {
@@ -29,14 +30,25 @@ impl fmt::Debug for Listings {
 impl Listings {
     /// None yet; the time of reference prices starts now.
     #[must_use]
-    pub fn new(references: References, clocks: Arc<dyn Clocks>) -> Self {
-        let started = clocks.monotonic();
-        Self { specs: Mutex::default(), references: Mutex::new(references), clocks, started }
+    pub fn new(mut references: References, clocks: Arc<dyn Clocks>) -> Self {
+        references.begin(clocks.monotonic());
+        Self { specs: Mutex::default(), references: Mutex::new(references), clocks }
     }
 
     /// Takes what the ledger says. A symbol once defined stays as it is, so nothing is ever taken away.
     pub fn learn(&self, rows: impl IntoIterator<Item = (Symbol, SymbolSpec)>) {
-        locked(&self.specs).extend(rows);
+        let references = locked(&self.references);
+        let mut specs = locked(&self.specs);
+        for (symbol, spec) in rows {
+            let unpriced = !references.has(&symbol);
+            if specs.insert(symbol.clone(), spec).is_none() && unpriced {
+                tracing::warn!(
+                    %symbol,
+                    "no reference price for a symbol that is defined: makers hold it and never quote it; start the \
+                     exchange with a --reference for it (static, walk, capture or external)"
+                );
+            }
+        }
     }
 
     /// Takes the definitions among these events.
@@ -62,16 +74,32 @@ impl Listings {
         locked(&self.specs).clone()
     }
 
-    /// The reference price of a symbol in ticks, with the number of its last change.
+    /// The reference price of a symbol, at this estimate of log time.
     #[must_use]
-    pub fn reference(&self, symbol: &Symbol, tick_size: Decimal) -> Option<(Price, u64)> {
-        let elapsed = self.clocks.monotonic().saturating_sub(self.started);
-        locked(&self.references).price(symbol, tick_size, elapsed)
+    pub fn reference(&self, symbol: &Symbol, tick_size: Decimal, log_time: Millis) -> Option<Reference> {
+        let now = Now { log_time, clock: self.clocks.monotonic() };
+        locked(&self.references).price(symbol, tick_size, now)
     }
 
-    /// Sets an external reference price; `false` where the symbol's is not external.
+    /// Takes a reference price from outside.
+    ///
+    /// # Errors
+    /// Where the symbol's source is not external, or the price is not believed.
+    pub fn set_reference(&self, symbol: &Symbol, tick_size: Decimal, new: &Set) -> Result<(), Unset> {
+        locked(&self.references).set(symbol, new, tick_size, self.clocks.monotonic())
+    }
+
+    /// The counters of each source, with its symbol and its kind.
     #[must_use]
-    pub fn set_reference(&self, symbol: &Symbol, price: Decimal) -> bool {
-        locked(&self.references).set(symbol, price)
+    pub fn reference_stats(&self) -> Vec<(Symbol, &'static str, FeedStats)> {
+        let references = locked(&self.references);
+        references.stats().map(|(symbol, kind, stats)| (symbol.clone(), kind, stats)).collect()
+    }
+
+    /// The symbols that are defined and have no source of a reference price: no maker quotes them.
+    #[must_use]
+    pub fn without_reference(&self) -> Vec<Symbol> {
+        let references = locked(&self.references);
+        locked(&self.specs).keys().filter(|symbol| !references.has(symbol)).cloned().collect()
     }
 }

@@ -1,29 +1,21 @@
-//! Reference prices: static, a seeded walk, the best prices of a recorded file, or set from outside.
+//! Reference prices: static, a walk, the best prices of a recorded file, or set from outside.
 //!
-//! Invariant: the first three are functions of their inputs and of the time since the start alone: the same
-//! inputs give the same prices.
+//! Invariants: no price is told that [`quorate_binance_api::reference`] doubts, and what is doubted is counted; the age
+//! of a price is that of its source's last word, whoever asks how often; a walk is a function of its seed and of log
+//! time alone, so that it goes on over a restart; the number of a price grows with each change and never goes back.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{BufRead, BufReader, Read},
-    path::Path,
-    str::FromStr,
-    time::Duration,
-};
+mod capture;
+mod feed;
+mod walk;
 
-use flate2::read::MultiGzDecoder;
-use quorate_binance_api::capture::{Message, parse_line};
-use quorate_ledger::{Decimal, Price, Symbol};
-use quorate_seams::seeded_rng;
-use rand::{Rng, rngs::SmallRng};
+use std::{collections::BTreeMap, path::Path, str::FromStr, time::Duration};
 
-/// A walk takes one step in this time.
-pub const WALK_STEP: Duration = Duration::from_millis(250);
-/// A walk stays within this part of its start, in thousandths, either way.
-const WALK_RANGE_THOUSANDTHS: i64 = 50;
-/// One step is at most this part of the start, in millionths (at least one tick).
-const WALK_STEP_MILLIONTHS: i64 = 50;
+use quorate_ledger::{Decimal, Symbol};
+
+use feed::{Feed, Source};
+pub use feed::{FeedStats, Now, Reference, Set, Unset};
+pub use walk::WALK_STEP;
+
 /// A capture is replayed at most so many times faster than it was recorded.
 const SPEED_MAX: u32 = 1_000;
 
@@ -103,42 +95,15 @@ impl FromStr for SourceSpec {
     }
 }
 
-enum Source {
-    Fixed(Decimal),
-    Walk { start: Decimal, walk: Option<Walk>, seed: u64 },
-    Recorded { mids: Vec<(Duration, Decimal)>, speed: u32 },
-    External { price: Decimal, seq: u64 },
-}
-
-/// A walk in ticks, as far as it has been taken.
-struct Walk {
-    start: i64,
-    at: i64,
-    step: u64,
-    rng: SmallRng,
-}
-
-impl Walk {
-    /// The price at `step`; steps are taken in order, and each draws once.
-    fn at(&mut self, step: u64) -> i64 {
-        let reach = (self.start / 1_000_000 * WALK_STEP_MILLIONTHS).max(self.start * WALK_STEP_MILLIONTHS / 1_000_000);
-        let reach = reach.max(1);
-        let range = (self.start / 1_000 * WALK_RANGE_THOUSANDTHS).max(1);
-        while self.step < step {
-            let moved = self.at + self.rng.random_range(-reach..=reach);
-            self.at = moved.clamp((self.start - range).max(1), self.start + range);
-            self.step += 1;
-        }
-        self.at
-    }
-}
-
 /// The reference prices of all symbols that have a source.
-pub struct References(BTreeMap<Symbol, Source>);
+pub struct References {
+    feeds: BTreeMap<Symbol, Feed>,
+    started: Duration,
+}
 
 impl std::fmt::Debug for References {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.feeds.keys()).finish()
     }
 }
 
@@ -148,11 +113,12 @@ impl References {
     /// # Errors
     /// Where a file cannot be read, or a symbol has two sources.
     pub fn open(specs: &[SourceSpec]) -> Result<Self, InvalidReference> {
-        let mut sources = BTreeMap::new();
-        let mut put = |symbol: &Symbol, source| match sources.insert(symbol.clone(), source) {
+        let mut feeds = BTreeMap::new();
+        let mut put = |symbol: &Symbol, source| match feeds.insert(symbol.clone(), Feed::new(source)) {
             None => Ok(()),
             Some(_) => Err(InvalidReference::Twice(symbol.clone())),
         };
+        let mut doubts = Vec::new();
         for spec in specs {
             match spec {
                 SourceSpec::Static(pairs) => {
@@ -162,172 +128,249 @@ impl References {
                     put(symbol, Source::Walk { start: *price, walk: None, seed: *seed })
                 })?,
                 SourceSpec::Capture { file, symbol, speed } => {
-                    put(symbol, Source::Recorded { mids: read_mids(Path::new(file), symbol)?, speed: *speed })?;
+                    let (signs, doubted) = capture::read(Path::new(file), symbol)?;
+                    put(symbol, Source::Recorded { signs, speed: *speed })?;
+                    doubts.extend(doubted.into_iter().map(|doubt| (symbol, doubt)));
                 }
-                SourceSpec::External(pairs) => pairs
-                    .iter()
-                    .try_for_each(|(symbol, price)| put(symbol, Source::External { price: *price, seq: 1 }))?,
+                SourceSpec::External(pairs) => {
+                    pairs.iter().try_for_each(|(symbol, price)| put(symbol, Source::external(*price)))?;
+                }
             }
         }
-        Ok(Self(sources))
-    }
-
-    /// The symbols that have a source.
-    pub fn symbols(&self) -> impl Iterator<Item = &Symbol> {
-        self.0.keys()
-    }
-
-    /// The price of `symbol` in ticks of `tick_size`, `elapsed` after the start, and a number that grows with each change.
-    /// A price between two ticks is the lower one.
-    pub fn price(&mut self, symbol: &Symbol, tick_size: Decimal, elapsed: Duration) -> Option<(Price, u64)> {
-        let (price, seq) = match self.0.get_mut(symbol)? {
-            Source::Fixed(price) => (*price, 1),
-            Source::External { price, seq } => (*price, *seq),
-            Source::Recorded { mids, speed } => {
-                let at = elapsed.saturating_mul(*speed);
-                let passed = mids.partition_point(|(offset, _)| *offset <= at).max(1);
-                (mids.get(passed - 1)?.1, passed as u64)
+        for (symbol, doubt) in doubts {
+            if let Some(feed) = feeds.get_mut(symbol) {
+                feed.drop(symbol, doubt, Duration::ZERO);
             }
-            Source::Walk { start, walk, seed } => {
-                let step = u64::try_from(elapsed.as_millis() / WALK_STEP.as_millis()).unwrap_or(u64::MAX);
-                let walk = walk.get_or_insert_with(|| {
-                    let ticks = floor_ticks(*start, tick_size);
-                    Walk { start: ticks, at: ticks, step: 0, rng: seeded_rng(*seed, stream_of(symbol)) }
-                });
-                return Some((Price(walk.at(step)), step + 1)).filter(|(price, _)| price.is_valid());
-            }
-        };
-        Some((Price(floor_ticks(price, tick_size)), seq)).filter(|(price, _)| price.is_valid())
-    }
-
-    /// Sets the price of a symbol whose source is external; `false` where it is not.
-    pub fn set(&mut self, symbol: &Symbol, new: Decimal) -> bool {
-        match self.0.get_mut(symbol) {
-            Some(Source::External { price, seq }) => {
-                *price = new;
-                *seq += 1;
-                true
-            }
-            Some(Source::Fixed(_) | Source::Walk { .. } | Source::Recorded { .. }) | None => false,
         }
+        Ok(Self { feeds, started: Duration::ZERO })
     }
-}
 
-/// Tells the walks of one seed apart (FNV-1a over the symbol's name).
-fn stream_of(symbol: &Symbol) -> u64 {
-    symbol
-        .as_str()
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
+    /// Captures run from now on, and what was given from outside at the start counts as given now. `clock` is the
+    /// monotonic one.
+    pub fn begin(&mut self, clock: Duration) {
+        self.started = clock;
+        self.feeds.values_mut().for_each(|feed| feed.begin(clock));
+    }
 
-/// `price` in whole ticks, rounded down; 0 where it cannot be told.
-pub(crate) fn floor_ticks(price: Decimal, tick_size: Decimal) -> i64 {
-    // Both are whole numbers of the finer one's last digit.
-    let unit = Decimal::new(1, price.decimals().max(tick_size.decimals()));
-    let units = |of: Decimal| unit.and_then(|unit| of.in_steps_of(unit).ok());
-    match (units(price), units(tick_size)) {
-        (Some(price), Some(tick)) if tick > 0 => price.div_euclid(tick),
-        _ => 0,
+    /// Whether `symbol` has a source.
+    #[must_use]
+    pub fn has(&self, symbol: &Symbol) -> bool {
+        self.feeds.contains_key(symbol)
     }
-}
 
-fn read_mids(path: &Path, symbol: &Symbol) -> Result<Vec<(Duration, Decimal)>, InvalidReference> {
-    let wrong = |what: String| InvalidReference::File { file: path.display().to_string(), what };
-    let file = File::open(path).map_err(|error| wrong(error.to_string()))?;
-    let reader: Box<dyn Read> = if path.extension().is_some_and(|ext| ext == "gz") {
-        Box::new(MultiGzDecoder::new(file))
-    } else {
-        Box::new(file)
-    };
-    let mut mids = Vec::new();
-    let mut first = None;
-    for (at, line) in BufReader::new(reader).lines().enumerate() {
-        let line = line.map_err(|error| wrong(format!("line {}: {error}", at + 1)))?;
-        let captured = parse_line(&line).map_err(|error| wrong(format!("line {}: {error}", at + 1)))?;
-        let Some(captured) = captured.filter(|captured| captured.symbol == symbol.as_str()) else { continue };
-        if let Message::BookTicker { bid, ask, .. } = captured.message
-            && let Some(mid) = bid.mid(ask)
-        {
-            let first = *first.get_or_insert(captured.local_ns);
-            mids.push((Duration::from_nanos(captured.local_ns.saturating_sub(first)), mid));
-        }
+    /// The price of `symbol`, whose ticks are of `tick_size`, where it has one.
+    pub fn price(&mut self, symbol: &Symbol, tick_size: Decimal, now: Now) -> Option<Reference> {
+        let since = now.clock.saturating_sub(self.started);
+        self.feeds.get_mut(symbol)?.look(symbol, tick_size, since, now)
     }
-    if mids.is_empty() {
-        return Err(wrong(format!("holds no best prices of {symbol}")));
+
+    /// Takes a price from outside, at the monotonic instant `clock`.
+    ///
+    /// # Errors
+    /// Where the symbol's source is not external, or the price is not believed.
+    pub fn set(&mut self, symbol: &Symbol, new: &Set, tick_size: Decimal, clock: Duration) -> Result<(), Unset> {
+        self.feeds.get_mut(symbol).ok_or(Unset::NotExternal)?.set(new, symbol, tick_size, clock)
     }
-    Ok(mids)
+
+    /// The counters of each source, with its symbol and its kind.
+    pub fn stats(&self) -> impl Iterator<Item = (&Symbol, &'static str, FeedStats)> {
+        self.feeds.iter().map(|(symbol, feed)| (symbol, feed.kind(), feed.stats()))
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::{fs::File, io::Write};
+
+    use quorate_binance_api::reference::{Doubt, Given, Stamp};
+    use quorate_ledger::Millis;
 
     use super::*;
 
-    fn tick() -> Decimal {
-        "0.01".parse().expect("a decimal")
+    /// Log time at the start.
+    const EPOCH_MS: u64 = 1_700_000_000_000;
+
+    fn decimal(text: &str) -> Decimal {
+        text.parse().expect("a decimal")
     }
 
-    fn walked(seed: u64, at: &[u64]) -> Vec<i64> {
-        let spec = format!("walk:{seed},BTCUSDT=60000,ETHUSDT=2500").parse().expect("valid");
-        let mut references = References::open(&[spec]).expect("opened");
-        let symbol: Symbol = "BTCUSDT".parse().expect("valid");
-        let mut price = |ms| references.price(&symbol, tick(), Duration::from_millis(ms)).expect("a price").0.0;
-        at.iter().map(|ms| price(*ms)).collect()
+    fn symbol(name: &str) -> Symbol {
+        name.parse().expect("valid")
     }
 
-    #[test]
-    fn the_same_inputs_give_the_same_prices_whenever_they_are_asked_for() {
-        let dense: Vec<u64> = (0..400).map(|step| step * 250).collect();
-        assert_eq!(walked(7, &dense)[399], walked(7, &[399 * 250])[0]);
-        assert_ne!(walked(7, &dense), walked(8, &dense));
-        assert!(walked(7, &dense).windows(2).any(|pair| pair[0] != pair[1]));
-        assert!(walked(7, &dense).iter().all(|price| (5_700_000..=6_300_000).contains(price)));
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
     }
 
-    #[test]
-    fn a_recorded_file_is_followed_at_its_pace() {
+    fn opened(specs: &[&str]) -> References {
+        let specs: Vec<SourceSpec> = specs.iter().map(|text| text.parse().expect("valid")).collect();
+        References::open(&specs).expect("opened")
+    }
+
+    /// The price `at` ms after the start: half ticks, number, age in ms.
+    fn look(references: &mut References, name: &str, at: u64) -> Option<(i64, u64, u128)> {
+        let now = Now { log_time: Millis(EPOCH_MS + at), clock: ms(at) };
+        let seen = references.price(&symbol(name), decimal("0.01"), now)?;
+        Some((seen.half_ticks, seen.seq, seen.age.as_millis()))
+    }
+
+    fn dropped(references: &References, name: &str) -> [u64; 4] {
+        let of = references.stats().find(|(symbol, ..)| symbol.as_str() == name);
+        of.expect("it has a source").2.dropped
+    }
+
+    fn set(references: &mut References, given: Given, seq: Option<u64>, at: u64) -> Result<(), Unset> {
+        let stamp = Stamp { epoch: 0, seq, time: None };
+        let new = Set { given, stamp, feed: seq.map(|_| "f".to_owned()) };
+        references.set(&symbol("BBB"), &new, decimal("0.01"), ms(at))
+    }
+
+    fn best(bid: &str, ask: &str) -> Given {
+        Given::Best { bid: decimal(bid), ask: decimal(ask) }
+    }
+
+    /// A file of best prices and trades, as `(ms, bid, ask)`; a trade where the ask is empty.
+    fn captured(name: &str, rows: &[(u64, u64, &str, &str)]) -> Result<References, InvalidReference> {
         let mut file = std::env::temp_dir();
-        file.push(format!("quorate-capture-{}.txt", std::process::id()));
-        let line = |ns: u64, bid: &str, ask: &str| {
-            format!(
-                r#"{ns} {{"stream":"btcusdt@bookTicker","data":{{"u":1,"s":"BTCUSDT","b":"{bid}","B":"1","a":"{ask}","A":"1"}}}}"#
-            )
+        file.push(format!("quorate-capture-{}-{name}.txt", std::process::id()));
+        let line = |(ms, update, bid, ask): &(u64, u64, &str, &str)| match *ask {
+            "" => format!(
+                r#"{ms}000000 {{"stream":"btcusdt@trade","data":{{"s":"BTCUSDT","t":1,"p":"{bid}","q":"1","T":1,"m":false}}}}"#
+            ),
+            ask => format!(
+                r#"{ms}000000 {{"stream":"btcusdt@bookTicker","data":{{"u":{update},"s":"BTCUSDT","b":"{bid}","B":"1","a":"{ask}","A":"1"}}}}"#
+            ),
         };
-        let text = [line(1_000_000_000, "10.00", "10.02"), line(2_000_000_000, "11.00", "11.01")].join("\n");
-        File::create(&file).and_then(|mut out| out.write_all(text.as_bytes())).expect("written");
+        let text: Vec<String> = rows.iter().map(line).collect();
+        File::create(&file).and_then(|mut out| out.write_all(text.join("\n").as_bytes())).expect("written");
         let spec: SourceSpec = format!("capture:{},BTCUSDT,2", file.display()).parse().expect("valid");
         let opened = References::open(&[spec]);
         std::fs::remove_file(&file).expect("removed");
-        let mut references = opened.expect("opened");
-        let symbol: Symbol = "BTCUSDT".parse().expect("valid");
-        let mut at = |ms| references.price(&symbol, tick(), Duration::from_millis(ms)).expect("a price");
-        assert_eq!(at(0), (Price(1_001), 1));
-        assert_eq!(at(499), (Price(1_001), 1));
-        assert_eq!(at(500), (Price(1_100), 2));
-        assert_eq!(at(9_000), (Price(1_100), 2));
+        opened
     }
 
     #[test]
-    fn only_external_prices_are_set_from_outside() {
-        let specs = ["static:AAA=1", "external:BBB=2"].map(|text| text.parse().expect("valid"));
-        let mut references = References::open(&specs).expect("opened");
-        let (fixed, external) = ("AAA".parse().expect("valid"), "BBB".parse().expect("valid"));
-        assert!(!references.set(&fixed, tick()));
-        assert!(references.set(&external, "3".parse().expect("valid")));
-        assert_eq!(references.price(&external, tick(), Duration::ZERO), Some((Price(300), 2)));
+    fn a_walk_goes_on_over_a_restart() {
+        let open = || opened(&["walk:7,BTCUSDT=61837.63,ETHUSDT=2500"]);
+        let mut first = open();
+        let seen: Vec<_> = (0..4_000).map(|at| look(&mut first, "BTCUSDT", at * 100).expect("a price")).collect();
+        // Another process, which started later, and whose own clock began then.
+        let mut second = open();
+        second.begin(ms(5));
+        for at in [1_000, 1_001, 2_500, 3_999] {
+            let now = Now { log_time: Millis(EPOCH_MS + at * 100), clock: ms(10 + at) };
+            let seen_again = second.price(&symbol("BTCUSDT"), decimal("0.01"), now).expect("a price");
+            let (half_ticks, seq, _) = seen[usize::try_from(at).expect("small")];
+            assert_eq!((seen_again.half_ticks, seen_again.seq), (half_ticks, seq));
+            assert_eq!((seen_again.age, seen_again.source), (Duration::ZERO, "walk"));
+        }
+        for pair in seen.windows(2) {
+            assert_eq!(pair[0].0 != pair[1].0, pair[0].1 < pair[1].1, "{pair:?}");
+            assert!(pair[0].1 <= pair[1].1);
+        }
+        assert!(seen.windows(2).filter(|pair| pair[0].0 != pair[1].0).count() > 1_000);
+        assert_ne!(look(&mut open(), "BTCUSDT", 0), look(&mut opened(&["walk:8,BTCUSDT=61837.63"]), "BTCUSDT", 0));
     }
 
     #[test]
-    fn a_price_between_two_ticks_is_the_lower_one_however_fine_it_is() {
-        let floor =
-            |price: &str, tick: &str| floor_ticks(price.parse().expect("a decimal"), tick.parse().expect("a decimal"));
-        assert_eq!(floor("61837.635", "0.01"), 6_183_763);
-        assert_eq!(floor("61837.635", "0.1"), 618_376);
-        assert_eq!(floor("61837.635", "5"), 12_367);
-        assert_eq!(floor("61837.635", "0.001"), 61_837_635);
-        assert_eq!(floor("0.004", "0.01"), 0);
+    fn a_recorded_file_is_followed_at_its_pace_and_ages_at_its_end() {
+        let rows = [
+            (1_000, 1, "10.00", "10.02"),
+            (2_000, 2, "11.00", "11.01"),
+            (3_000, 0, "11", ""),
+            (3_500, 3, "11.00", "11.01"),
+        ];
+        let mut references = captured("pace", &rows).expect("opened");
+        let mut at = |ms| look(&mut references, "BTCUSDT", ms).expect("a price");
+        let first = at(0);
+        assert_eq!((first.0, first.2), (2_002, 0));
+        assert_eq!(at(400), (2_002, first.1, 400));
+        let second = at(500);
+        // The middle of two prices may lie between two ticks.
+        assert_eq!((second.0, second.2), (2_201, 0));
+        assert!(second.1 > first.1);
+        // A trade shows that the market lives, and so does an update that says the same again.
+        assert_eq!(at(1_100), (2_201, second.1, 100));
+        assert_eq!(at(1_250), (2_201, second.1, 0));
+        assert_eq!(at(41_250), (2_201, second.1, 40_000));
+    }
+
+    #[test]
+    fn what_a_recorded_file_cannot_mean_is_dropped_and_counted() {
+        let rows = [
+            (1_000, 5, "61837.62", "61837.64"),
+            (2_000, 6, "0", "61837.64"),
+            (2_500, 0, "61837.63", ""),
+            (3_000, 7, "0", "0"),
+            (4_000, 8, "90000", "61837.64"),
+            (5_000, 4, "61900", "61901"),
+            (900, 9, "61900", "61901"),
+            (6_000, 10, "61838.00", "61838.01"),
+        ];
+        let mut references = captured("doubt", &rows).expect("opened");
+        assert_eq!(dropped(&references, "BTCUSDT"), [2, 1, 2, 0]);
+        let first = look(&mut references, "BTCUSDT", 0).expect("a price");
+        // Nothing of it counts as a sign of life either: the last good price ages.
+        assert_eq!(look(&mut references, "BTCUSDT", 2_400), Some((12_367_526, first.1, 2_400)));
+        assert_eq!(look(&mut references, "BTCUSDT", 2_500).map(|seen| (seen.0, seen.2)), Some((12_367_601, 0)));
+        let none = captured("none", &[(1_000, 1, "0", "1"), (2_000, 2, "2", "1")]);
+        assert!(matches!(none, Err(InvalidReference::File { .. })));
+    }
+
+    #[test]
+    fn a_price_from_outside_ages_from_its_last_confirmation() {
+        let mut references = opened(&["external:BBB=50"]);
+        references.begin(ms(100));
+        let start = look(&mut references, "BBB", 100).expect("given at the start");
+        assert_eq!((start.0, start.2), (10_000, 0));
+        assert_eq!(look(&mut references, "BBB", 40_100), Some((10_000, start.1, 40_000)));
+        set(&mut references, Given::Price(decimal("51")), None, 41_000).expect("taken");
+        let second = look(&mut references, "BBB", 41_500).expect("a price");
+        assert_eq!((second.0, second.2), (10_200, 500));
+        assert!(second.1 > start.1);
+        // The same once more is a sign of life, and no change.
+        set(&mut references, Given::Price(decimal("51.00")), None, 42_000).expect("taken");
+        assert_eq!(look(&mut references, "BBB", 42_000), Some((10_200, second.1, 0)));
+        let silences = references.stats().next().expect("one source").2.silences;
+        assert_eq!(silences, 1, "said once, while it was too old");
+    }
+
+    #[test]
+    fn what_comes_from_outside_and_cannot_be_is_dropped_and_counted() {
+        let mut references = opened(&["external:BBB=50", "static:AAA=1"]);
+        set(&mut references, best("50.00", "50.01"), Some(7), 1_000).expect("taken");
+        let good = look(&mut references, "BBB", 1_000).expect("a price");
+        assert_eq!(good.0, 10_001);
+        let doubted = [
+            (best("0", "50.01"), Some(8), Doubt::NotPositive),
+            (Given::Price(decimal("-5")), None, Doubt::NotPositive),
+            (best("90", "50.01"), Some(9), Doubt::Crossed),
+            (best("50", "50.00"), Some(9), Doubt::Crossed),
+            (best("60", "60.01"), Some(6), Doubt::Backward),
+            (Given::Price(decimal("0.001")), None, Doubt::OutOfRange),
+        ];
+        for (given, seq, doubt) in doubted {
+            assert_eq!(set(&mut references, given, seq, 2_000), Err(Unset::Doubted(doubt)));
+        }
+        assert_eq!(dropped(&references, "BBB"), [2, 2, 1, 1]);
+        assert_eq!(look(&mut references, "BBB", 3_000), Some((good.0, good.1, 2_000)));
+        // What was not believed left no number behind; another feed counts from anew.
+        set(&mut references, best("50.01", "50.02"), Some(8), 3_000).expect("taken");
+        let other =
+            Set { given: best("50", "51"), stamp: Stamp { seq: Some(1), ..Stamp::default() }, feed: Some("g".into()) };
+        references.set(&symbol("BBB"), &other, decimal("0.01"), ms(3_500)).expect("taken");
+        assert_eq!(references.set(&symbol("AAA"), &other, decimal("0.01"), ms(3_500)), Err(Unset::NotExternal));
+        assert_eq!(references.set(&symbol("CCC"), &other, decimal("0.01"), ms(3_500)), Err(Unset::NotExternal));
+    }
+
+    #[test]
+    fn a_start_that_is_no_price_is_counted_once_and_never_told() {
+        let mut references = opened(&["static:AAA=0.001", "walk:1,BBB=0.001"]);
+        for name in ["AAA", "BBB"] {
+            assert_eq!((look(&mut references, name, 0), look(&mut references, name, 100)), (None, None));
+            assert_eq!(dropped(&references, name), [0, 0, 0, 1]);
+        }
+        assert_eq!(look(&mut opened(&["static:AAA=0.015"]), "AAA", 90_000), Some((3, 1, 0)), "it does not age");
     }
 
     #[test]

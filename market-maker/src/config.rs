@@ -43,22 +43,22 @@ pub struct LiveSettings {
     /// A quote is replaced when the reference price is farther than this from the one it was made from
     #[arg(long, env = "QUORATE_REFERENCE_TOLERANCE_TICKS", value_name = "TICKS", default_value_t = 0)]
     pub reference_tolerance_ticks: i64,
-    /// A reference price not seen for so long is not quoted on, 100 to 60000
+    /// A reference price whose source has not confirmed it for so long is not quoted on: the quote is pulled, 100 to 60000
     #[arg(long, env = "QUORATE_REFERENCE_AGE_MAX_MS", value_name = "MS", default_value_t = 5_000)]
     pub reference_age_max_ms: u64,
-    /// Distance of bid and ask from the centre
+    /// Distance of bid and ask from the reference price, without a position
     #[arg(long, env = "QUORATE_HALF_SPREAD_TICKS", value_name = "TICKS", default_value_t = 5)]
     pub half_spread_ticks: i64,
     /// Lots asked for on each side
     #[arg(long, env = "QUORATE_ORDER_QTY", value_name = "LOTS", default_value_t = 10)]
     pub order_qty: i64,
-    /// How far the centre moves against the position, for each lot of it
-    #[arg(long, env = "QUORATE_SKEW_TICKS_PER_LOT", value_name = "TICKS", default_value_t = 0)]
-    pub skew_ticks_per_lot: i64,
+    /// How far both prices move against the position: at the largest position by this share of the half spread, 0 to 100
+    #[arg(long, env = "QUORATE_SKEW_PERCENT", value_name = "PERCENT", default_value_t = 0)]
+    pub skew_percent: i64,
     /// Largest position, either way
     #[arg(long, env = "QUORATE_MAX_POSITION", value_name = "LOTS", default_value_t = 1_000)]
     pub max_position: i64,
-    /// One symbol priced on its own, as SYMBOL=HALF_SPREAD:ORDER_QTY:SKEW:MAX_POSITION; may stand several times
+    /// One symbol priced on its own, as SYMBOL=HALF_SPREAD:ORDER_QTY:SKEW_PERCENT:MAX_POSITION; may stand several times
     #[arg(long, env = "QUORATE_PRICING", value_name = "PRICING", value_delimiter = ',')]
     pub pricing: Vec<String>,
     /// File to which is appended what this maker believed to hold, and when
@@ -81,7 +81,7 @@ pub struct LiveConfig {
 
 /// Why a configuration is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {what}")]
+#[error("--{field}: {what}")]
 pub struct ConfigError {
     /// The field, as in the flags.
     pub field: String,
@@ -99,9 +99,8 @@ impl LiveSettings {
     /// # Errors
     /// [`ConfigError`] names the first field that is wrong.
     pub fn resolve(&self) -> Result<LiveConfig, ConfigError> {
-        let pricing =
-            FixedSpread::new(self.half_spread_ticks, self.order_qty, self.skew_ticks_per_lot, self.max_position)
-                .map_err(|error| wrong(error.field, error.to_string()))?;
+        let pricing = FixedSpread::new(self.half_spread_ticks, self.order_qty, self.skew_percent, self.max_position)
+            .map_err(|error| wrong(error.field, error.to_string()))?;
         if self.pricing.len() > OVERRIDES_MAX {
             return Err(wrong("pricing", format!("at most {OVERRIDES_MAX}")));
         }
@@ -133,7 +132,7 @@ impl LiveSettings {
 }
 
 fn parse_pricing(text: &str) -> Result<(Symbol, FixedSpread), ConfigError> {
-    let form = || wrong("pricing", format!("'{text}' is not SYMBOL=HALF_SPREAD:ORDER_QTY:SKEW:MAX_POSITION"));
+    let form = || wrong("pricing", format!("'{text}' is not SYMBOL=HALF_SPREAD:ORDER_QTY:SKEW_PERCENT:MAX_POSITION"));
     let (symbol, figures) = text.trim().split_once('=').ok_or_else(form)?;
     let symbol: Symbol = symbol.parse().map_err(|error| wrong("pricing", format!("{error}")))?;
     let figures: Vec<i64> =
@@ -177,14 +176,33 @@ mod tests {
             (["--half-spread-ticks", "0"], "half-spread-ticks"),
             (["--order-qty", "0"], "order-qty"),
             (["--max-position=-1", "--order-qty=1"], "max-position"),
+            // A skew beyond the half spread would buy above the reference price and sell below it.
+            (["--skew-percent", "101"], "skew-percent"),
+            (["--skew-percent=-1", "--order-qty=1"], "skew-percent"),
             (["--reference-age-max-ms", "1"], "reference-age-max-ms"),
             (["--exchange", "ftp://x"], "exchange"),
             (["--pricing", "A=1:2:3"], "pricing"),
             (["--pricing", "A=0:2:3:4"], "pricing"),
+            (["--pricing", "A=1:2:101:4"], "pricing"),
             (["--pricing", "a=1:2:3:4"], "pricing"),
         ];
         for (flags, field) in refusals {
-            assert_eq!(resolve(&flags).map(|_| ()).unwrap_err().field, field);
+            let error = resolve(&flags).map(|_| ()).unwrap_err();
+            assert_eq!(error.field, field);
+            assert!(error.to_string().starts_with(&format!("--{field}: ")), "{error}");
+        }
+    }
+
+    /// The defaults, the demo's flags and the tests' flags.
+    #[test]
+    fn what_people_use_is_accepted() {
+        for flags in [
+            &[][..],
+            &["--order-qty", "60", "--skew-percent", "50"],
+            &["--half-spread-ticks", "5", "--order-qty", "60", "--skew-percent", "100", "--max-position", "60"],
+            &["--pricing", "BTCUSDT=20:100:75:200"],
+        ] {
+            assert!(resolve(flags).is_ok(), "{flags:?}");
         }
     }
 

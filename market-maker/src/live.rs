@@ -7,14 +7,15 @@ use std::{future::Future, io, pin::Pin, time::Duration};
 
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use quorate_client::{Client, ClientConfig, EventStream, StreamItem};
-use quorate_quoter::{Answered, Belief, BeliefChange, CommandId, Input, Output, Quoter, ReadId, Snapshot};
+use quorate_ledger::Symbol;
+use quorate_quoter::{Answered, Belief, BeliefChange, CommandId, Input, Output, Priced, Quoter, ReadId, Snapshot};
 use quorate_seams::World;
 
 use crate::{
     beliefs::{BeliefEvent, BeliefSink, Journal},
     config::LiveConfig,
     group::Group,
-    market::Market,
+    market::{Market, Polled},
     report::Report,
 };
 
@@ -92,7 +93,7 @@ struct Live<'a> {
 }
 
 /// A poll of the market, which gives the market back.
-type Polling = BoxFuture<'static, (Market, Vec<(quorate_ledger::Symbol, quorate_ledger::Price)>)>;
+type Polling = BoxFuture<'static, (Market, Polled)>;
 
 impl Live<'_> {
     async fn quote(
@@ -118,9 +119,10 @@ impl Live<'_> {
                     Input::Answered { id, answer }
                 }
                 (id, snapshot) = pending_or(self.reading.as_mut()) => self.was_read(id, snapshot),
-                (market, prices) = &mut polling => {
+                (market, polled) = &mut polling => {
                     polling = Box::pin(market.next());
-                    Input::References(prices)
+                    self.report.prices_dropped(polled.dropped);
+                    Input::References(polled.at(self.world.clocks.monotonic()))
                 }
                 _ = report.tick() => {
                     self.report.log(&self.quoter.status());
@@ -162,6 +164,10 @@ impl Live<'_> {
                     self.journal.belief(&belief)?;
                 }
                 Output::Submit { id, command } => self.answers.push(Box::pin(self.group.submit(id, &command))),
+                Output::Priced(symbol, priced) => {
+                    say(&symbol, priced);
+                    self.report.priced(priced);
+                }
                 Output::Read(id) => self.reading = Some(Box::pin(self.group.clone().read(id))),
                 Output::WakeAt(at) => {
                     let ahead = at.saturating_sub(self.world.clocks.monotonic());
@@ -181,6 +187,23 @@ fn log(belief: &Belief) {
         BeliefChange::Gained => tracing::info!(%symbol, epoch, "authority gained"),
         BeliefChange::Renewed => tracing::debug!(%symbol, epoch, "authority renewed"),
         BeliefChange::Ended => tracing::info!(%symbol, epoch, "authority ended"),
+    }
+}
+
+/// Each is said once, when it comes about.
+fn say(symbol: &Symbol, priced: Priced) {
+    match priced {
+        Priced::Fresh => tracing::info!(%symbol, "there is a fresh reference price: quoting"),
+        Priced::Stale { age } => tracing::warn!(
+            %symbol, age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+            "the reference price is too old: the quote is pulled, and none is placed until its source says something; see \
+             that the publisher or capture behind it runs, set a price by PUT at the exchange, or raise --reference-age-max-ms"
+        ),
+        Priced::Missing => tracing::warn!(
+            %symbol,
+            "no reference price comes for a symbol that this maker holds: it is not quoted; start the exchange with a \
+             --reference for it, or see that --exchange is its address"
+        ),
     }
 }
 

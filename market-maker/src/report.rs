@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use quorate_ledger::{Answer, Outcome, Refusal};
-use quorate_quoter::{Answered, Status};
+use quorate_quoter::{Answered, Priced, Status};
 
 /// What happened since the last line of the log.
 #[derive(Debug, Default)]
@@ -13,6 +13,8 @@ pub(crate) struct Report {
     unknown: u64,
     not_applied: u64,
     refused: BTreeMap<String, u64>,
+    prices_dropped: u64,
+    prices_lost: u64,
 }
 
 impl Report {
@@ -35,6 +37,16 @@ impl Report {
         }
     }
 
+    /// So many reference prices were not believed.
+    pub(crate) fn prices_dropped(&mut self, count: u64) {
+        self.prices_dropped += count;
+    }
+
+    /// A symbol lost its price to quote on, or got it back.
+    pub(crate) fn priced(&mut self, priced: Priced) {
+        self.prices_lost += u64::from(priced != Priced::Fresh);
+    }
+
     /// Writes a line, and begins anew.
     pub(crate) fn log(&mut self, status: &Status) {
         let refused: Vec<String> = self.refused.iter().map(|(name, count)| format!("{name} {count}")).collect();
@@ -42,12 +54,17 @@ impl Report {
             incarnation = status.incarnation,
             held = status.held,
             quoted = status.quoted,
+            unpriced = status.unpriced,
+            stale = status.stale,
+            oldest_price_ms = status.oldest_price.and_then(|age| u64::try_from(age.as_millis()).ok()),
             index = status.index,
             validating = status.validating,
             placed = self.placed,
             reduced = self.reduced,
             unknown = self.unknown,
             not_applied = self.not_applied,
+            prices_dropped = self.prices_dropped,
+            prices_lost = self.prices_lost,
             refused = refused.join(", "),
             "quoting"
         );

@@ -14,9 +14,9 @@ use std::{
 
 use quorate_binance_api::{
     capture::{Message, describe_line},
-    model::{OrderType, Side, TimeInForce},
+    model::{OrderType, SetReferencePrice, Side, TimeInForce},
 };
-use quorate_ledger::{Decimal, InvalidDecimal, MAX_PRICE};
+use quorate_ledger::{Decimal, InvalidDecimal};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
@@ -141,6 +141,15 @@ pub(crate) struct Skipped {
     pub(crate) gaps: u64,
 }
 
+/// Recorded best prices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Best {
+    bid: Decimal,
+    ask: Decimal,
+    update_id: u64,
+    local_ns: u64,
+}
+
 /// Reads a capture in its own time.
 pub(crate) struct Replay {
     path: PathBuf,
@@ -153,7 +162,7 @@ pub(crate) struct Replay {
     speed: f64,
     /// When the last message that counts was due, and when it was recorded.
     last: Option<(Instant, u64)>,
-    reference: watch::Sender<Option<i64>>,
+    reference: watch::Sender<Option<Best>>,
     pub(crate) skipped: Skipped,
 }
 
@@ -164,7 +173,7 @@ impl Replay {
         qty_scale: Decimal,
         instrument: Instrument,
         skip: u64,
-    ) -> Result<(Self, watch::Receiver<Option<i64>>), ReplayError> {
+    ) -> Result<(Self, watch::Receiver<Option<Best>>), ReplayError> {
         let (reference, seen) = watch::channel(None);
         let replay = Self {
             path: settings.capture.clone(),
@@ -191,12 +200,11 @@ impl Replay {
             let captured = line.captured.filter(|captured| captured.symbol == self.instrument.symbol);
             let Some(captured) = captured else { continue };
             match captured.message {
-                Message::BookTicker { bid, ask, .. } => {
+                Message::BookTicker { bid, ask, update_id } => {
                     if self.trades >= self.skip {
                         self.wait_for(captured.local_ns).await;
                     }
-                    let mid = middle(bid, ask, self.instrument.tick).map_err(|source| self.amount(source))?;
-                    self.reference.send_replace(Some(mid));
+                    self.reference.send_replace(Some(Best { bid, ask, update_id, local_ns: captured.local_ns }));
                 }
                 Message::Trade { by_orders: false, .. } => self.skipped.trades += 1,
                 Message::Trade { qty, buyer_is_maker, .. } => {
@@ -205,6 +213,8 @@ impl Replay {
                         continue;
                     }
                     self.wait_for(captured.local_ns).await;
+                    // The market lives: the newest best prices stand, and are sent once more.
+                    self.reference.send_modify(|_| {});
                     let lots = lots(qty, self.qty_scale, self.instrument.lot, self.max_lots)
                         .map_err(|source| self.amount(source))?;
                     return Ok(Some(Planned {
@@ -249,16 +259,25 @@ impl Replay {
     }
 }
 
-/// Sets the exchange's reference price to the newest one seen, until no more can come.
-pub(crate) async fn lead(venue: Venue, instrument: Instrument, mut seen: watch::Receiver<Option<i64>>) {
+/// Sets the exchange's reference price to the newest best prices seen, until no more can come. `feed` tells the exchange
+/// whose numbers these are.
+pub(crate) async fn lead(venue: Venue, symbol: String, feed: String, mut seen: watch::Receiver<Option<Best>>) {
     let mut silent = false;
     while seen.changed().await.is_ok() {
-        let Some(ticks) = *seen.borrow_and_update() else { continue };
-        match venue.set_reference_price(&instrument.symbol, steps(instrument.tick, ticks)).await {
+        let Some(best) = *seen.borrow_and_update() else { continue };
+        let set = SetReferencePrice {
+            bid: Some(best.bid.to_string()),
+            ask: Some(best.ask.to_string()),
+            feed: Some(feed.clone()),
+            seq: Some(best.update_id),
+            time: Some(best.local_ns),
+            ..SetReferencePrice::default()
+        };
+        match venue.set_reference_price(&symbol, &set).await {
             Ok(()) => silent = false,
             Err(error) if !silent => {
                 silent = true;
-                tracing::warn!(%error, "the exchange's reference price cannot be set");
+                tracing::warn!(%error, "the exchange does not take a recorded price as its reference: the one before it ages");
             }
             Err(_) => {}
         }
@@ -270,12 +289,6 @@ pub(crate) async fn lead(venue: Venue, instrument: Instrument, mut seen: watch::
 fn fine(value: Decimal) -> Result<i128, InvalidDecimal> {
     let finest: Decimal = "0.000000000001".parse()?;
     value.in_steps_of(finest).map(i128::from)
-}
-
-/// The middle of bid and ask in ticks, rounded down, and a price that an order may have.
-fn middle(bid: Decimal, ask: Decimal, tick: Decimal) -> Result<i64, InvalidDecimal> {
-    let ticks = (fine(bid)? + fine(ask)?) / (2 * fine(tick)?);
-    Ok(i64::try_from(ticks).unwrap_or(MAX_PRICE).clamp(1, MAX_PRICE))
 }
 
 /// The quantity times the scale in lots, to the nearest, within `1..=max`.
@@ -304,7 +317,7 @@ mod tests {
 3000000000 {"stream":"a@trade","data":{"s":"A","t":2,"p":"100.04","q":"9","T":2,"m":true}}
 "#;
 
-    async fn replayed(bytes: &[u8], skip: u64) -> (Vec<Planned>, Option<i64>, Duration) {
+    async fn replayed(bytes: &[u8], skip: u64) -> (Vec<Planned>, Option<Best>, Duration) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("capture");
         std::fs::File::create(&path).unwrap().write_all(bytes).unwrap();
@@ -332,7 +345,8 @@ mod tests {
         let (orders, reference, took) = replayed(CAPTURE.as_bytes(), 0).await;
         let seen: Vec<_> = orders.iter().map(|order| (order.side, order.qty.as_str(), order.source)).collect();
         assert_eq!(seen, [(Side::Buy, "0.02", Some(1)), (Side::Sell, "0.50", Some(2))]);
-        assert_eq!(reference, Some(10_005));
+        let (bid, ask) = (decimal("100.04"), decimal("100.06"));
+        assert_eq!(reference, Some(Best { bid, ask, update_id: 2, local_ns: 2_000_000_000 }));
         assert_eq!(took.as_millis(), 1_000, "two seconds at twice the speed");
     }
 

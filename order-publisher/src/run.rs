@@ -380,7 +380,8 @@ impl Publisher<'_> {
                 let instrument = instrument.ok_or_else(missing)?;
                 let (replay, seen) = Replay::open(settings, *qty_scale, instrument.clone(), last_source)?;
                 if !settings.no_reference {
-                    self.world.tasks.spawn(replay::lead(self.desk.venue.clone(), instrument, seen));
+                    let (symbol, feed) = (instrument.symbol, self.run.run_id.clone());
+                    self.world.tasks.spawn(replay::lead(self.desk.venue.clone(), symbol, feed, seen));
                 }
                 Ok(Source::Replay(Box::new(replay)))
             }

@@ -110,8 +110,8 @@ impl Venue {
         self.call(self.request("GET", "/v1/reference-prices", None)).await
     }
 
-    pub(crate) async fn set_reference_price(&self, symbol: &str, price: String) -> Result<(), Failed> {
-        let body = serde_json::to_string(&SetReferencePrice { price }).map_err(|e| Failed::NotSent(e.to_string()))?;
+    pub(crate) async fn set_reference_price(&self, symbol: &str, set: &SetReferencePrice) -> Result<(), Failed> {
+        let body = serde_json::to_string(set).map_err(|e| Failed::NotSent(e.to_string()))?;
         let mut request = self.request("PUT", &format!("/v1/reference-prices/{symbol}"), Some(body));
         if let Ok(request) = &mut request {
             let json = http::HeaderValue::from_static("application/json");

@@ -105,7 +105,7 @@ impl Http for Exchange {
                 }
                 ("PUT", "/v1/reference-prices/A") => {
                     let price: Value = serde_json::from_str(body).unwrap();
-                    state.references.push(price["price"].as_str().unwrap().to_owned());
+                    state.references.push(price["bid"].as_str().unwrap().to_owned());
                     Ok(json!({}))
                 }
                 (method, "/api/v3/order") => {
@@ -486,7 +486,7 @@ async fn recorded_trades_are_sent_and_the_reference_price_follows() {
     setup.judge(100);
     let state = setup.state();
     assert!(state.orders.values().all(|order| order["origQty"] == "0.5" && order["type"] == "MARKET"));
-    assert_eq!(state.references.last().unwrap(), "199.03");
+    assert_eq!(state.references.last().unwrap(), "199.01");
     assert!(state.references.len() > 80);
 }
 

@@ -21,8 +21,7 @@ async fn every_fill_brings_a_quote_from_the_committed_position() -> Result<()> {
     let mut cluster = Cluster::start(Setup::default()).await?;
     cluster.start_exchange(&[]).await?;
     for maker in ["alpha", "beta", "gamma"] {
-        cluster
-            .start_maker(maker, &MakerOptions { flags: vec!["--skew-ticks-per-lot=1"], ..MakerOptions::default() })?;
+        cluster.start_maker(maker, &MakerOptions { flags: vec!["--skew-percent=50"], ..MakerOptions::default() })?;
     }
     cluster.all_quoted().await?;
 

@@ -10,6 +10,7 @@ pub mod error;
 pub mod filters;
 pub mod model;
 pub mod params;
+pub mod reference;
 pub mod signing;
 
 pub use error::ApiError;

@@ -293,25 +293,64 @@ pub struct SymbolInfo {
     pub permissions: Vec<String>,
 }
 
-/// One of `GET /v1/reference-prices`: not Binance's.
+/// One of `GET /v1/reference-prices`: not Binance's. What an exchange leaves out reads as what is not to be believed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReferencePrice {
     /// The symbol.
     pub symbol: String,
-    /// In units of the quote currency.
+    /// In units of the quote currency, to the nearest half tick.
     pub price: String,
-    /// The same, in ticks.
+    /// The same in ticks, rounded down.
     pub price_ticks: i64,
-    /// Grows with each change.
+    /// The same in half ticks: the middle of two prices may lie between two ticks.
+    #[serde(default)]
+    pub price_half_ticks: i64,
+    /// Where it comes from: `static`, `walk`, `capture` or `external`.
+    #[serde(default)]
+    pub source: String,
+    /// The registration under which the exchange gives it.
+    #[serde(default)]
+    pub exchange_epoch: u64,
+    /// Grows with each change of the price, and never else, within one epoch.
     pub seq: u64,
+    /// When the price changed last, in ms of log time.
+    #[serde(default)]
+    pub changed_at: u64,
+    /// When the source said last that it stands, in ms of log time.
+    #[serde(default)]
+    pub confirmed_at: u64,
+    /// How long ago that was when this was answered, in ms.
+    #[serde(default = "unconfirmed")]
+    pub age_ms: u64,
 }
 
-/// The body of `PUT /v1/reference-prices/{symbol}`: not Binance's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The age of a price of which nobody says how old it is.
+fn unconfirmed() -> u64 {
+    u64::MAX
+}
+
+/// The body of `PUT /v1/reference-prices/{symbol}`: not Binance's. Either a price, or the best bid and ask.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SetReferencePrice {
     /// In units of the quote currency.
-    pub price: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<String>,
+    /// The best bid, likewise; goes with `ask`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bid: Option<String>,
+    /// The best ask; the price is the middle of the two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ask: Option<String>,
+    /// Whose numbers and times these are: those of another feed begin anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feed: Option<String>,
+    /// The feed's number of the update; one below the last is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// The feed's time of the update, in any unit; one below the last is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<u64>,
 }
 
 #[cfg(test)]

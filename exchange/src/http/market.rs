@@ -8,16 +8,22 @@ use axum::{
 use quorate_binance_api::{
     ApiError,
     model::{BookTicker, Depth, ExchangeInfo, OrderType, ReferencePrice, ServerTime, SetReferencePrice, SymbolInfo},
+    reference::{Given, Stamp},
 };
-use quorate_ledger::{Decimal, Price, Symbol, SymbolSpec};
+use quorate_ledger::{Decimal, Symbol, SymbolSpec};
 use quorate_matching::QuoteLeaves;
 
 use super::{App, Failed, NoParams, Sent, filters, json, ok, read_symbols, spec_of, symbol_filters, whole};
-use crate::{desk::Desk, reference::floor_ticks};
+use crate::{
+    desk::Desk,
+    reference::{Set, Unset},
+};
 
 /// Levels of a side where `limit` is not given, and at most.
 const DEPTH_DEFAULT: u64 = 100;
 const DEPTH_MAX: u64 = 5_000;
+/// Bytes of the name of a feed at most.
+const FEED_NAME_MAX_BYTES: usize = 64;
 /// Assets that a symbol's name may end in.
 const QUOTE_ASSETS: [&str; 8] = ["USDT", "USDC", "FDUSD", "BUSD", "BTC", "ETH", "EUR", "USD"];
 
@@ -111,13 +117,37 @@ pub(super) async fn book_ticker(State(desk): App, sent: Sent) -> Result<Response
     }
 }
 
+/// None before the first registration: what log time is, and so where the walks are, is not known until then.
 pub(super) async fn reference_prices(State(desk): App, _: NoParams) -> Result<Response, Failed> {
+    let Some((exchange_epoch, now)) = desk.look(|engine, now| (engine.exchange_epoch(), now)) else {
+        return ok(&Vec::<ReferencePrice>::new());
+    };
     let row = |(symbol, spec): (Symbol, SymbolSpec)| {
-        let (price, seq) = desk.listings.reference(&symbol, spec.tick_size)?;
-        let text = filters(&desk, spec).price(price);
-        Some(ReferencePrice { symbol: symbol.to_string(), price: text, price_ticks: price.0, seq })
+        let seen = desk.listings.reference(&symbol, spec.tick_size, now)?;
+        let age_ms = u64::try_from(seen.age.as_millis()).unwrap_or(u64::MAX);
+        Some(ReferencePrice {
+            symbol: symbol.to_string(),
+            price: half_ticks_text(spec.tick_size, seen.half_ticks),
+            price_ticks: seen.half_ticks / 2,
+            price_half_ticks: seen.half_ticks,
+            source: seen.source.to_owned(),
+            exchange_epoch,
+            seq: seen.seq,
+            changed_at: seen.changed_at.0,
+            confirmed_at: now.0.saturating_sub(age_ms),
+            age_ms,
+        })
     };
     ok(&desk.listings.all().into_iter().filter_map(row).collect::<Vec<_>>())
+}
+
+/// A price in units of the quote currency; half a tick takes one digit more than a tick.
+fn half_ticks_text(tick_size: Decimal, half_ticks: i64) -> String {
+    let steps = i128::from(half_ticks);
+    match tick_size.tenth() {
+        Some(tenth) if half_ticks % 2 != 0 => tenth.times(5 * steps),
+        _ => tick_size.times(steps / 2),
+    }
 }
 
 pub(super) async fn set_reference_price(
@@ -127,16 +157,35 @@ pub(super) async fn set_reference_price(
     request: Request,
 ) -> Result<Response, Failed> {
     let symbol: Symbol = symbol.parse().map_err(|_| ApiError::invalid_symbol())?;
-    let set: SetReferencePrice =
+    let body: SetReferencePrice =
         serde_json::from_slice(&whole(request, &()).await?).map_err(|_| ApiError::missing("price"))?;
-    let price: Decimal = set.price.parse().map_err(|_| ApiError::illegal("price", "^[0-9]+(\\.[0-9]+)?$"))?;
+    let decimal = |name: &str, text: &str| -> Result<Decimal, ApiError> {
+        text.parse().map_err(|_| ApiError::illegal(name, "^[0-9]+(\\.[0-9]+)?$"))
+    };
+    let given = match (&body.price, &body.bid, &body.ask) {
+        (Some(price), None, None) => Given::Price(decimal("price", price)?),
+        (None, Some(bid), Some(ask)) => Given::Best { bid: decimal("bid", bid)?, ask: decimal("ask", ask)? },
+        (None, Some(_), None) => return Err(ApiError::missing("ask").into()),
+        (None, None, Some(_)) => return Err(ApiError::missing("bid").into()),
+        (None, None, None) => return Err(ApiError::missing("price").into()),
+        // Either a price, or the two that it is the middle of.
+        (Some(_), ..) => return Err(ApiError::not_required("price").into()),
+    };
+    if body.feed.as_ref().is_some_and(|feed| feed.len() > FEED_NAME_MAX_BYTES) {
+        return Err(ApiError::illegal("feed", "^.{0,64}$").into());
+    }
     let spec = spec_of(&desk, &symbol).await?;
-    if !Price(floor_ticks(price, spec.tick_size)).is_valid() {
-        return Err(ApiError::filter("PRICE_FILTER").into());
+    let stamp = Stamp { epoch: 0, seq: body.seq, time: body.time };
+    let set = Set { given, stamp, feed: body.feed };
+    match desk.listings.set_reference(&symbol, spec.tick_size, &set) {
+        Ok(()) => ok(&serde_json::json!({})),
+        Err(Unset::Doubted(doubt)) => {
+            let what = format!("Not taken: {doubt}. The price before it stands, and ages.");
+            Err(Failed(ApiError::new(-1013, what), StatusCode::BAD_REQUEST))
+        }
+        Err(Unset::NotExternal) => {
+            let what = "The reference price of this symbol does not come from outside.";
+            Err(Failed(ApiError::new(-1013, what), StatusCode::CONFLICT))
+        }
     }
-    if !desk.listings.set_reference(&symbol, price) {
-        let what = "The reference price of this symbol does not come from outside.";
-        return Err(Failed(ApiError::new(-1013, what), StatusCode::CONFLICT));
-    }
-    ok(&serde_json::json!({}))
 }

@@ -7,9 +7,12 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use quorate_binance_api::reference::Doubt;
+use quorate_ledger::Symbol;
 use serde::Serialize;
 
 use super::{App, json};
+use crate::desk::Desk;
 
 #[derive(Serialize)]
 struct HealthBody {
@@ -20,6 +23,8 @@ struct HealthBody {
     ledger_reachable: bool,
     ledger_silence_ms: Option<u64>,
     orders_pending: usize,
+    /// Symbols that are defined and that no reference price is given for: no maker quotes them.
+    symbols_without_reference: Vec<String>,
 }
 
 /// 200 while orders are taken and the ledger is heard of, else 503.
@@ -39,6 +44,7 @@ pub(super) async fn health(State(desk): App) -> Response {
         ledger_reachable: health.ledger_reachable,
         ledger_silence_ms: health.ledger_silence.and_then(|silence| u64::try_from(silence.as_millis()).ok()),
         orders_pending: health.pending,
+        symbols_without_reference: desk.listings.without_reference().iter().map(ToString::to_string).collect(),
     };
     json(code, &body)
 }
@@ -47,6 +53,7 @@ pub(super) async fn health(State(desk): App) -> Response {
 pub(super) async fn metrics(State(desk): App) -> impl IntoResponse {
     let health = desk.health();
     let stats = health.stats;
+    let unpriced = desk.listings.without_reference().len() as u64;
     let rows = [
         ("ready", "gauge", "whether orders are taken", u64::from(health.ready)),
         ("ledger_reachable", "gauge", "whether the ledger was heard of lately", u64::from(health.ledger_reachable)),
@@ -62,6 +69,7 @@ pub(super) async fn metrics(State(desk): App) -> impl IntoResponse {
         ("gave_up_total", "counter", "orders expired because every plan was refused", stats.gave_up),
         ("unknown_total", "counter", "requests answered as unknown", stats.unknown),
         ("unknown_settled_total", "counter", "unknown orders that were settled", stats.unknown_settled),
+        ("symbols_without_reference", "gauge", "symbols that no reference price is given for", unpriced),
     ];
     let mut text = String::new();
     for (name, kind, help, value) in rows {
@@ -69,5 +77,36 @@ pub(super) async fn metrics(State(desk): App) -> impl IntoResponse {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
     }
+    references(&desk, &mut text);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+}
+
+/// The ages of the reference prices, and what was not believed of their sources.
+fn references(desk: &Desk, text: &mut String) {
+    let now = desk.look(|_, now| now);
+    let age = |symbol: &Symbol| {
+        let tick_size = desk.listings.spec(symbol)?.tick_size;
+        Some(desk.listings.reference(symbol, tick_size, now?)?.age.as_millis())
+    };
+    let stats = desk.listings.reference_stats();
+    let mut family = |name: &str, kind: &str, help: &str, rows: Vec<(String, u128)>| {
+        let name = format!("quorate_exchange_{name}");
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        for (labels, value) in rows {
+            let _ = writeln!(text, "{name}{{{labels}}} {value}");
+        }
+    };
+    let labels = |symbol: &Symbol, source: &str| format!("symbol=\"{symbol}\",source=\"{source}\"");
+    let ages = stats.iter().filter_map(|(symbol, source, _)| Some((labels(symbol, source), age(symbol)?)));
+    family("reference_age_ms", "gauge", "time since the source said last that the price stands", ages.collect());
+    let silences = stats.iter().map(|(symbol, source, stats)| (labels(symbol, source), stats.silences.into()));
+    family("reference_silences_total", "counter", "times that a source fell silent", silences.collect());
+    let dropped = stats.iter().flat_map(|(symbol, source, stats)| {
+        let row = move |(doubt, count): (Doubt, u64)| {
+            (format!("{},reason=\"{}\"", labels(symbol, source), doubt.name()), u128::from(count))
+        };
+        Doubt::ALL.into_iter().zip(stats.dropped).map(row)
+    });
+    family("reference_dropped_total", "counter", "reference prices that were not believed", dropped.collect());
 }

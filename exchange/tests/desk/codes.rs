@@ -154,22 +154,3 @@ async fn anybody_may_read_what_is_traded() {
     let (_, metrics) = exchange.get("/metrics").await;
     assert!(metrics.as_str().is_some_and(|text| text.contains("quorate_exchange_ready 1")));
 }
-
-#[tokio::test(start_paused = true)]
-async fn reference_prices_are_given_in_ticks_and_set_where_they_are_external() {
-    let group = group();
-    let exchange = Exchange::start(&group).await;
-    let fixed = json!({"symbol": "BTCUSDT", "price": "100.00", "price_ticks": 10_000, "seq": 1});
-    assert_eq!(exchange.get("/v1/reference-prices").await.1, json!([fixed]));
-    // A symbol that comes later is seen when it comes.
-    group.define("ETHUSDT");
-    let external = json!({"symbol": "ETHUSDT", "price": "50.00", "price_ticks": 5_000, "seq": 1});
-    exchange.until("listed", |exchange| exchange.desk.listings.all().len() == 2).await;
-    assert_eq!(exchange.get("/v1/reference-prices").await.1, json!([fixed, external]));
-    let put = exchange.call("PUT", "/v1/reference-prices/ETHUSDT", r#"{"price":"51.239"}"#).await;
-    assert_eq!(put, (200, json!({})));
-    let set = json!({"symbol": "ETHUSDT", "price": "51.23", "price_ticks": 5_123, "seq": 2});
-    assert_eq!(exchange.get("/v1/reference-prices").await.1, json!([fixed, set]));
-    let put = exchange.call("PUT", "/v1/reference-prices/NOPE", r#"{"price":"1"}"#).await;
-    assert_eq!(code(&put), (400, -1121));
-}

@@ -8,5 +8,6 @@ mod fuzz;
 mod ledger;
 mod life;
 mod orders;
+mod prices;
 mod process;
 mod world;

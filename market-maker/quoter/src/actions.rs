@@ -70,7 +70,7 @@ impl Quoter {
         }
         let held = self.authority.beliefs().map(|belief| (belief.symbol.clone(), belief.epoch, belief.incarnation));
         let held: Vec<(Symbol, Epoch, Incarnation)> = held.collect();
-        let mut next: Option<Duration> = None;
+        let mut next = self.see_to_prices(outputs);
         for (symbol, epoch, incarnation) in held {
             if !self.control.allows(&symbol) {
                 continue;
@@ -84,6 +84,23 @@ impl Quoter {
         let unknown = |symbol: &Symbol| self.symbols.get(symbol).is_none_or(|quoting| quoting.known().is_none());
         if self.authority.beliefs().any(|belief| unknown(&belief.symbol)) {
             self.read_again(outputs);
+        }
+        next
+    }
+
+    /// Says which held symbols have lost their price, or got it back; returns when the next may lose it.
+    fn see_to_prices(&mut self, outputs: &mut Vec<Output>) -> Option<Duration> {
+        let age_max = self.config.reference_age_max;
+        let mut next: Option<Duration> = None;
+        for belief in self.authority.beliefs() {
+            let Some(quoting) = self.symbols.get_mut(&belief.symbol) else { continue };
+            if let Some(priced) = quoting.priced(self.now, belief.from, age_max) {
+                outputs.push(Output::Priced(belief.symbol.clone(), priced));
+            }
+            let due = quoting.stale_after(belief.from, age_max);
+            if due > self.now {
+                next = Some(next.map_or(due, |next| next.min(due)));
+            }
         }
         next
     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use quorate_ledger::{Answer, Epoch, Holding, Incarnation, Outcome, Price, QuoteCause, Refusal, Response, Symbol};
+use quorate_ledger::{Answer, Epoch, Holding, Incarnation, Outcome, QuoteCause, Refusal, Response, Symbol};
+use quorate_strategy::RefPrice;
 
 use crate::{
     authority::Lease,
@@ -16,7 +17,7 @@ struct Placed<'a> {
     symbol: &'a Symbol,
     epoch: Epoch,
     cause: QuoteCause,
-    reference: Price,
+    reference: RefPrice,
     sent_at: Duration,
 }
 

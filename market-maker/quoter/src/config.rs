@@ -27,7 +27,7 @@ pub struct Config {
     pub refresh: Duration,
     /// A quote is replaced when the reference price is farther than this from the one it was made from.
     pub reference_tolerance_ticks: i64,
-    /// A reference price not seen for so long is not quoted on: the quote is pulled.
+    /// A reference price whose source has not confirmed it for so long is not quoted on: the quote is pulled.
     pub reference_age_max: Duration,
     /// How symbols are priced.
     pub pricing: FixedSpread,

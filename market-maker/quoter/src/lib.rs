@@ -9,6 +9,8 @@
 //!   the latest state wins.
 //! - A quote is computed from the newest committed position seen, says which one, and says why it is
 //!   placed and from which log index.
+//! - Nothing is placed on a reference price that is invalid or older than it may be, and the age of a price is that
+//!   of its source's last word, whoever asked when.
 //! - While it can, a held symbol is quoted anew at least once in every refresh interval.
 //! - After a pause it renews, then reads the state again, and only then places.
 //!
@@ -28,4 +30,6 @@ mod types;
 
 pub use config::{Config, InvalidConfig};
 pub use quoter::{Quoter, Status};
-pub use types::{Answered, Belief, BeliefChange, CommandId, Input, Output, ReadId, Snapshot, SymbolSnapshot};
+pub use types::{
+    Answered, Belief, BeliefChange, CommandId, Input, Observed, Output, Priced, ReadId, Snapshot, SymbolSnapshot,
+};

@@ -3,14 +3,16 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use quorate_ledger::{Epoch, Frame, Incarnation, Price, QuoteCause, Symbol};
+use quorate_ledger::{Epoch, Frame, Incarnation, QuoteCause, Symbol};
+use quorate_planted::{Bug, planted};
+use quorate_strategy::RefPrice;
 
 use crate::{
     authority::Authority,
     config::{Config, InvalidConfig},
     control::Control,
     symbol::Quoting,
-    types::{Belief, CommandId, Input, Output, ReadId, Snapshot},
+    types::{Belief, CommandId, Input, Observed, Output, ReadId, Snapshot},
 };
 
 /// A maker's loop. Deterministic: the same inputs at the same instants give the same outputs.
@@ -46,7 +48,7 @@ pub(crate) enum What {
     Renew { incarnation: Incarnation },
     Deregister,
     Release { symbol: Symbol, epoch: Epoch },
-    Place { symbol: Symbol, epoch: Epoch, cause: QuoteCause, reference: Price },
+    Place { symbol: Symbol, epoch: Epoch, cause: QuoteCause, reference: RefPrice },
     Pull { symbol: Symbol, epoch: Epoch },
 }
 
@@ -81,6 +83,12 @@ pub struct Status {
     pub held: usize,
     /// Of these, with an active quote as far as is known.
     pub quoted: usize,
+    /// Of those held, for how many no reference price has ever come.
+    pub unpriced: usize,
+    /// Of those held, how many have a reference price that is too old.
+    pub stale: usize,
+    /// The age of the oldest reference price of those held.
+    pub oldest_price: Option<Duration>,
     /// Whether it waits for a renewal or a read before it places anything.
     pub validating: bool,
     /// The log index of the state that it knows.
@@ -144,10 +152,16 @@ impl Quoter {
     #[must_use]
     pub fn status(&self) -> Status {
         let quoted = |belief: &&Belief| self.symbols.get(&belief.symbol).is_some_and(Quoting::is_active);
+        let held = || self.beliefs().filter_map(|belief| self.symbols.get(&belief.symbol));
+        let ages = || held().map(|quoting| quoting.price_age(self.now));
+        let stale = |age: &Option<Duration>| age.is_some_and(|age| age > self.config.reference_age_max);
         Status {
             incarnation: self.authority.lease.map(|lease| lease.incarnation),
             held: self.beliefs().count(),
             quoted: self.beliefs().filter(quoted).count(),
+            unpriced: ages().filter(Option::is_none).count(),
+            stale: ages().filter(stale).count(),
+            oldest_price: ages().flatten().max(),
             validating: self.trust != Trust::Full,
             index: self.index,
         }
@@ -176,10 +190,11 @@ impl Quoter {
             Input::Frame(frame) => self.frame(&frame),
             Input::Snapshot { id, snapshot } => self.snapshot(id, &snapshot),
             Input::References(prices) => {
-                for (symbol, price) in prices {
+                for Observed { symbol, price, age } in prices {
+                    let age = if planted(Bug::AgeByPoll) { Duration::ZERO } else { age };
                     let age_max = self.config.reference_age_max;
                     if price.is_valid() {
-                        self.symbols.entry(symbol).or_default().observe(price, self.now, age_max);
+                        self.symbols.entry(symbol).or_default().observe(price, age, self.now, age_max);
                     }
                 }
             }

@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 use quorate_ledger::{Epoch, Position, Price, QuoteCause, QuoteId, QuoteSide, Side};
-use quorate_strategy::{DesiredQuote, FixedSpread};
+use quorate_strategy::{DesiredQuote, FixedSpread, RefPrice};
 
-use crate::types::CommandId;
+use crate::types::{CommandId, Priced};
 
 /// First pause before a refused quote is tried again; it doubles with each further refusal.
 pub(crate) const RETRY_MIN: Duration = Duration::from_millis(100);
@@ -25,6 +25,32 @@ pub(crate) struct Known {
     pub(crate) position: Position,
     /// The log index that it was learnt at.
     pub(crate) index: u64,
+}
+
+/// A reference price, and how old it was at an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    price: RefPrice,
+    age: Duration,
+    at: Duration,
+}
+
+impl Seen {
+    fn age_at(&self, now: Duration) -> Duration {
+        self.age.saturating_add(now.saturating_sub(self.at))
+    }
+
+    /// Until when it is no older than `age_max`, or was.
+    fn fresh_until(&self, age_max: Duration) -> Duration {
+        self.at + age_max.saturating_sub(self.age)
+    }
+}
+
+/// Why a symbol has no price to quote on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unpriced {
+    Stale,
+    Missing,
 }
 
 /// What to do about a symbol now.
@@ -44,7 +70,7 @@ pub(crate) struct Plan {
     pub(crate) cause: QuoteCause,
     pub(crate) quote: DesiredQuote,
     pub(crate) known: Known,
-    pub(crate) reference: Price,
+    pub(crate) reference: RefPrice,
 }
 
 /// What the decision needs of the configuration.
@@ -61,8 +87,9 @@ pub(crate) struct Rules<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Quoting {
     known: Option<Known>,
-    /// The reference price, and when it was last observed.
-    reference: Option<(Price, Duration)>,
+    reference: Option<Seen>,
+    /// Whether it was said that there is no price to quote on, and why.
+    unpriced: Option<Unpriced>,
     busy: Option<CommandId>,
     /// Why a quote is wanted, whatever the clock says.
     pending: Option<QuoteCause>,
@@ -70,7 +97,7 @@ pub(crate) struct Quoting {
     latest: QuoteId,
     active: bool,
     /// The reference price of the last quote accepted.
-    basis: Option<Price>,
+    basis: Option<RefPrice>,
     /// When that was sent, or when it was last found that nothing is to be quoted.
     placed_at: Option<Duration>,
     not_before: Duration,
@@ -125,13 +152,34 @@ impl Quoting {
         }
     }
 
-    /// A reference price was observed.
-    pub(crate) fn observe(&mut self, price: Price, now: Duration, age_max: Duration) {
-        let returned = self.reference.is_none_or(|(_, at)| now.saturating_sub(at) > age_max);
-        self.reference = Some((price, now));
-        if returned && !self.active {
+    /// A reference price is `age` old now. One that is fresh after none was wants a quote at once.
+    pub(crate) fn observe(&mut self, price: RefPrice, age: Duration, now: Duration, age_max: Duration) {
+        let returned = self.reference.is_none_or(|seen| seen.age_at(now) > age_max) && age <= age_max;
+        self.reference = Some(Seen { price, age, at: now });
+        if returned {
             self.want(QuoteCause::ReferenceMoved);
         }
+    }
+
+    /// How old the reference price is, where there is one.
+    pub(crate) fn price_age(&self, now: Duration) -> Option<Duration> {
+        self.reference.map(|seen| seen.age_at(now))
+    }
+
+    /// Whether the symbol, held since `since`, has a price to quote on, where that is not yet said.
+    pub(crate) fn priced(&mut self, now: Duration, since: Duration, age_max: Duration) -> Option<Priced> {
+        let (unpriced, priced) = match self.price_age(now) {
+            Some(age) if age > age_max => (Some(Unpriced::Stale), Priced::Stale { age }),
+            None if now.saturating_sub(since) > age_max => (Some(Unpriced::Missing), Priced::Missing),
+            Some(_) => (None, Priced::Fresh),
+            None => return None,
+        };
+        (std::mem::replace(&mut self.unpriced, unpriced) != unpriced).then_some(priced)
+    }
+
+    /// The first instant at which it has none, where it is held since `since` and nothing comes.
+    pub(crate) fn stale_after(&self, since: Duration, age_max: Duration) -> Duration {
+        self.reference.map_or(since + age_max, |seen| seen.fresh_until(age_max)) + MILLI
     }
 
     /// A quote became active.
@@ -186,13 +234,13 @@ impl Quoting {
         if self.pull_first {
             return Decision::Pull;
         }
-        let (Some(known), Some((reference, seen_at))) = (self.known, self.reference) else {
+        let (Some(known), Some(seen)) = (self.known, self.reference) else {
             return Decision::Wait(Duration::MAX);
         };
-        let stale_at = seen_at + rules.reference_age_max;
-        if now > stale_at {
+        if seen.age_at(now) > rules.reference_age_max {
             return if self.active { Decision::Pull } else { Decision::Wait(Duration::MAX) };
         }
+        let (reference, stale_at) = (seen.price, seen.fresh_until(rules.reference_age_max));
         let Some(cause) = self.cause(now, reference, rules) else {
             let refresh_at = self.placed_at.map_or(now, |at| at + rules.refresh);
             return Decision::Wait(if self.active { refresh_at.min(stale_at + MILLI) } else { refresh_at });
@@ -209,12 +257,12 @@ impl Quoting {
     }
 
     /// Why a quote is to be placed now, if one is.
-    fn cause(&self, now: Duration, reference: Price, rules: &Rules<'_>) -> Option<QuoteCause> {
+    fn cause(&self, now: Duration, reference: RefPrice, rules: &Rules<'_>) -> Option<QuoteCause> {
         if self.pending.is_some() {
             return self.pending;
         }
         let Some(placed_at) = self.placed_at else { return Some(QuoteCause::Refresh) };
-        let moved = |basis: Price| (reference.0 - basis.0).abs() > rules.tolerance_ticks;
+        let moved = |basis: RefPrice| (reference.0 - basis.0).abs() > rules.tolerance_ticks.saturating_mul(2);
         if self.active && self.basis.is_some_and(moved) {
             return Some(QuoteCause::ReferenceMoved);
         }
@@ -260,7 +308,7 @@ impl Quoting {
     }
 
     /// The quote sent at `sent_at` was placed.
-    pub(crate) fn accepted(&mut self, id: QuoteId, epoch: Epoch, sent_at: Duration, reference: Price) {
+    pub(crate) fn accepted(&mut self, id: QuoteId, epoch: Epoch, sent_at: Duration, reference: RefPrice) {
         if epoch != self.epoch {
             return;
         }

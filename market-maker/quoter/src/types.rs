@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use quorate_ledger::{Command, Epoch, Frame, Incarnation, MakerName, Position, Price, QuoteId, Response, Symbol};
+use quorate_ledger::{Command, Epoch, Frame, Incarnation, MakerName, Position, QuoteId, Response, Symbol};
+use quorate_strategy::RefPrice;
 
 /// Ties a command to its answer: from 1, never used again by this quoter.
 pub type CommandId = u64;
@@ -30,12 +31,23 @@ pub enum Input {
         /// What was read.
         snapshot: Snapshot,
     },
-    /// The reference prices that were observed just now, in ticks.
-    References(Vec<(Symbol, Price)>),
+    /// The reference prices as they are known just now.
+    References(Vec<Observed>),
     /// Frames were missed and the stream starts anew: what is known may be too old to act on.
     StreamRestarted,
     /// Leave the group, then say [`Output::Left`].
     Leave,
+}
+
+/// A reference price that somebody told, and how old it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// The symbol.
+    pub symbol: Symbol,
+    /// The price.
+    pub price: RefPrice,
+    /// The time since its source said last that it stands: not since somebody asked for it.
+    pub age: Duration,
 }
 
 /// What became of a command.
@@ -103,6 +115,8 @@ pub enum Output {
     Read(ReadId),
     /// A belief of authority began, was extended, or ended.
     Belief(Belief),
+    /// Whether a symbol that is held has a price to quote on changed. Each has one until it is said otherwise.
+    Priced(Symbol, Priced),
     /// Call again at this monotonic instant at the latest. Replaces the one before.
     WakeAt(Duration),
     /// The maker has left: nothing is believed, nothing will be sent.
@@ -124,6 +138,20 @@ pub struct Belief {
     pub from: Duration,
     /// Until when at most; where it ended, when that was.
     pub until: Duration,
+}
+
+/// Whether a symbol has a price to quote on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priced {
+    /// It has one that is fresh enough.
+    Fresh,
+    /// Its price is older than it may be: the quote is pulled, and none is placed.
+    Stale {
+        /// How old it is.
+        age: Duration,
+    },
+    /// None has ever come, for as long as a price may be old at most since the symbol is held.
+    Missing,
 }
 
 /// What changed in a belief.

@@ -9,7 +9,8 @@ use quorate_ledger::{
     Position, Price, Qty, QuoteCause, QuoteEndReason, Refusal, Response, Side, Symbol,
 };
 use quorate_quoter::{
-    Answered, Belief, BeliefChange, CommandId, Config, Input, InvalidConfig, Output, Quoter, Snapshot, SymbolSnapshot,
+    Answered, Belief, BeliefChange, CommandId, Config, Input, InvalidConfig, Observed, Output, Priced, Quoter,
+    Snapshot, SymbolSnapshot,
 };
 use quorate_strategy::FixedSpread;
 
@@ -20,6 +21,7 @@ struct Maker {
     now: Duration,
     submitted: Vec<(CommandId, Command)>,
     beliefs: Vec<Belief>,
+    priced: Vec<Priced>,
     reads: Vec<u64>,
     left: bool,
 }
@@ -29,13 +31,22 @@ fn symbol() -> Symbol {
 }
 
 fn config() -> Config {
-    let mut config = Config::new("m".parse().unwrap(), FixedSpread::new(5, 10, 1, 100).unwrap());
+    let mut config = Config::new("m".parse().unwrap(), FixedSpread::new(5, 10, 100, 20).unwrap());
     config.reference_tolerance_ticks = 3;
     config
 }
 
 fn holding(epoch: u64) -> Holding {
     Holding { symbol: symbol(), epoch, moving_until: None }
+}
+
+/// The price of the symbol, in ticks, told with an age of so many milliseconds.
+fn aged(ticks: i64, age: u64) -> Input {
+    Input::References(vec![Observed { symbol: symbol(), price: Price(ticks).into(), age: ms(age) }])
+}
+
+fn fresh(ticks: i64) -> Input {
+    aged(ticks, 0)
 }
 
 fn ms(ms: u64) -> Duration {
@@ -45,14 +56,14 @@ fn ms(ms: u64) -> Duration {
 impl Maker {
     fn new() -> Self {
         let quoter = Quoter::new(config()).unwrap();
-        Self { quoter, now: ms(1_000), submitted: vec![], beliefs: vec![], reads: vec![], left: false }
+        Self { quoter, now: ms(1_000), submitted: vec![], beliefs: vec![], priced: vec![], reads: vec![], left: false }
     }
 
     /// Registered, with the state read, a reference price of 1,000 and no quote yet.
     fn holding() -> Self {
         let mut maker = Self::new();
         maker.give(Input::Timer);
-        maker.give(Input::References(vec![(symbol(), Price(1_000))]));
+        maker.give(fresh(1_000));
         let (register, command) = maker.submitted.remove(0);
         assert!(matches!(command, Command::RegisterMaker(_)));
         maker.accept(
@@ -81,6 +92,7 @@ impl Maker {
                 Output::Submit { id, command } => self.submitted.push((id, command)),
                 Output::Read(id) => self.reads.push(id),
                 Output::Belief(belief) => self.beliefs.push(belief),
+                Output::Priced(_, priced) => self.priced.push(priced),
                 Output::WakeAt(_) => {}
                 Output::Left => self.left = true,
             }
@@ -91,7 +103,15 @@ impl Maker {
         let end = self.now + time;
         while self.now < end {
             self.now = (self.now + ms(100)).min(end);
-            self.give(Input::References(vec![(symbol(), Price(1_000))]));
+            self.give(fresh(1_000));
+        }
+    }
+
+    /// Renewals that were sent are accepted.
+    fn renew(&mut self) {
+        while let Some(at) = self.submitted.iter().position(|(_, command)| matches!(command, Command::RenewMaker(_))) {
+            let (id, _) = self.submitted.remove(at);
+            self.accept(id, 7, Answer::MakerRenewed { deadline: Millis(0), holds: vec![holding(1)] });
         }
     }
 
@@ -174,10 +194,10 @@ impl Maker {
 #[test]
 fn a_fill_is_answered_at_once_with_a_quote_computed_from_it() {
     let mut maker = Maker::quoting();
-    maker.fill(8, 1, 1);
+    maker.fill(8, 4, 1);
     let (_, place) = maker.placed();
     assert_eq!((place.cause, place.position_seq, place.computed_at), (QuoteCause::Fill, 1, 8));
-    assert_eq!(place.bid.unwrap().price, Price(994), "the skew of one lot");
+    assert_eq!(place.bid.unwrap().price, Price(994), "the skew of four lots");
     assert_eq!((place.epoch, place.incarnation, place.quote_seq, place.allow_reduced), (1, INCARNATION, 2, true));
 }
 
@@ -187,10 +207,10 @@ fn what_happens_while_a_quote_is_in_flight_is_merged_and_the_latest_wins() {
     maker.fill(8, 1, 1);
     let (id, _) = maker.placed();
     maker.fill(9, 2, 2);
-    maker.fill(10, 3, 3);
-    maker.give(Input::References(vec![(symbol(), Price(1_100))]));
+    maker.fill(10, 12, 3);
+    maker.give(fresh(1_100));
     assert!(maker.submitted.is_empty());
-    maker.refuse(id, 11, Refusal::StalePosition { position_seq: 3, position: Position(3) });
+    maker.refuse(id, 11, Refusal::StalePosition { position_seq: 3, position: Position(12) });
     let (_, place) = maker.placed();
     assert_eq!((place.position_seq, place.bid.unwrap().price), (3, Price(1_100 - 3 - 5)));
 }
@@ -228,7 +248,7 @@ fn a_position_that_arrives_late_does_not_undo_a_newer_one() {
 fn a_fill_heard_of_twice_brings_one_quote() {
     // The refusal of a quote tells of the fill first; that it used up the old quote comes later, by the stream.
     let mut maker = Maker::quoting();
-    maker.give(Input::References(vec![(symbol(), Price(1_100))]));
+    maker.give(fresh(1_100));
     let (id, _) = maker.placed();
     maker.refuse(id, 9, Refusal::StalePosition { position_seq: 1, position: Position(10) });
     let (id, place) = maker.placed();
@@ -244,9 +264,9 @@ fn a_fill_heard_of_twice_brings_one_quote() {
 #[test]
 fn the_reference_price_counts_beyond_the_tolerance() {
     let mut maker = Maker::quoting();
-    maker.give(Input::References(vec![(symbol(), Price(1_003))]));
+    maker.give(fresh(1_003));
     assert!(maker.submitted.is_empty());
-    maker.give(Input::References(vec![(symbol(), Price(996))]));
+    maker.give(fresh(996));
     let (_, place) = maker.placed();
     assert_eq!((place.cause, place.ask.unwrap().price), (QuoteCause::ReferenceMoved, Price(1_001)));
 }
@@ -278,6 +298,91 @@ fn without_a_fresh_reference_price_the_quote_is_pulled() {
         assert!(maker.now < ms(7_000));
     }
     assert!(maker.now > ms(1_000 + 5_000));
+}
+
+/// Whoever asks however often: the age of a price is that of its source's last word.
+#[test]
+fn a_price_that_its_source_no_longer_confirms_is_pulled_however_often_it_is_told() {
+    let mut maker = Maker::quoting();
+    let (mut index, mut age) = (8, 0);
+    let pull = loop {
+        maker.now += ms(100);
+        age += 100;
+        maker.give(aged(1_000, age));
+        maker.renew();
+        match maker.submitted.pop() {
+            Some((id, Command::PullQuote(_))) => break id,
+            Some((id, Command::PlaceQuote(_))) => {
+                maker.accept_quote(id, index);
+                index += 1;
+            }
+            _ => assert!(age <= 5_100, "still quoting at an age of {age} ms"),
+        }
+    };
+    assert_eq!((age, &maker.priced[..]), (5_100, &[Priced::Stale { age: ms(5_100) }][..]));
+    maker.accept(pull, index, Answer::QuotePulled { quote_id: Some(index - 1) });
+    // Nothing is placed on it again, and nothing more is said.
+    for _ in 0..100 {
+        maker.now += ms(100);
+        age += 100;
+        maker.give(aged(1_000, age));
+        maker.renew();
+    }
+    assert_eq!((maker.submitted.len(), maker.priced.len()), (0, 1));
+    assert_eq!((maker.quoter.status().stale, maker.quoter.status().oldest_price), (1, Some(ms(age))));
+    // The same price once more, confirmed: it quotes at once.
+    maker.give(aged(1_000, 20));
+    assert_eq!(maker.placed().1.bid.unwrap().price, Price(995));
+    assert_eq!(maker.priced[1..], [Priced::Fresh]);
+}
+
+#[test]
+fn a_price_that_is_too_old_when_it_is_first_told_is_never_quoted_on() {
+    let mut maker = Maker::quoting();
+    maker.give(aged(1_100, 5_001));
+    let (id, command) = maker.only();
+    assert!(matches!(command, Command::PullQuote(_)), "{command:?}");
+    maker.accept(id, 8, Answer::QuotePulled { quote_id: Some(7) });
+    maker.give(aged(1_100, 60_000));
+    assert!(maker.submitted.is_empty());
+    maker.give(aged(1_101, 4_000));
+    assert_eq!(maker.placed().1.bid.unwrap().price, Price(1_096));
+}
+
+#[test]
+fn a_price_that_returns_while_the_pull_is_under_way_is_quoted_at_once() {
+    let mut maker = Maker::quoting();
+    maker.give(aged(1_000, 6_000));
+    let (id, command) = maker.only();
+    assert!(matches!(command, Command::PullQuote(_)), "{command:?}");
+    maker.give(fresh(1_000));
+    maker.accept(id, 8, Answer::QuotePulled { quote_id: Some(7) });
+    assert_eq!(maker.placed().1.cause, QuoteCause::ReferenceMoved);
+}
+
+#[test]
+fn a_symbol_without_a_price_is_told_once_after_a_while() {
+    let mut maker = Maker::new();
+    maker.give(Input::Timer);
+    let (register, _) = maker.submitted.remove(0);
+    let holds = vec![holding(1)];
+    maker.accept(register, 5, Answer::MakerRegistered { incarnation: INCARNATION, deadline: Millis(0), holds });
+    maker.read(6);
+    for _ in 0..50 {
+        maker.now += ms(100);
+        maker.give(Input::References(vec![]));
+        maker.renew();
+    }
+    assert_eq!(maker.priced, []);
+    for _ in 0..50 {
+        maker.now += ms(100);
+        maker.give(Input::References(vec![]));
+        maker.renew();
+    }
+    assert_eq!((&maker.priced[..], maker.quoter.status().unpriced), (&[Priced::Missing][..], 1));
+    maker.give(fresh(1_000));
+    assert_eq!(maker.priced[1..], [Priced::Fresh]);
+    assert_eq!(maker.placed().1.ask.unwrap().price, Price(1_005));
 }
 
 #[test]
@@ -396,7 +501,7 @@ fn after_a_pause_it_renews_then_reads_then_places() {
     let reads = maker.reads.len();
     maker.accept(renew, 9, Answer::MakerRenewed { deadline: Millis(0), holds: vec![holding(1)] });
     assert_eq!(maker.reads.len(), reads + 1);
-    maker.give(Input::References(vec![(symbol(), Price(1_000))]));
+    maker.give(fresh(1_000));
     assert!(maker.submitted.is_empty());
     maker.read(10);
     assert_eq!(maker.placed().1.position_seq, 1);

@@ -1,33 +1,54 @@
 //! What to quote: from a reference price and a committed position to a two-sided quote. One code for
 //! live trading, paper trading and backtests.
 //!
-//! With reference price `r` (ticks), position `p` (lots), half spread `h`, skew `k` (ticks per lot),
-//! order quantity `q` and largest position `m` (lots):
+//! With reference price `r` (half ticks), position `p` (lots), half spread `h` (ticks), skew `k` (percent), order
+//! quantity `q` and largest position `m` (lots):
 //!
 //! ```text
-//! centre    = r - k * p                     a long position is offered away: both prices go down
-//! bid price = clamp(centre - h, 1, MAX_PRICE - 1)
-//! ask price = clamp(centre + h, 2, MAX_PRICE)
-//! bid qty   = min(q, m - p)                 no bid where that is below 1
-//! ask qty   = min(q, m + p)                 no ask where that is below 1
+//! lean      = 2h * k/100 * clamp(p, -m, m)/m        toward 0; a long position is offered away: both prices go down
+//! bid price = clamp(floor((r - 2h - lean) / 2), 1, MAX_PRICE - 1)
+//! ask price = clamp(ceil((r + 2h - lean) / 2), 2, MAX_PRICE)
+//! bid qty   = min(q, m - p)                         no bid where that is below 1
+//! ask qty   = min(q, m + p)                         no ask where that is below 1
 //! ```
 //!
-//! Invariants: bid < ask; every price and quantity is one that the ledger accepts; a side that is
+//! Invariants: bid <= reference <= ask, so that at a constant reference no sequence of takers lowers the maker's
+//! equity, marked there; bid < ask; every price and quantity is one that the ledger accepts; a side that is
 //! filled whole leaves the position within `-m..=m`, or nearer to it than before. Total and
 //! deterministic: integers only (products in `i128`, so nothing wraps), no clock, no randomness, no
 //! I/O. What may be quoted at all (authority, exposure, control) is not decided here.
 
 use quorate_ledger::{MAX_PRICE, MAX_QTY, Position, Price, Qty, QuoteSide};
 
-/// Largest skew accepted, in ticks per lot.
-pub const SKEW_MAX: i64 = 1_000_000_000;
+/// Largest skew accepted, in percent: with all of the half spread, the price at the largest position is the reference.
+pub const SKEW_MAX_PERCENT: i64 = 100;
+
+/// A reference price in half ticks: the middle of two prices may lie between two ticks. Valid ones lie in
+/// `2..=2 * MAX_PRICE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RefPrice(pub i64);
+
+impl RefPrice {
+    /// Whether it lies in its range.
+    #[must_use]
+    pub fn is_valid(self) -> bool {
+        (2..=2 * MAX_PRICE).contains(&self.0)
+    }
+}
+
+impl From<Price> for RefPrice {
+    /// A valid price.
+    fn from(price: Price) -> Self {
+        Self(price.0.saturating_mul(2))
+    }
+}
 
 /// A fixed spread around the reference price, skewed by inventory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FixedSpread {
     half_spread_ticks: i64,
     order_qty: i64,
-    skew_ticks_per_lot: i64,
+    skew_percent: i64,
     max_position: i64,
 }
 
@@ -64,43 +85,44 @@ pub struct InvalidParameter {
 
 impl FixedSpread {
     /// Checks the parameters: `half_spread_ticks` in `1..=MAX_PRICE`, `order_qty` (lots) in
-    /// `1..=MAX_QTY`, `skew_ticks_per_lot` in `0..=SKEW_MAX`, `max_position` (lots, either way) in
-    /// `0..=MAX_QTY`.
+    /// `1..=MAX_QTY`, `skew_percent` (of the half spread, reached at the largest position) in
+    /// `0..=SKEW_MAX_PERCENT`, `max_position` (lots, either way) in `0..=MAX_QTY`.
     ///
     /// # Errors
     /// [`InvalidParameter`] names the first that is out of its range.
     pub fn new(
         half_spread_ticks: i64,
         order_qty: i64,
-        skew_ticks_per_lot: i64,
+        skew_percent: i64,
         max_position: i64,
     ) -> Result<Self, InvalidParameter> {
         let ranges = [
             ("half_spread_ticks", half_spread_ticks, 1, MAX_PRICE),
             ("order_qty", order_qty, 1, MAX_QTY),
-            ("skew_ticks_per_lot", skew_ticks_per_lot, 0, SKEW_MAX),
+            ("skew_percent", skew_percent, 0, SKEW_MAX_PERCENT),
             ("max_position", max_position, 0, MAX_QTY),
         ];
         match ranges.into_iter().find(|(_, value, min, max)| !(min..=max).contains(&value)) {
             Some((field, value, min, max)) => Err(InvalidParameter { field, value, min, max }),
-            None => Ok(Self { half_spread_ticks, order_qty, skew_ticks_per_lot, max_position }),
+            None => Ok(Self { half_spread_ticks, order_qty, skew_percent, max_position }),
         }
     }
 
     /// The quote for this reference price and this committed position, by the formulas above.
     #[must_use]
-    pub fn quote(&self, reference: Price, position: Position) -> DesiredQuote {
+    pub fn quote(&self, reference: RefPrice, position: Position) -> DesiredQuote {
         let (reference, position) = (i128::from(reference.0), i128::from(position.0));
-        let centre = reference - i128::from(self.skew_ticks_per_lot) * position;
-        let half_spread = i128::from(self.half_spread_ticks);
+        let max = i128::from(self.max_position);
+        let spread = 2 * i128::from(self.half_spread_ticks);
+        // Without a largest position nothing is quoted, so that it does not matter what the prices would be.
+        let lean = spread * i128::from(self.skew_percent) * position.clamp(-max, max) / (100 * max.max(1));
         let side = |price: i128, lowest: i64, highest: i64, room: i128| {
             let qty = clamp(room, 0, self.order_qty);
             (qty > 0).then(|| QuoteSide { price: Price(clamp(price, lowest, highest)), qty: Qty(qty) })
         };
-        let max = i128::from(self.max_position);
         DesiredQuote {
-            bid: side(centre - half_spread, 1, MAX_PRICE - 1, max - position),
-            ask: side(centre + half_spread, 2, MAX_PRICE, max + position),
+            bid: side((reference - spread - lean).div_euclid(2), 1, MAX_PRICE - 1, max - position),
+            ask: side((reference + spread - lean + 1).div_euclid(2), 2, MAX_PRICE, max + position),
         }
     }
 }

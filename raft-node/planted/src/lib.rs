@@ -70,6 +70,8 @@ bugs! {
     SkipEventsAfterSnapshot = "skip-events-after-snapshot",
     /// Makers are gone through in the order of a hash map.
     HashMapOrder = "hash-map-order",
+    /// A reference price counts as new whenever somebody asks for it.
+    AgeByPoll = "age-by-poll",
 }
 
 impl fmt::Display for Bug {

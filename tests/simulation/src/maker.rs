@@ -80,7 +80,7 @@ impl BeliefSink for Sink {
 impl Sim {
     fn maker_config(&self, number: u64) -> LiveConfig {
         let plan = &self.plan;
-        let pricing = FixedSpread::new(5, plan.order_qty, 1, 500).expect("all in their ranges");
+        let pricing = FixedSpread::new(5, plan.order_qty, 50, 500).expect("all in their ranges");
         let maker = format!("maker-{number}").parse().expect("a name");
         LiveConfig {
             quoter: Config { lease_ttl_ms: plan.lease_ttl_ms, ..Config::new(maker, pricing) },

@@ -104,7 +104,7 @@ pub async fn run(options: &Options, show: &dyn Fn(&Shown)) -> Result<Report> {
     let plan = Plan {
         setup,
         makers: vec!["alpha", "beta", "gamma"],
-        quoting: MakerOptions { order_qty: 60, lease_ttl_ms: 4_500, flags: vec!["--skew-ticks-per-lot=1"] },
+        quoting: MakerOptions { order_qty: 60, lease_ttl_ms: 4_500, flags: vec!["--skew-percent=50"] },
         small_disk: can_have_small_disks().is_none().then_some((1 + options.seed % 3, DISK_MIB)),
         seed: options.seed,
         ..Plan::new(means)

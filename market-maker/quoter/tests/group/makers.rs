@@ -10,7 +10,7 @@ use quorate_ledger::{
     Outcome, Price, RegisterExchange, Response, Symbol, SymbolSpec,
 };
 use quorate_quoter::{
-    Answered, BeliefChange, CommandId, Config, Input, Output, Quoter, ReadId, Snapshot, SymbolSnapshot,
+    Answered, BeliefChange, CommandId, Config, Input, Observed, Output, Quoter, ReadId, Snapshot, SymbolSnapshot,
 };
 use quorate_strategy::FixedSpread;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
@@ -194,8 +194,10 @@ impl Group {
                 }
             }
             Happening::Poll(at) => {
-                let prices = self.references.iter().enumerate().map(|(at, price)| (symbol(at), Price(*price)));
-                let prices = prices.collect();
+                let age = Duration::ZERO;
+                let observed =
+                    |(at, price): (usize, &i64)| Observed { symbol: symbol(at), price: Price(*price).into(), age };
+                let prices = self.references.iter().enumerate().map(observed).collect();
                 self.handle(at, Input::References(prices));
                 self.at(100, at, Happening::Poll(at));
             }
@@ -310,7 +312,7 @@ impl Group {
                 let ahead = u64::try_from(ahead.as_millis()).unwrap() + 1;
                 self.at(ahead, at, Happening::Wake(at));
             }
-            Output::Belief(_) => {}
+            Output::Belief(_) | Output::Priced(..) => {}
             Output::Left => {
                 self.seen.insert("left".to_owned());
                 self.reborn(at);
@@ -414,7 +416,7 @@ impl Group {
 }
 
 fn maker(at: usize, setup: Setup) -> Maker {
-    let pricing = FixedSpread::new(5, setup.order_qty, 1, 500).unwrap();
+    let pricing = FixedSpread::new(5, setup.order_qty, 50, 500).unwrap();
     let mut config = Config::new(name(at), pricing);
     config.lease_ttl_ms = LEASE_MS;
     config.quote_ttl_ms = setup.quote_ttl_ms;

@@ -99,6 +99,7 @@ impl Watch {
                 assert!(*at > now && *at <= now + lease / 3, "it wakes ahead, and soon enough to notice a pause");
                 self.wake = Some(*at);
             }
+            Output::Priced(symbol, _) => assert!(self.beliefs.contains_key(symbol), "no price of {symbol}, not held"),
             Output::Left => {
                 assert!(self.beliefs.is_empty(), "left while believing in {:?}", self.beliefs);
                 self.left = true;

@@ -1,6 +1,6 @@
 //! Turns each planted bug on, one after the other, and says which layer of the proof finds it, and after how much.
 //!
-//! Layers: the ledger against its naive model, the store on a disk that crashes, the node's own tests, and the simulation
+//! Layers: the ledger against its naive model, the store on a disk that crashes, the node's own tests, the maker's, and the simulation
 //! of the whole group, seed after seed from the first, within a budget. With no bug planted no layer may find anything. Ends with one
 //! line of JSON; exit code 1 where a bug is found by nobody, or where there is an alarm without a bug.
 
@@ -33,7 +33,7 @@ struct Cli {
     /// Seeds at a time
     #[arg(long, default_value_t = 2)]
     jobs: usize,
-    /// Only the simulation, not the tests of ledger, store and node
+    /// Only the simulation, not the tests of ledger, store, node and maker
     #[arg(long)]
     simulation_only: bool,
 }
@@ -69,10 +69,11 @@ fn only(bug: Bug) -> &'static [&'static str] {
 }
 
 /// A layer of tests beside the code: its name, its package, and which of its tests.
-const BESIDE: [(&str, &str, &[&str]); 3] = [
+const BESIDE: [(&str, &str, &[&str]); 4] = [
     ("model", "quorate-ledger", &["--test", "model"]),
     ("crash", "quorate-log-store", &["--test", "crash"]),
     ("node", "quorate-node", &["--lib", "--test", "group"]),
+    ("maker", "quorate-quoter", &["--test", "rules"]),
 ];
 
 /// The binaries that are run with a bug in them.
@@ -183,7 +184,7 @@ fn main() -> Result<ExitCode> {
     let bugs: Vec<Bug> = if cli.bug.is_empty() { Bug::ALL.to_vec() } else { cli.bug.clone() };
     let mut rows = Vec::new();
     let mut wrong = Vec::new();
-    println!("| planted bug | ledger's model | store's crashes | node's own | simulation |\n|---|---|---|---|---|");
+    println!("| planted bug | ledger's model | store's crashes | node's own | maker's | simulation |\n|---|---|---|---|---|---|");
     for bug in std::iter::once(None).chain(bugs.into_iter().map(Some)) {
         let verdicts = layers.verdicts(bug)?;
         let name = bug.map_or("none", Bug::name);
