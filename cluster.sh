@@ -29,14 +29,21 @@ All files go to DIR [default: run/P].
 EOF
 }
 
+die() { echo "cluster.sh: $*" >&2; exit 1; }
+number() { [[ $1 =~ ^[0-9]{1,6}$ ]]; }
+
 base=7000; run=""; keep=()
 while [[ ${1:-} == --* ]]; do
+  [[ $1 == --help || -n ${2:-} ]] || die "$1 needs a value; ./cluster.sh help tells more"
   case $1 in
     --base-port) base=$2; shift 2 ;;
     --run-dir) run=$2; shift 2 ;;
+    --help) usage; exit 0 ;;
     *) usage >&2; exit 2 ;;
   esac
 done
+number "$base" && ((10#$base >= 1 && 10#$base <= 65335)) || die "--base-port $base: must be a number from 1 to 65335"
+base=$((10#$base))
 run=${run:-$root/run/$base}
 bin=${QUORATE_BIN:-${CARGO_TARGET_DIR:-$root/target}/release}
 exchange_url=http://127.0.0.1:$((base + 200))
@@ -46,18 +53,65 @@ members=$(for n in 1 2 3; do printf '%s=127.0.0.1:%s/127.0.0.1:%s,' "$n" $((base
 symbols=(BTCUSDT ETHUSDT SOLUSDT BNBUSDT)
 prices=(BTCUSDT=61837.63 ETHUSDT=2683.5 SOLUSDT=162.4 BNBUSDT=514.2)
 reference=(--reference "walk:7,$(IFS=,; echo "${prices[*]}")")
+# What a cluster is made of; a demo judges it, and a chaos is run by a program of its own.
+cluster=(raft-node ledgerctl exchange market-maker order-publisher)
 
-die() { echo "cluster.sh: $*" >&2; exit 1; }
-ctl() { "$bin/ledgerctl" --endpoints "$endpoints" "$@"; }
-name_of() { [[ $1 =~ ^[0-9]+$ ]] && echo "node-$1" || echo "$1"; }
+build() { # PROGRAM...
+  local program flags=()
+  [[ -z ${QUORATE_BIN:-} ]] || return 0
+  for program in "$@"; do flags+=(--bin "$program"); done
+  (cd "$root" && cargo build --release --locked "${flags[@]}")
+}
+
+# A program that must be there.
+program() {
+  [[ -x $bin/$1 ]] || die "$bin/$1 is not there: ${QUORATE_BIN:+QUORATE_BIN may name the wrong directory; }./cluster.sh up builds it"
+}
+
+# Processes
+name_of() { if number "$1"; then echo "node-$1"; else echo "$1"; fi; }
 pid_of() { cat "$run/$1.pid" 2>/dev/null || true; }
 # A process is ours while its id is that of the program whose command line stands beside the pid file.
 alive() {
-  local pid; pid=$(pid_of "$1")
-  [[ -n $pid ]] && { tr '\0' '\n' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -qxaF "$(cat "$run/$1.mark")"
+  local pid mark
+  pid=$(pid_of "$1"); mark=$(cat "$run/$1.mark" 2>/dev/null || true)
+  [[ -n $pid && -n $mark ]] && { tr '\0' '\n' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -qxaF "$mark"
 }
+gone() { ! alive "$1"; }
+running() {
+  local file name
+  for file in "$run"/*.pid; do
+    name=$(basename "$file" .pid)
+    if alive "$name"; then echo "$name"; fi
+  done
+}
+nothing_runs() { [[ -z $(running) ]]; }
+start() { # NAME PROGRAM ARGS...
+  local name=$1; shift
+  alive "$name" && die "$name runs already"
+  program "$(basename "$1")"
+  printf '%q ' "$@" >"$run/$name.cmd"
+  echo "$1" >"$run/$name.mark"
+  "$@" >>"$run/$name.log" 2>&1 </dev/null &
+  echo $! >"$run/$name.pid"
+  # Whoever waits for the exit code of a process keeps it as a job.
+  [[ -n ${kept:-} ]] || disown
+}
+again() { # NAME
+  local cmd
+  [[ -r $run/$1.cmd ]] || die "$1 was never started in $run; ./cluster.sh up starts a cluster"
+  eval "cmd=($(cat "$run/$1.cmd"))"
+  start "$1" "${cmd[@]}"
+}
+signal() { # SIGNAL NAME
+  local others
+  others=$(running | paste -sd ' ' -)
+  alive "$2" || die "$2 does not run in $run; these do: ${others:-none}"
+  kill "-$1" "$(pid_of "$2")"
+}
+
 # Waits for a condition, looking ten times a second.
-until_true() {
+until_true() { # WHAT SECONDS COMMAND...
   local what=$1 limit=$2 end; shift 2
   end=$((SECONDS + limit))
   until "$@" >/dev/null 2>&1; do
@@ -65,23 +119,24 @@ until_true() {
     read -rt 0.1 <> <(:) || true
   done
 }
-start() { # NAME PROGRAM ARGS...
-  local name=$1; shift
-  alive "$name" && die "$name runs already"
-  printf '%q ' "$@" >"$run/$name.cmd"
-  echo "$1" >"$run/$name.mark"
-  NO_COLOR=1 "$@" >>"$run/$name.log" 2>&1 </dev/null &
-  echo $! >"$run/$name.pid"
-  disown
+# Lets time pass until a moment; what happens then does not depend on the moment.
+pass_until() { while ((SECONDS < $1)); do read -rt 0.2 <> <(:) || true; done; }
+
+# The group
+ctl() {
+  program ledgerctl
+  "$bin/ledgerctl" --endpoints "$endpoints" "$@"
 }
-signal() { alive "$2" || die "$2 does not run"; kill "-$1" "$(pid_of "$2")"; }
-gone() { ! alive "$1"; }
-again() { local cmd; eval "cmd=($(cat "$run/$1.cmd"))"; start "$1" "${cmd[@]}"; }
-leader() { ctl --json --consistency local status 2>/dev/null | grep -o '"leader":[0-9]*' | sort | uniq -c | sort -rn | grep -om1 '[0-9]*$'; }
-leads() { local l; l=$(leader) && [[ -n $l && $l != "${1:-}" ]] && ctl --timeout-ms 1000 positions; }
-build() { [[ -n ${QUORATE_BIN:-} ]] || (cd "$root" && cargo build --release --locked --workspace --bins); }
-fault() { ctl faults set --node "$1" --drop-to "$2" --drop-from "$2" >/dev/null; }
-others() { local n list=(); for n in 1 2 3; do [[ $n == "$1" ]] || list+=("$n"); done; (IFS=,; echo "${list[*]}"); }
+local_status() { ctl --json --consistency local status 2>/dev/null; }
+leader() { local_status | grep -o '"leader":[0-9]*' | sort | uniq -c | sort -rn | grep -om1 '[0-9]*$'; }
+# Whether a leader serves, and another than the one named.
+leads() {
+  local l
+  l=$(leader) && [[ -n $l && $l != "${1:-}" ]] && ctl --timeout-ms 1000 positions
+}
+quoted() { (($(ctl --json quotes | grep -o '"quote_id"' | wc -l) == ${#symbols[@]})); }
+# Whether so many fills are committed.
+after() { (($(local_status | grep -o '"fills":[0-9]*' | sort -t: -k2 -rn | grep -om1 '[0-9]*$') >= $1)); }
 
 start_maker() { # LETTER
   start "maker-$1" "$bin/market-maker" live --name "maker-$1" --ledger-endpoints "$endpoints" --exchange "$exchange_url" \
@@ -89,7 +144,8 @@ start_maker() { # LETTER
 }
 up() {
   local n
-  build; mkdir -p "$run"
+  build "${@:-${cluster[@]}}"
+  mkdir -p "$run"
   for n in 1 2 3; do
     start "node-$n" "$bin/raft-node" --node-id "$n" --data-dir "$run/node-$n" --initial-members "${members%,}" \
       --listen-peer "127.0.0.1:$((base + n))" --listen-api "127.0.0.1:$((base + 100 + n))" \
@@ -101,40 +157,105 @@ up() {
   for n in a b c; do start_maker $n; done
   until_true "quotes for all symbols" 60 quoted
 }
-quoted() { (($(ctl --json quotes | grep -o '"quote_id"' | wc -l) >= 3)); }
-running() { local file; for file in "$run"/*.pid; do file=$(basename "$file" .pid); ! alive "$file" || echo "$file"; done; }
-nothing_runs() { [[ -z $(running) ]]; }
 down() {
   local name
-  for name in $(running); do kill -TERM "$(pid_of "$name")"; kill -CONT "$(pid_of "$name")"; done 2>/dev/null || true
+  for name in $(running); do
+    kill -TERM "$(pid_of "$name")" && kill -CONT "$(pid_of "$name")"
+  done 2>/dev/null || true
   (until_true "a clean end" 15 nothing_runs) || for name in $(running); do kill -KILL "$(pid_of "$name")" || true; done
   rm -f "$run"/*.pid
 }
-kill_leader() { local l; l=$(leader); [[ -n $l ]] || die "no leader is known"; echo "killing node $l"; signal KILL "node-$l"; until_true "its end" 10 gone "node-$l"; echo "$l" >"$run/killed"; }
-partition() { local n; for n in 1 2 3; do alive "node-$n" && { [[ $n == "$1" ]] && fault "$n" "$(others "$1")" || fault "$n" "$1"; }; done; }
-heal() { local n; for n in 1 2 3; do alive "node-$n" && ctl faults clear --node "$n" >/dev/null; done; }
-
-publisher() { # NAME ARGS...
-  local name=$1; shift; start "$name" "$bin/order-publisher" "$@" --exchange "$exchange_url" --journal "$run/journal-$name.jsonl" --json --in-flight 16
+status() {
+  ctl status; ctl makers; ctl quotes
+  if alive exchange; then echo "exchange: $exchange_url"; else echo "exchange: down"; fi
 }
-after() { (($(ctl --json --consistency local status | grep -o '"fills":[0-9]*' | sort -t: -k2 -rn | grep -om1 '[0-9]*$') >= $1)); }
+logs() { # [NAME]
+  local files
+  files=$(compgen -G "$run/${1:-*}.log") || die "no log of ${1:-anything} in $run"
+  mapfile -t files <<<"$files"
+  tail -n 20 -F "${files[@]}"
+}
+
+# What breaks it
+kill_leader() {
+  local l
+  l=$(leader) || true
+  [[ -n $l ]] || die "no leader is known; ./cluster.sh status tells what runs"
+  echo "killing node $l"
+  signal KILL "node-$l"
+  until_true "its end" 10 gone "node-$l"
+  echo "$l" >"$run/killed"
+}
+fault() { ctl faults set --node "$1" --drop-to "$2" --drop-from "$2" >/dev/null; }
+others() {
+  local n list=()
+  for n in 1 2 3; do [[ $n == "$1" ]] || list+=("$n"); done
+  (IFS=,; echo "${list[*]}")
+}
+partition() { # NODE
+  local n
+  [[ $1 =~ ^[123]$ ]] || die "partition $1: must be a node's number, 1 to 3"
+  alive "node-$1" || die "node-$1 does not run in $run"
+  for n in 1 2 3; do
+    if gone "node-$n"; then continue; fi
+    if [[ $n == "$1" ]]; then fault "$n" "$(others "$1")"; else fault "$n" "$1"; fi
+  done
+}
+heal() {
+  local n healed=""
+  for n in 1 2 3; do
+    if gone "node-$n"; then continue; fi
+    ctl faults clear --node "$n" >/dev/null
+    healed=yes
+  done
+  [[ -n $healed ]] || die "no node runs in $run"
+}
+
+# The flow of a demo: publishers, and what became of them.
+publishers=()
+declare -A ended_with=()
+publisher() { # NAME ARGS...
+  local name=$1; shift
+  kept=yes start "$name" "$bin/order-publisher" "$@" \
+    --exchange "$exchange_url" --journal "$run/journal-$name.jsonl" --json --in-flight 16
+  publishers+=("$name")
+}
+some_ended() {
+  local name
+  for name in "${publishers[@]}"; do gone "$name" && return; done
+  return 1
+}
+# Fails where a publisher has ended, and not well: one that sent nothing, or left an outcome unknown.
+flow_is_well() {
+  local name code
+  for name in "${publishers[@]}"; do
+    if alive "$name" || [[ -n ${ended_with[$name]:-} ]]; then continue; fi
+    code=0; wait "$(cat "$run/$name.pid")" || code=$?
+    ended_with[$name]=$code
+    ((code == 0)) || die "publisher '$name' ended with exit code $code: $(tail -n 1 "$run/$name.log")"
+  done
+}
+flowed() { after "$1" || some_ended; }
 say() { printf '\n== %s\n' "$*"; }
 demo() {
   local capture="" seconds=75 n l
   while (($#)); do
     case $1 in
-      --capture) capture=$(realpath "$2"); shift 2 ;;
+      --capture | --seconds) [[ -n ${2:-} ]] || die "$1 needs a value; ./cluster.sh help tells more" ;;&
+      --capture) capture=$2; shift 2 ;;
       --seconds) seconds=$2; shift 2 ;;
       *) usage >&2; exit 2 ;;
     esac
   done
+  number "$seconds" || die "--seconds $seconds: must be a number"
+  seconds=$((10#$seconds))
   ((seconds >= 60)) || die "demo needs 60 seconds at least, for all that it breaks"
-  [[ -z $capture || -r $capture ]] || die "$capture cannot be read"
+  [[ -z $capture || -f $capture && -r $capture ]] || die "--capture $capture: no file that can be read"
   down 2>/dev/null || true; rm -rf "$run"; keep=(--event-retention 1000000) # The judge replays all that happened.
   [[ -z $capture ]] || reference=(--reference "external:${prices[0]}" --reference "walk:7,$(IFS=,; echo "${prices[*]:1}")")
   trap down EXIT
   say "starting three nodes, an exchange and three makers in $run"
-  up
+  up "${cluster[@]}" judge
   say "orders flow for $seconds s"
   if [[ -n $capture ]]; then
     publisher recorded replay --capture "$capture" --symbol BTCUSDT --speed 2 --max-lots 20 --seconds "$seconds"
@@ -143,6 +264,8 @@ demo() {
     publisher random random --seed 11 --rate 60 --max-lots 15 --seconds "$seconds"
   fi
   local began=$SECONDS part=$((seconds / 6))
+  until_true "200 fills" 60 flowed 200
+  flow_is_well
   until_true "200 fills" 60 after 200
   say "killing the leader with -9 while it quotes and trades"
   kill_leader; n=$(cat "$run/killed")
@@ -163,13 +286,16 @@ demo() {
   # It stands still for a moment first, so that orders are surely on their way when it dies.
   signal STOP exchange; pass_until $((SECONDS + 2)); signal KILL exchange; until_true "its end" 10 gone exchange; again exchange
   say "waiting for the end of the flow and of what is in doubt"
-  for n in recorded random; do [[ ! -e $run/$n.pid ]] || until_true "the end of the publisher" $((seconds + 60)) gone "$n"; done
+  for n in "${publishers[@]}"; do until_true "the end of the publisher" $((seconds + 60)) gone "$n"; done
+  flow_is_well
   say "judging"; evidence
   "$bin/judge" "${judged[@]}" --positions "$run/positions.json" --audit "$run/audit.json" --demanding
 }
-chaos() { build; "$bin/chaos" --report "$run/chaos" "$@"; }
-# Lets the flow go on until a moment; what happens then does not depend on the moment.
-pass_until() { while ((SECONDS < $1)); do read -rt 0.2 <> <(:) || true; done; }
+chaos() {
+  build "${cluster[@]}" chaos
+  program chaos
+  "$bin/chaos" --report "$run/chaos" "$@"
+}
 evidence() {
   local n; judged=()
   for n in a b c; do signal TERM "maker-$n"; until_true "the end of maker $n" 20 gone "maker-$n"; done
@@ -183,17 +309,18 @@ evidence() {
 }
 
 command=${1:-help}; shift || true
+# What a command is about, where it must be named.
+needs() { [[ -n ${1:-} ]] || die "$command needs a $what; ./cluster.sh help tells more"; }
 case $command in
   up) up; say "serving"; ctl status; echo "exchange $exchange_url, logs and data $run" ;;
-  status) ctl status; ctl makers; ctl quotes; alive exchange && echo "exchange: $exchange_url" || echo "exchange: down" ;;
-  logs) tail -n 20 -F "$run/${1:-*}".log ;;
   kill-leader) kill_leader ;;
   kill | pause | resume)
+    what="node's number or a process's name" needs "$@"
     declare -A signals=([kill]=KILL [pause]=STOP [resume]=CONT)
-    signal "${signals[$command]}" "$(name_of "${1:?which one}")" ;;
-  restart) again "$(name_of "${1:?which one}")" ;;
-  partition) partition "${1:?which node}" ;;
-  down | heal | ctl | demo | chaos) "$command" "$@" ;;
-  help | -h | --help) usage ;;
+    signal "${signals[$command]}" "$(name_of "$1")" ;;
+  restart) what="node's number or a process's name" needs "$@"; again "$(name_of "$1")" ;;
+  partition) what="node's number" needs "$@"; partition "$1" ;;
+  down | status | logs | heal | ctl | demo | chaos) "$command" "$@" ;;
+  help | -h) usage ;;
   *) usage >&2; exit 2 ;;
 esac

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use quorate_exchange::{config::Settings, run};
-use quorate_seams::{Failpoints, World};
+use quorate_seams::{Failpoints, World, colours, explain};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -25,11 +25,11 @@ struct Cli {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours()).with_writer(std::io::stderr).init();
     match serve(cli.settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
+            tracing::error!("{}", explain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

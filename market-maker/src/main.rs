@@ -9,7 +9,7 @@ use quorate_market_maker::{
     beliefs::{BeliefSink, JournalFile, NoJournal},
     run,
 };
-use quorate_seams::{Failpoints, World};
+use quorate_seams::{Failpoints, World, colours, explain};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -32,14 +32,14 @@ enum Subcommands {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours()).with_writer(std::io::stderr).init();
     let outcome = match cli.command {
         Subcommands::Live(settings) => live(&settings),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
+            tracing::error!("{}", explain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -26,7 +26,7 @@ pub struct Settings {
     /// Stop after this many orders, those of earlier runs of the same journal included
     #[arg(long, value_name = "ORDERS")]
     pub count: Option<u64>,
-    /// Stop after this many seconds
+    /// Send nothing new after this many seconds, from the start on; what is on its way then is still settled
     #[arg(long)]
     pub seconds: Option<u64>,
     /// Longest wait for one answer, 100 to 60000 ms
@@ -78,7 +78,7 @@ pub struct RandomSettings {
 /// Settings of recorded trades.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ReplaySettings {
-    /// Capture of a combined stream, plain or gzip: `<local_ns> <JSON>` a line
+    /// Capture of a combined stream, plain or gzip: `<local_ns> <JSON>` a line. A torn end is the end, with a warning
     #[arg(long, value_name = "FILE")]
     pub capture: PathBuf,
     /// The symbol whose trades are sent
@@ -154,6 +154,8 @@ fn within<T: PartialOrd + Copy + ToString>(field: &'static str, value: T, low: T
 const LOTS_MAX: i64 = 1_000_000_000;
 /// Ticks away from the reference price at most.
 const TICKS_MAX: i64 = 1_000_000_000;
+/// Seconds of a run at most: ten years.
+const SECONDS_MAX: u64 = 315_360_000;
 /// Fastest and slowest: what lies beyond is a slip of the hand.
 const FASTEST: f64 = 1e6;
 const SLOWEST: f64 = 1e-6;
@@ -201,6 +203,9 @@ impl Settings {
         if self.count == Some(0) {
             return Err(wrong("count", "must be above 0"));
         }
+        if let Some(seconds) = self.seconds {
+            within("seconds", seconds, 1, SECONDS_MAX)?;
+        }
         let in_flight = u32::try_from(within("in-flight", self.in_flight, 1, 1_024)?).unwrap_or(1);
         Ok(Config {
             exchange: self.exchange,
@@ -246,6 +251,8 @@ mod tests {
         assert_eq!(refused(&["--symbols", "btc"]), "symbols");
         assert_eq!(refused(&["--in-flight", "0"]), "in-flight");
         assert_eq!(refused(&["--count", "0"]), "count");
+        assert_eq!(refused(&["--seconds", "0"]), "seconds");
+        assert_eq!(refused(&["--seconds", "18446744073709551615"]), "seconds");
         assert_eq!(refused(&["--exchange", "https://x:1"]), "exchange");
         assert_eq!(refused(&["--timeout-ms", "1"]), "timeout-ms");
         assert_eq!(refused(&["--patience-seconds", "0"]), "patience-seconds");

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Pause between two attempts.
-const AGAIN_AFTER: Duration = Duration::from_millis(200);
+pub(crate) const AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// What became of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,18 +93,24 @@ pub(crate) async fn deliver(venue: &Venue, order: &Order, patience: Duration) ->
 pub(crate) async fn settle(venue: &Venue, order: &Order, patience: Duration) -> Delivered {
     let give_up = Instant::now() + patience;
     let settled = |outcome, way| Delivered { outcome, way, latency: None };
+    // Whether the window of the first sending has closed: then it can no longer arrive.
+    let mut closed = false;
     loop {
         let doubt = match venue.query(&order.symbol, &order.client_order_id).await {
             Ok(standing) => return settled(Outcome::Taken(standing), Way::Query),
+            Err(Failed::Refused(error)) if error.code == NO_SUCH_ORDER && closed => {
+                return settled(Outcome::Refused(error), Way::Query);
+            }
             // Not there. But what was sent may still be on its way: sent again, it has an outcome, and
             // whichever of the two comes second is a repeat.
             Err(Failed::Refused(error)) if error.code == NO_SUCH_ORDER => match venue.place(order).await {
                 Ok(standing) => return settled(Outcome::Taken(standing), Way::Resend),
-                Err(Failed::Refused(again)) if again.code == TIMESTAMP && venue.is_signed() => {
-                    // The window of the first sending has closed as well: it can no longer arrive.
-                    return settled(Outcome::Refused(error), Way::Query);
+                // It may have arrived between the question and now: it is asked for once more.
+                Err(Failed::Refused(again)) if again.code == TIMESTAMP => {
+                    closed = true;
+                    again.to_string()
                 }
-                Err(Failed::Refused(error)) if !is_repeat(&error) && !error.is_passing() && error.code != TIMESTAMP => {
+                Err(Failed::Refused(error)) if !is_repeat(&error) && !error.is_passing() => {
                     return settled(Outcome::Refused(error), Way::Resend);
                 }
                 Err(error) => error.to_string(),

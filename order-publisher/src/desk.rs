@@ -9,12 +9,15 @@ use std::{
     time::Duration,
 };
 
+use quorate_binance_api::ApiError;
+use tokio::time::Instant;
+
 use crate::{
-    delivery::{self, Delivered, Outcome},
-    journal::{AnswerLine, CancelLine, IntentLine, Journal, Line},
+    delivery::{self, AGAIN_AFTER, Delivered, Outcome},
+    journal::{self, AnswerLine, CancelLine, IntentLine, Journal, Line},
     order::Order,
     summary::{Summary, micros},
-    venue::Venue,
+    venue::{Failed, Venue},
 };
 
 /// What all deliveries share.
@@ -49,11 +52,15 @@ impl Desk {
     }
 
     async fn delivered(&self, order: Order, delivered: Delivered) {
-        let rests = matches!(&delivered.outcome, Outcome::Taken(standing)
-            if matches!(standing.status.as_str(), "NEW" | "PARTIALLY_FILLED"));
+        let rests = matches!(&delivered.outcome, Outcome::Taken(standing) if journal::rests(&standing.status));
         let named = (order.symbol.clone(), order.client_order_id.clone());
         if !self.write(&answer_line(order, &delivered)).await {
             return;
+        }
+        if let Outcome::Refused(error) = &delivered.outcome
+            && !lock(&self.summary).rejected.contains_key(&error.code)
+        {
+            tracing::warn!(%error, "the exchange refuses an order; later refusals of this kind are only counted");
         }
         lock(&self.summary).delivered(&delivered);
         if rests && let Some((symbol, name)) = self.one_too_many(named) {
@@ -70,14 +77,30 @@ impl Desk {
 
     async fn take_back(&self, symbol: String, client_order_id: String) {
         match self.venue.cancel(&symbol, &client_order_id).await {
-            Ok(standing) => {
-                let line = CancelLine { client_order_id, symbol, status: standing.status };
-                if self.write(&Line::Cancel(line)).await {
-                    lock(&self.summary).cancelled += 1;
-                }
-            }
+            Ok(standing) => self.taken_back(symbol, client_order_id, standing.status).await,
             // Filled meanwhile, or not to be had: it is not needed for anything.
             Err(error) => tracing::debug!(order = client_order_id, %error, "not taken back"),
+        }
+    }
+
+    /// Takes back an order at the end of a run, trying until `give_up`.
+    pub(crate) async fn take_back_by(&self, symbol: String, client_order_id: String, give_up: Instant) {
+        while Instant::now() < give_up {
+            match self.venue.cancel(&symbol, &client_order_id).await {
+                Ok(standing) => return self.taken_back(symbol, client_order_id, standing.status).await,
+                // Filled meanwhile: it rests no more.
+                Err(Failed::Refused(error)) if error.code == ApiError::cancel_rejected().code => return,
+                Err(error) => tracing::debug!(order = client_order_id, %error, "not taken back yet"),
+            }
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+        lock(&self.summary).left_resting += 1;
+    }
+
+    async fn taken_back(&self, symbol: String, client_order_id: String, status: String) {
+        let line = CancelLine { client_order_id, symbol, status };
+        if self.write(&Line::Cancel(line)).await {
+            lock(&self.summary).cancelled += 1;
         }
     }
 

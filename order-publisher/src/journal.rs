@@ -23,14 +23,14 @@
 //!   and was found out, by asking for the order or by sending it again under its own name. `fills` is
 //!   empty where the exchange tells only the sum.
 //! - `unknown`: still unknown when the publisher stopped. A later run of the same journal tries again.
-//! - `cancel`: a resting order was taken back, to keep their number bounded.
+//! - `cancel`: a resting order was taken back, to keep their number bounded or at the end of the run.
 //! - `n` counts the orders of the journal from 1; `source` is the recorded trade that it follows.
 //!
 //! Lines are appended in groups, each group synced once. A last line without its end was never relied
 //! upon: it is cut off when the journal is opened again. The file is locked while it is in use.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fs::{File, OpenOptions, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
@@ -157,6 +157,8 @@ pub struct Past {
     pub last_source: u64,
     /// Those without a definite answer, by number.
     pub open: BTreeMap<u64, Order>,
+    /// Those that rested when they were answered and were not taken back, oldest first: symbol and name.
+    pub resting: VecDeque<(String, String)>,
 }
 
 /// Why a journal cannot be used.
@@ -224,10 +226,19 @@ impl Past {
             }
             Line::Ack(answer) | Line::Settled(answer) => {
                 self.open.retain(|_, order| order.client_order_id != answer.order.client_order_id);
+                if answer.status.as_deref().is_some_and(rests) {
+                    self.resting.push_back((answer.order.symbol, answer.order.client_order_id));
+                }
             }
-            Line::Unknown(_) | Line::Cancel(_) => {}
+            Line::Cancel(cancel) => self.resting.retain(|(_, name)| *name != cancel.client_order_id),
+            Line::Unknown(_) => {}
         }
     }
+}
+
+/// Whether an order of this status rests.
+pub(crate) fn rests(status: &str) -> bool {
+    matches!(status, "NEW" | "PARTIALLY_FILLED")
 }
 
 /// The way to the journal. Clones write to the same.

@@ -6,14 +6,15 @@
 //!
 //! # Code map
 //! [`config`] checks what the process is told; [`run()`] paces and bounds; `random` and `replay` make
-//! orders; `desk` keeps the order of steps,
-//! `delivery` sees one order through, `venue` makes one call; [`journal`] is the evidence, with
-//! its format; [`summary`] counts.
+//! orders; `capture_file` reads what was recorded, torn or not; `desk` keeps the order of steps,
+//! `delivery` sees one order through, `venue` makes one call; [`journal`] is the evidence, with its
+//! format; [`summary`] counts.
 
 pub mod config;
 pub mod journal;
 pub mod summary;
 
+mod capture_file;
 mod delivery;
 mod desk;
 mod order;
@@ -24,4 +25,4 @@ mod run;
 mod venue;
 
 pub use config::{Config, Settings};
-pub use run::{PublishError, run};
+pub use run::{Failure, PublishError, run};

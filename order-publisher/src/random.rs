@@ -2,7 +2,7 @@
 //! of its making; so a run that is resumed goes on as if it had not been interrupted.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::{
     config::RandomSettings,
-    run::{Instrument, Planned},
+    run::{Instrument, Planned, PublishError},
     venue::Venue,
 };
 
@@ -61,6 +61,10 @@ pub(crate) struct Random {
     pub(crate) seed: u64,
     pub(crate) instruments: Vec<Instrument>,
     pub(crate) references: References,
+    /// How long is waited for a price, where there is none at all.
+    patience: Duration,
+    /// Symbols without a price, of which it was told that they are passed over.
+    passed: BTreeSet<String>,
     due: Instant,
 }
 
@@ -70,20 +74,48 @@ impl Random {
         seed: u64,
         instruments: Vec<Instrument>,
         references: References,
+        patience: Duration,
     ) -> Self {
-        Self { settings, seed, instruments, references, due: Instant::now() }
+        let passed = BTreeSet::new();
+        Self { settings, seed, instruments, references, patience, passed, due: Instant::now() }
     }
 
     /// The order `n`, when it is due.
-    pub(crate) async fn next(&mut self, n: u64) -> Planned {
+    ///
+    /// # Errors
+    /// Where no symbol had a price for as long as the patience lasts.
+    pub(crate) async fn next(&mut self, n: u64) -> Result<Planned, PublishError> {
         let now = Instant::now();
         self.due = (self.due + self.gap(n)).max(now.checked_sub(CATCH_UP_MAX).unwrap_or(now));
         tokio::time::sleep_until(self.due).await;
+        let give_up = Instant::now() + self.patience;
         loop {
             if let Some(planned) = self.plan(n, |symbol| self.references.of(symbol)) {
-                return planned;
+                self.tell_of_passed(n, &planned);
+                return Ok(planned);
+            }
+            if Instant::now() >= give_up {
+                return Err(PublishError::NoPrice { symbols: self.symbols(), within: self.patience });
             }
             tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// The symbols, as they are shown.
+    pub(crate) fn symbols(&self) -> String {
+        let names: Vec<&str> = self.instruments.iter().map(|instrument| instrument.symbol.as_str()).collect();
+        names.join(", ")
+    }
+
+    /// Warns once of each symbol whose turn it was, and that was passed over.
+    fn tell_of_passed(&mut self, n: u64, planned: &Planned) {
+        let mut rng = seeded_rng(self.seed, 2 * n + 1);
+        let symbol = &self.instruments[rng.random_range(0..self.instruments.len())].symbol;
+        if *symbol != planned.symbol && self.passed.insert(symbol.clone()) {
+            tracing::warn!(
+                symbol,
+                "no reference price: passed over while there is none; give the exchange a --reference"
+            );
         }
     }
 
@@ -93,16 +125,19 @@ impl Random {
         Duration::from_secs_f64(-(1.0 - uniform).ln() / self.settings.rate)
     }
 
-    fn plan(&self, n: u64, reference: impl Fn(&str) -> Option<i64>) -> Option<Planned> {
+    fn plan<'a>(&'a self, n: u64, reference: impl Fn(&str) -> Option<i64>) -> Option<Planned> {
         let mut rng = seeded_rng(self.seed, 2 * n + 1);
         let settings = &self.settings;
-        let instrument = &self.instruments[rng.random_range(0..self.instruments.len())];
+        let turn = rng.random_range(0..self.instruments.len());
         let buys = rng.random_bool(settings.buy_share);
         let crosses = rng.random_bool(settings.cross_share);
         let at_market = rng.random::<bool>();
         let lots = rng.random_range(settings.min_lots..=settings.max_lots);
         let behind = rng.random_range(1..=settings.passive_ticks);
-        let reference = reference(&instrument.symbol)?;
+        // One without a price is passed over for the next that has one.
+        let (before, from) = self.instruments.split_at(turn);
+        let priced = |instrument: &'a Instrument| Some((instrument, reference(&instrument.symbol)?));
+        let (instrument, reference) = from.iter().chain(before).find_map(priced)?;
         let (order_type, tif, away) = match (crosses, at_market) {
             (true, true) => (OrderType::Market, TimeInForce::Ioc, None),
             (true, false) => (OrderType::Limit, TimeInForce::Ioc, Some(settings.cross_ticks)),
@@ -152,7 +187,21 @@ mod tests {
             lot: "0.1".parse().unwrap(),
         };
         let instruments = vec![instrument("A"), instrument("B")];
-        Random { settings, seed: 7, instruments, references: References::default(), due: Instant::now() }
+        Random::new(settings, 7, instruments, References::default(), Duration::from_secs(2))
+    }
+
+    #[tokio::test]
+    async fn a_symbol_without_a_price_is_passed_over_and_the_others_keep_their_orders() {
+        let random = random(0.5);
+        let mut passed = 0;
+        for n in 1..200 {
+            let all = random.plan(n, |_| Some(1_000)).unwrap();
+            let some = random.plan(n, |symbol| (symbol == "B").then_some(1_000)).unwrap();
+            assert_eq!(some, Planned { symbol: "B".into(), ..all.clone() });
+            passed += u32::from(all.symbol == "A");
+        }
+        assert!(passed > 50, "{passed}");
+        assert_eq!(random.plan(1, |_| None), None);
     }
 
     #[tokio::test]

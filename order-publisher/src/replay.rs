@@ -1,24 +1,26 @@
 //! Recorded flow: every trade of a capture becomes a market order of its taker's side, and the
-//! exchange's reference price follows the recorded best prices. What of these cannot be is for the exchange to refuse.
+//! exchange's reference price follows the recorded best prices.
 //!
 //! A trade's size is scaled and rounded to lots, at least 1 and at most what is asked for. The time
-//! between two messages is that of the recorder's clock, divided by the speed.
+//! between two messages is that of the recorder's clock, divided by the speed; where that goes back, or would have to
+//! be waited for too long, no time passes. What no two orders made is not sent, and is counted; what best prices cannot
+//! be is for the exchange to refuse.
 
 use std::{
-    fs::File,
-    io::{self, BufRead, BufReader, Read},
-    path::PathBuf,
+    collections::BTreeMap,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use quorate_binance_api::{
-    capture::{InvalidLine, Message, parse_line},
+    capture::{Message, describe_line},
     model::{OrderType, SetReferencePrice, Side, TimeInForce},
 };
 use quorate_ledger::{Decimal, InvalidDecimal};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
+    capture_file::{CaptureError, Lines},
     random::steps,
     run::{Instrument, Planned},
     venue::Venue,
@@ -26,32 +28,26 @@ use crate::{
 
 /// Time between two settings of the reference price: what changes faster is passed over.
 const SET_EVERY: Duration = Duration::from_millis(20);
-/// The two bytes that a gzip file begins with.
-const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// Longest wait for the next message. Where the recorder stood still for longer, that is passed over.
+const WAIT_MAX: Duration = Duration::from_secs(600);
+/// How far the recorder's clock may go back without a word.
+const BACK_MAX: Duration = Duration::from_secs(1);
+/// Lines read in one go, before others have their turn.
+const LINES_AT_ONCE: u64 = 1_000;
+/// Kinds of lines that are told apart where a capture holds no trades.
+const KINDS_MAX: usize = 12;
+/// Times in milliseconds and in microseconds since the Unix epoch, of 2008 to 2096.
+const IN_MILLIS: std::ops::Range<u64> = 1_200_000_000_000..4_000_000_000_000;
+const IN_MICROS: std::ops::Range<u64> = 1_200_000_000_000_000..4_000_000_000_000_000;
 
 /// Why a capture cannot be replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// The file cannot be read.
-    #[error("capture: {path}: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A line is not of a capture.
-    #[error("capture: {path}:{line}: {source}")]
-    Line {
-        /// The file.
-        path: PathBuf,
-        /// Which line.
-        line: u64,
-        /// Why.
-        source: InvalidLine,
-    },
+    /// It cannot be read.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
     /// An amount is too large.
-    #[error("capture: {path}:{line}: {source}")]
+    #[error("capture: {path}:{line}: {source}: take a smaller --qty-scale, or another capture")]
     Amount {
         /// The file.
         path: PathBuf,
@@ -60,6 +56,89 @@ pub enum ReplayError {
         /// Why.
         source: InvalidDecimal,
     },
+    /// Its times are not nanoseconds.
+    #[error("capture: {path}:{line}: {time} is a time in {unit}; times must be in nanoseconds since the Unix epoch")]
+    Unit {
+        /// The file.
+        path: PathBuf,
+        /// Which line.
+        line: u64,
+        /// The time.
+        time: u64,
+        /// What it seems to count.
+        unit: &'static str,
+    },
+    /// It has no trade to send.
+    #[error(
+        "capture: {path}: no trade of {symbol} by orders; it holds {holds}. Name a --symbol that it holds, or record the \
+         combined stream `{stream}@trade`"
+    )]
+    NoTrades {
+        /// The file.
+        path: PathBuf,
+        /// The symbol that was asked for.
+        symbol: String,
+        /// The symbol's stream.
+        stream: String,
+        /// What is there instead.
+        holds: String,
+    },
+}
+
+/// Reads a capture up to the first trade that can be sent.
+///
+/// # Errors
+/// Where there is none, with what the file holds instead; where it cannot be read; where its times are in another unit.
+pub(crate) async fn examine(path: &Path, symbol: &str) -> Result<(), ReplayError> {
+    let mut lines = Lines::open(path)?;
+    let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
+    // Of a torn end is told when the file is replayed, or below.
+    let mut torn = None;
+    while let Some(line) = lines.next(|what| torn = Some(what.to_owned()))? {
+        let mut kind = describe_line(&line.text);
+        if let Some(captured) = line.captured.filter(|captured| captured.symbol == symbol)
+            && let Message::Trade { trade_time_ms, by_orders, .. } = captured.message
+        {
+            if let Some(unit) = other_unit(captured.local_ns, trade_time_ms) {
+                let (path, line, time) = (path.to_owned(), lines.number(), captured.local_ns);
+                return Err(ReplayError::Unit { path, line, time, unit });
+            }
+            if by_orders {
+                return Ok(());
+            }
+            kind.push_str(" by no orders");
+        }
+        let known = kinds.len() < KINDS_MAX || kinds.contains_key(&kind);
+        *kinds.entry(if known { kind } else { "other lines".to_owned() }).or_default() += 1;
+        if lines.number().is_multiple_of(LINES_AT_ONCE) {
+            tokio::task::yield_now().await;
+        }
+    }
+    let mut holds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{count} lines of {kind}")).collect();
+    holds.extend(torn);
+    let holds = if holds.is_empty() { "nothing".to_owned() } else { holds.join(", ") };
+    let (symbol, stream) = (symbol.to_owned(), symbol.to_lowercase());
+    Err(ReplayError::NoTrades { path: path.to_owned(), symbol, stream, holds })
+}
+
+/// What a recorder's time counts, where that is not nanoseconds: told by its size, and by the venue's own time.
+fn other_unit(local: u64, trade_time_ms: u64) -> Option<&'static str> {
+    let venue_s = if IN_MICROS.contains(&trade_time_ms) { trade_time_ms / 1_000_000 } else { trade_time_ms / 1_000 };
+    // Within a year and a half of each other.
+    let seconds = local.abs_diff(venue_s) < 50_000_000 && IN_MILLIS.contains(&(venue_s * 1_000));
+    match local {
+        _ if seconds => Some("seconds"),
+        local if IN_MILLIS.contains(&local) => Some("milliseconds"),
+        local if IN_MICROS.contains(&local) => Some("microseconds"),
+        _ => None,
+    }
+}
+
+/// What a replay left out.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Skipped {
+    pub(crate) trades: u64,
+    pub(crate) gaps: u64,
 }
 
 /// Recorded best prices.
@@ -74,17 +153,17 @@ pub(crate) struct Best {
 /// Reads a capture in its own time.
 pub(crate) struct Replay {
     path: PathBuf,
-    lines: io::Lines<Box<dyn BufRead + Send>>,
-    line: u64,
+    lines: Lines,
     trades: u64,
     skip: u64,
     instrument: Instrument,
     qty_scale: Decimal,
     max_lots: i64,
     speed: f64,
-    /// When the first message that counts was replayed, and when it was recorded.
-    started: Option<(Instant, u64)>,
+    /// When the last message that counts was due, and when it was recorded.
+    last: Option<(Instant, u64)>,
     reference: watch::Sender<Option<Best>>,
+    pub(crate) skipped: Skipped,
 }
 
 impl Replay {
@@ -95,41 +174,31 @@ impl Replay {
         instrument: Instrument,
         skip: u64,
     ) -> Result<(Self, watch::Receiver<Option<Best>>), ReplayError> {
-        let path = settings.capture.clone();
-        let wrong = |source| ReplayError::Io { path: path.clone(), source };
-        let mut file = BufReader::new(File::open(&path).map_err(wrong)?);
-        let gzip = file.fill_buf().map_err(wrong)?.starts_with(&GZIP);
-        let reader: Box<dyn Read + Send> =
-            if gzip { Box::new(flate2::bufread::MultiGzDecoder::new(file)) } else { Box::new(file) };
-        let lines: Box<dyn BufRead + Send> = Box::new(BufReader::new(reader));
         let (reference, seen) = watch::channel(None);
         let replay = Self {
-            path,
-            lines: lines.lines(),
-            line: 0,
+            path: settings.capture.clone(),
+            lines: Lines::open(&settings.capture)?,
             trades: 0,
             skip,
             instrument,
             qty_scale,
             max_lots: settings.max_lots,
             speed: settings.speed,
-            started: None,
+            last: None,
             reference,
+            skipped: Skipped::default(),
         };
         Ok((replay, seen))
     }
 
     /// The next trade as an order, when it is due; `None` at the end of the file.
     pub(crate) async fn next(&mut self) -> Result<Option<Planned>, ReplayError> {
-        while let Some(line) = self.lines.next() {
-            self.line += 1;
-            let line = line.map_err(|source| ReplayError::Io { path: self.path.clone(), source })?;
-            let read = parse_line(&line).map_err(|source| ReplayError::Line {
-                path: self.path.clone(),
-                line: self.line,
-                source,
-            })?;
-            let Some(captured) = read.filter(|captured| captured.symbol == self.instrument.symbol) else { continue };
+        while let Some(line) = self.lines.next(|what| tracing::warn!("capture: {what}"))? {
+            if self.lines.number().is_multiple_of(LINES_AT_ONCE) {
+                tokio::task::yield_now().await;
+            }
+            let captured = line.captured.filter(|captured| captured.symbol == self.instrument.symbol);
+            let Some(captured) = captured else { continue };
             match captured.message {
                 Message::BookTicker { bid, ask, update_id } => {
                     if self.trades >= self.skip {
@@ -137,6 +206,7 @@ impl Replay {
                     }
                     self.reference.send_replace(Some(Best { bid, ask, update_id, local_ns: captured.local_ns }));
                 }
+                Message::Trade { by_orders: false, .. } => self.skipped.trades += 1,
                 Message::Trade { qty, buyer_is_maker, .. } => {
                     self.trades += 1;
                     if self.trades <= self.skip {
@@ -163,13 +233,29 @@ impl Replay {
     }
 
     fn amount(&self, source: InvalidDecimal) -> ReplayError {
-        ReplayError::Amount { path: self.path.clone(), line: self.line, source }
+        ReplayError::Amount { path: self.path.clone(), line: self.lines.number(), source }
     }
 
     async fn wait_for(&mut self, recorded_ns: u64) {
-        let (started, first_ns) = *self.started.get_or_insert_with(|| (Instant::now(), recorded_ns));
-        let since = Duration::from_nanos(recorded_ns.saturating_sub(first_ns));
-        tokio::time::sleep_until(started + since.div_f64(self.speed)).await;
+        let (last, last_ns) = self.last.unwrap_or_else(|| (Instant::now(), recorded_ns));
+        let passed = Duration::from_nanos(recorded_ns.saturating_sub(last_ns)).div_f64(self.speed);
+        let back = Duration::from_nanos(last_ns.saturating_sub(recorded_ns));
+        let what = match (passed > WAIT_MAX, back > BACK_MAX) {
+            (true, _) => format!("stands still for {} s", passed.as_secs()),
+            (_, true) => format!("goes back by {} s", back.as_secs()),
+            (false, false) => String::new(),
+        };
+        let odd = !what.is_empty();
+        if odd {
+            if self.skipped.gaps == 0 {
+                let (path, line) = (self.path.display(), self.lines.number());
+                tracing::warn!("capture: {path}:{line}: time {what}: not waited for, nor are later gaps like it");
+            }
+            self.skipped.gaps += 1;
+        }
+        let due = if odd { last } else { last + passed };
+        self.last = Some((due, recorded_ns));
+        tokio::time::sleep_until(due).await;
     }
 }
 
@@ -272,6 +358,73 @@ mod tests {
         assert_eq!(replayed(&packed, 0).await.0, replayed(CAPTURE.as_bytes(), 0).await.0);
         let (orders, ..) = replayed(&packed, 1).await;
         assert_eq!(orders.iter().map(|order| order.source).collect::<Vec<_>>(), [Some(2)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_that_goes_back_or_stands_still_is_not_waited_for() {
+        let trade = |s: u64, t: u64| {
+            let data = format!(r#"{{"s":"A","t":{t},"p":"1","q":"1","T":1,"m":false}}"#);
+            format!("{} {{\"stream\":\"a@trade\",\"data\":{data}}}\n", s * 1_000_000_000)
+        };
+        // Fifty years ahead, back again, and on.
+        let times = [10, 12, 1_577_880_000, 1_577_880_002, 14, 16, 15, 17];
+        let text: String = times.iter().zip(1..).map(|(s, t)| trade(*s, t)).collect();
+        let (orders, _, took) = replayed(text.as_bytes(), 0).await;
+        assert_eq!(orders.len(), 8);
+        assert_eq!(
+            took.as_millis(),
+            4_000,
+            "four times two seconds at twice the speed, but for one second back and on"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_no_two_orders_made_is_left_out() {
+        let text = CAPTURE.replace(r#""m":true}"#, r#""m":true,"X":"NA"}"#);
+        let (orders, ..) = replayed(text.as_bytes(), 0).await;
+        assert_eq!(orders.iter().map(|order| order.source).collect::<Vec<_>>(), [Some(1)]);
+    }
+
+    async fn examined(text: &str, symbol: &str) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("capture");
+        std::fs::write(&path, text).unwrap();
+        examine(&path, symbol).await.map_or_else(|error| error.to_string(), |()| String::new())
+    }
+
+    #[tokio::test]
+    async fn a_capture_without_trades_of_the_symbol_is_refused_with_what_it_holds() {
+        assert_eq!(examined(CAPTURE, "A").await, "");
+        let other = examined(CAPTURE, "C").await;
+        assert!(other.contains("no trade of C") && other.contains("2 lines of trade of A"), "{other}");
+        let aggregated = examined(&CAPTURE.replace("@trade", "@aggTrade"), "A").await;
+        assert!(aggregated.contains("2 lines of aggTrade of A"), "{aggregated}");
+        let raw = r#"1 {"e":"trade","s":"A","p":"1"}"#;
+        assert!(examined(raw, "A").await.contains("1 lines of uncombined trade of A"));
+        assert!(examined(r#"{"e":"trade","s":"A","p":"1"}"#, "A").await.contains("does not begin with a time"));
+        assert!(examined("", "A").await.contains("it holds nothing"));
+        let none = examined(&CAPTURE.replace("\"m\"", "\"X\":\"INSURANCE_FUND\",\"m\""), "A").await;
+        assert!(none.contains("2 lines of trade of A by no orders"), "{none}");
+    }
+
+    #[tokio::test]
+    async fn times_that_are_not_nanoseconds_are_refused_with_their_unit() {
+        let trade = |local: &str, venue: &str| {
+            format!(r#"{local} {{"stream":"a@trade","data":{{"s":"A","t":1,"p":"1","q":"1","T":{venue},"m":false}}}}"#)
+        };
+        let now = "1700000000";
+        let ms = format!("{now}000");
+        for (local, venue, unit) in [
+            (format!("{now}000000000"), &*ms, ""),
+            ("1700000000".to_owned(), "1", ""),
+            (now.to_owned(), &*ms, "in seconds"),
+            (now.to_owned(), "1700000000000000", "in seconds"),
+            (format!("{now}000"), &*ms, "in milliseconds"),
+            (format!("{now}000000"), &*ms, "in microseconds"),
+        ] {
+            let answer = examined(&trade(&local, venue), "A").await;
+            assert!(answer.contains(unit) && answer.is_empty() == unit.is_empty(), "{local} {venue}: {answer}");
+        }
     }
 
     #[test]

@@ -37,6 +37,12 @@ pub struct Summary {
     pub not_sent: u64,
     /// Taken back by this publisher.
     pub cancelled: u64,
+    /// Could not be taken back at the end, and may rest still.
+    pub left_resting: u64,
+    /// Recorded trades that were no trades of two orders, and were not sent.
+    pub skipped_trades: u64,
+    /// Places of the capture where its time went back or stood still for too long, and was not waited for.
+    pub skipped_gaps: u64,
     /// Fills that were told one by one.
     pub fills: u64,
     /// Orders whose outcome was unknown for a while.
@@ -45,6 +51,9 @@ pub struct Summary {
     pub latency: Latency,
     /// How long the run took.
     pub seconds: f64,
+    /// Why the run ended badly, where it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     #[serde(skip)]
     histogram: Histogram<u64>,
 }
@@ -91,10 +100,14 @@ impl Summary {
             rejected: BTreeMap::new(),
             not_sent: 0,
             cancelled: 0,
+            left_resting: 0,
+            skipped_trades: 0,
+            skipped_gaps: 0,
             fills: 0,
             unknown: Unknown::default(),
             latency: Latency::default(),
             seconds: 0.0,
+            error: None,
             histogram: Histogram::new_with_bounds(1, LATENCY_MAX_US, 3).expect("bounds that a histogram accepts"),
         }
     }
@@ -170,17 +183,31 @@ impl Summary {
         row("filled", format!("{} ({} fills)", self.filled, self.fills));
         row("partially filled", self.partially_filled.to_string());
         row("rested", format!("{} ({} taken back)", self.rested, self.cancelled));
+        if self.left_resting > 0 {
+            row("left resting", self.left_resting.to_string());
+        }
         row("expired", self.expired.to_string());
         for (code, count) in &self.rejected {
             row(&format!("rejected {code}"), count.to_string());
         }
         row("not sent", self.not_sent.to_string());
+        for (name, count) in [
+            ("trades not by orders, skipped", self.skipped_trades),
+            ("gaps in time, not waited for", self.skipped_gaps),
+        ] {
+            if count > 0 {
+                row(name, count.to_string());
+            }
+        }
         let Unknown { seen, settled_by_query, settled_by_resend, left } = &self.unknown;
         let settled = format!("{settled_by_query} settled by query, {settled_by_resend} by resend, {left} left");
         row("unknown for a while", format!("{seen} ({settled})"));
         let Latency { count, p50_ms, p90_ms, p99_ms, max_ms } = &self.latency;
         let latency = format!("p50 {p50_ms:.2}, p90 {p90_ms:.2}, p99 {p99_ms:.2}, max {max_ms:.2} ({count} answers)");
         row("latency, ms", latency);
+        if let Some(error) = &self.error {
+            row("error", error.clone());
+        }
         table.to_string()
     }
 }

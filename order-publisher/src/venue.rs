@@ -64,13 +64,8 @@ impl Venue {
         Self { world, base: base.trim_end_matches('/').to_owned(), credentials, timeout }
     }
 
-    /// Whether requests are signed: then the exchange takes none that is older than the window.
-    pub(crate) fn is_signed(&self) -> bool {
-        self.credentials.secret.is_some()
-    }
-
     pub(crate) async fn place(&self, order: &Order) -> Result<Standing, Failed> {
-        let body = self.signed(order.form());
+        let body = self.windowed(order.form());
         let request = self.request("POST", "/api/v3/order", Some(body));
         let placed: OrderPlaced = self.call(request).await?;
         let Some(result) = placed.result else {
@@ -100,7 +95,7 @@ impl Venue {
     async fn named(&self, method: &str, symbol: &str, client_order_id: &str) -> Result<Standing, Failed> {
         let timestamp = self.world.clocks.wall_ms();
         let name = escape(client_order_id);
-        let query = self.signed(format!("symbol={symbol}&origClientOrderId={name}&timestamp={timestamp}"));
+        let query = self.windowed(format!("symbol={symbol}&origClientOrderId={name}&timestamp={timestamp}"));
         let request = self.request(method, &format!("/api/v3/order?{query}"), None);
         let info: OrderInfo = self.call(request).await?;
         let status = info.status.to_string();
@@ -125,10 +120,10 @@ impl Venue {
         self.call::<serde_json::Value>(request).await.map(|_| ())
     }
 
-    /// The parameters with their signature, where there is a secret.
-    fn signed(&self, parameters: String) -> String {
-        let Some(secret) = &self.credentials.secret else { return parameters };
+    /// The parameters with the window in which they count, and with their signature, where there is a secret.
+    fn windowed(&self, parameters: String) -> String {
         let parameters = format!("{parameters}&recvWindow={RECV_WINDOW_MAX_MS}");
+        let Some(secret) = &self.credentials.secret else { return parameters };
         let signature = sign(secret, &parameters);
         format!("{parameters}&signature={signature}")
     }

@@ -11,9 +11,9 @@ use std::{
 };
 
 use clap::Parser;
-use quorate_binance_api::{ApiError, Params, model::OrderStatus, signing};
+use quorate_binance_api::{ApiError, Params, endpoints::Endpoint, model::OrderStatus, signing};
 use quorate_order_publisher::{
-    Config, PublishError, Settings,
+    Config, Failure, PublishError, Settings,
     config::{RandomSettings, ReplaySettings},
     journal::Line,
     run,
@@ -53,6 +53,10 @@ struct Manners {
     away_until_ms: u64,
     /// Requests must be signed with this.
     secret: Option<&'static str>,
+    /// There is a symbol `B`, which has no reference price.
+    second: bool,
+    /// No symbol has a reference price.
+    priceless: bool,
 }
 
 #[derive(Debug)]
@@ -94,7 +98,8 @@ impl Http for Exchange {
             let path = (parts.method.as_str(), parts.uri.path());
             let body = std::str::from_utf8(&body).unwrap();
             let answer = match path {
-                ("GET", "/api/v3/exchangeInfo") => Ok(exchange_info()),
+                ("GET", "/api/v3/exchangeInfo") => Ok(exchange_info(state.manners.second)),
+                ("GET", "/v1/reference-prices") if state.manners.priceless => Ok(json!([])),
                 ("GET", "/v1/reference-prices") => {
                     Ok(json!([{"symbol": "A", "price": "100.00", "price_ticks": 10_000, "seq": 1}]))
                 }
@@ -109,7 +114,11 @@ impl Http for Exchange {
                         let signature = params.required("signature").unwrap();
                         signing::verify(secret, params.signed_text(), signature).unwrap();
                     }
+                    Endpoint::find(method, parts.uri.path()).unwrap().check(&params).unwrap();
+                    let (sent, window) = (params.timestamp_us().unwrap().unwrap(), params.recv_window_us().unwrap());
+                    let late = signing::check_window(self.clocks.wall_ms() * 1_000, sent, window);
                     match method {
+                        _ if late.is_err() => late.map(|()| Value::Null),
                         "POST" if self.clocks.wall_ms() < state.manners.busy_until_ms => {
                             Err(ApiError::disconnected("not done"))
                         }
@@ -131,11 +140,15 @@ impl Http for Exchange {
     }
 }
 
-fn exchange_info() -> Value {
-    json!({"timezone": "UTC", "serverTime": 1, "symbols": [{
-        "symbol": "A", "status": "TRADING", "baseAsset": "A", "quoteAsset": "", "orderTypes": ["LIMIT"],
-        "filters": [{"filterType": "PRICE_FILTER", "tickSize": "0.01"}, {"filterType": "LOT_SIZE", "stepSize": "0.1"}]
-    }]})
+fn exchange_info(second: bool) -> Value {
+    let row = |symbol: &str| {
+        json!({
+            "symbol": symbol, "status": "TRADING", "baseAsset": symbol, "quoteAsset": "", "orderTypes": ["LIMIT"],
+            "filters": [{"filterType": "PRICE_FILTER", "tickSize": "0.01"}, {"filterType": "LOT_SIZE", "stepSize": "0.1"}]
+        })
+    };
+    let symbols = if second { vec![row("A"), row("B")] } else { vec![row("A")] };
+    json!({"timezone": "UTC", "serverTime": 1, "symbols": symbols})
 }
 
 impl State {
@@ -253,6 +266,34 @@ impl Setup {
         let given = ["publisher", "--journal", journal.to_str().unwrap()];
         let cli = Cli::try_parse_from(given.into_iter().chain(flags.split_whitespace())).unwrap();
         cli.settings.random(cli.random).unwrap()
+    }
+
+    fn replay(&self, capture: &Path, flags: &str) -> Config {
+        #[derive(Parser)]
+        struct Cli {
+            #[command(flatten)]
+            settings: Settings,
+            #[command(flatten)]
+            replay: ReplaySettings,
+        }
+        let (journal, capture) = (self.journal(), capture.to_str().unwrap());
+        let given = ["publisher", "--capture", capture, "--symbol", "A", "--journal", journal.to_str().unwrap()];
+        let cli = Cli::try_parse_from(given.into_iter().chain(flags.split_whitespace())).unwrap();
+        cli.settings.replay(cli.replay).unwrap()
+    }
+
+    /// Writes a capture, and replays it.
+    async fn replayed(&self, capture: &str, flags: &str) -> Result<Summary, Failure> {
+        let path = self.dir.path().join("capture");
+        std::fs::write(&path, capture).unwrap();
+        run(self.replay(&path, flags), self.world(), std::future::pending()).await
+    }
+
+    /// How a run fails, how long it took, and what it came to.
+    async fn failed(&self, config: Config) -> (PublishError, Duration, Summary) {
+        let began = Instant::now();
+        let failure = run(config, self.world(), std::future::pending()).await.unwrap_err();
+        (failure.error, began.elapsed(), *failure.summary.unwrap())
     }
 
     async fn run(&self, flags: &str) -> Summary {
@@ -409,12 +450,12 @@ async fn a_journal_belongs_to_one_run_and_one_process() {
     let setup = Setup::new(Manners::default());
     setup.run("--seed 1 --count 5").await;
     let other = run(setup.random("--seed 2 --count 10"), setup.world(), std::future::pending()).await;
-    assert!(matches!(other, Err(PublishError::OtherRun { field: "seed", .. })));
+    assert!(matches!(other, Err(Failure { error: PublishError::OtherRun { field: "seed", .. }, .. })));
     let world = setup.world();
     let running = tokio::spawn(run(setup.random("--count 1000 --rate 10"), world, std::future::pending()));
     tokio::time::sleep(Duration::from_secs(1)).await;
     let second = run(setup.random("--count 1000"), setup.world(), std::future::pending()).await;
-    assert!(matches!(second, Err(PublishError::Journal(_))));
+    assert!(matches!(second, Err(Failure { error: PublishError::Journal(_), .. })));
     running.abort();
 }
 
@@ -436,20 +477,7 @@ async fn recorded_trades_are_sent_and_the_reference_price_follows() {
     }
     let path = setup.dir.path().join("capture");
     std::fs::write(&path, capture).unwrap();
-    #[derive(Parser)]
-    struct Cli {
-        #[command(flatten)]
-        settings: Settings,
-        #[command(flatten)]
-        replay: ReplaySettings,
-    }
-    let journal = setup.journal();
-    let config = |count: &str| {
-        let flags = ["publisher", "--capture", path.to_str().unwrap(), "--symbol", "A", "--max-lots", "5"];
-        let more = ["--journal", journal.to_str().unwrap(), "--count", count];
-        let cli = Cli::try_parse_from(flags.into_iter().chain(more)).unwrap();
-        cli.settings.replay(cli.replay).unwrap()
-    };
+    let config = |count: &str| setup.replay(&path, &format!("--max-lots 5 --count {count}"));
     let first = run(config("40"), setup.world(), std::future::pending()).await.unwrap();
     assert_eq!(first.sent, 40);
     let second = run(config("1000"), setup.world(), std::future::pending()).await.unwrap();
@@ -460,4 +488,114 @@ async fn recorded_trades_are_sent_and_the_reference_price_follows() {
     assert!(state.orders.values().all(|order| order["origQty"] == "0.5" && order["type"] == "MARKET"));
     assert_eq!(state.references.last().unwrap(), "199.01");
     assert!(state.references.len() > 80);
+}
+
+/// Trades of `A`, ten a second.
+fn trades(count: u64) -> Vec<String> {
+    let trade = |t| {
+        let ns = 1_000_000_000 + t * 100_000_000;
+        format!(r#"{ns} {{"stream":"a@trade","data":{{"s":"A","t":{t},"p":"100","q":"0.7","T":1,"m":true}}}}"#)
+    };
+    (0..count).map(trade).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_torn_end_of_a_capture_is_its_end() {
+    let setup = Setup::new(Manners { answers_lost: 30, ..Manners::default() });
+    let torn = format!("{}\n{}", trades(20).join("\n"), &trades(1)[0][..40]);
+    let summary = setup.replayed(&torn, "").await.unwrap();
+    assert_eq!((summary.sent, summary.ended(), summary.unknown.left), (20, 20, 0));
+    setup.judge(20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_capture_is_an_error_after_what_was_sent_is_settled_and_summed_up() {
+    let setup = Setup::new(Manners { answers_lost: 50, ..Manners::default() });
+    let mut lines = trades(20);
+    lines.insert(15, "nonsense".to_owned());
+    let Failure { error, summary } = setup.replayed(&lines.join("\n"), "").await.unwrap_err();
+    assert!(error.to_string().contains("capture:16: "), "{error}");
+    let summary = summary.unwrap();
+    assert_eq!((summary.sent, summary.ended(), summary.unknown.left), (15, 15, 0));
+    assert!(summary.error.as_ref().unwrap().contains("capture:16: ") && summary.unknown.settled_by_query > 0);
+    setup.judge(15);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_capture_that_has_nothing_to_send_is_refused_with_what_it_has() {
+    let setup = Setup::new(Manners::default());
+    for (capture, holds) in [
+        (trades(3).join("\n").replace("\"A\"", "\"C\""), "3 lines of trade of C"),
+        (trades(3).join("\n").replace("@trade", "@aggTrade"), "3 lines of aggTrade of A"),
+        (trades(3).join("\n").replace("\"m\"", "\"X\":\"NA\",\"m\""), "3 lines of trade of A by no orders"),
+        (String::new(), "nothing"),
+    ] {
+        let Failure { error, summary } = setup.replayed(&capture, "").await.unwrap_err();
+        assert!(error.to_string().contains(holds), "{error}");
+        assert_eq!(summary.unwrap().sent, 0);
+    }
+    let mixed = trades(4).join("\n").replace("\"t\":2,", "\"t\":2,\"X\":\"INSURANCE_FUND\",");
+    let summary = setup.replayed(&mixed, "").await.unwrap();
+    assert_eq!((summary.sent, summary.skipped_trades), (3, 1));
+    // All of it was sent by an earlier run of this journal: there is nothing to do, and nothing is wrong.
+    assert_eq!(setup.replayed(&mixed, "").await.unwrap().sent, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_symbol_without_a_price_is_passed_over_and_none_at_all_is_an_error() {
+    let setup = Setup::new(Manners { second: true, ..Manners::default() });
+    let summary = setup.run("--seed 1 --rate 100 --count 200").await;
+    assert_eq!((summary.sent, summary.filled + summary.rested), (200, 200));
+    assert!(summary.seconds < 10.0, "{}", summary.seconds);
+    let setup = Setup::new(Manners { second: true, priceless: true, ..Manners::default() });
+    let (error, took, summary) = setup.failed(setup.random("--patience-seconds 7")).await;
+    assert!(matches!(&error, PublishError::NoPrice { symbols, .. } if symbols == "A, B"), "{error}");
+    assert!(summary.sent == 0 && took < Duration::from_secs(9), "{took:?}");
+    let (error, took, _) = setup.failed(setup.random("--seconds 3")).await;
+    assert!(matches!(error, PublishError::NothingSent(_)) && took < Duration::from_secs(4), "{error} {took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_there_is_told_within_the_time_that_the_run_may_take() {
+    let setup = Setup::new(Manners::default());
+    let (error, took, _) = setup.failed(setup.random("--symbols NOSUCH")).await;
+    assert!(error.to_string().contains("the exchange has no NOSUCH; it has A"), "{error}");
+    assert!(took < Duration::from_secs(11), "{took:?}");
+    let (_, took, _) = setup.failed(setup.random("--symbols NOSUCH --seconds 2")).await;
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    setup.state().manners.away_until_ms = u64::MAX;
+    let (error, took, _) = setup.failed(setup.random("--seconds 2")).await;
+    assert!(matches!(error, PublishError::NoExchange { .. }) && took < Duration::from_secs(3), "{error} {took:?}");
+    let (_, took, _) = setup.failed(setup.random("--patience-seconds 20")).await;
+    assert!((20..22).contains(&took.as_secs()), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_rests_is_taken_back_at_the_end() {
+    let resting = |setup: &Setup| setup.state().orders.values().filter(|order| order["status"] == "NEW").count();
+    let setup = Setup::new(Manners { answers_lost: 20, ..Manners::default() });
+    let flags = "--seed 3 --rate 100 --cross-share 0.2";
+    let world = setup.world();
+    let killed = run(setup.random(&format!("{flags} --count 1000")), world.clone(), std::future::pending());
+    assert!(tokio::time::timeout(Duration::from_secs(1), killed).await.is_err());
+    world.tasks.abort_all();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(resting(&setup) > 20, "{}", resting(&setup));
+    // The exchange comes back while what rests is taken back.
+    let stop = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        setup.state().manners.away_until_ms = setup.exchange.clocks.wall_ms() + 5_000;
+    };
+    let summary = run(setup.random(flags), setup.world(), stop).await.unwrap();
+    assert!(summary.rested > 20 && summary.cancelled > summary.rested, "{summary:?}");
+    assert_eq!((resting(&setup), summary.left_resting), (0, 0), "those of the killed run as well");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_that_can_no_longer_arrive_is_known_not_to_be_there() {
+    let setup = Setup::new(Manners { requests_lost: 100, ..Manners::default() });
+    let summary = setup.run("--seed 1 --count 3 --patience-seconds 120").await;
+    // Its window has closed: the exchange takes it no more, and had not taken it.
+    assert_eq!((summary.rejected[&-2013], summary.unknown.left), (3, 0));
+    assert!((60.0..70.0).contains(&summary.seconds), "{}", summary.seconds);
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use quorate_node::{config::Settings, process};
+use quorate_seams::{colours, explain};
 use tracing_subscriber::EnvFilter;
 
 /// A node of the Raft group that holds positions, symbol authority and the exposure ledger
@@ -45,11 +46,11 @@ fn main() -> ExitCode {
         None => cli.run,
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours()).with_writer(std::io::stderr).init();
     match process::run_until_signal(settings, accept_own_state) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
+            tracing::error!("{}", explain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

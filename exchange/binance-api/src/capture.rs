@@ -29,6 +29,9 @@ pub enum Message {
         qty: Decimal,
         /// Whether the buyer rested: then the taker sold.
         buyer_is_maker: bool,
+        /// Whether two orders made it: a price and a quantity above 0, and no word of the venue (`X`) that it was an
+        /// insurance fund, a liquidation taken over, or nothing at all.
+        by_orders: bool,
     },
     /// The best bid and ask.
     BookTicker {
@@ -45,7 +48,7 @@ pub enum Message {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidLine {
     /// It does not begin with a time in nanoseconds and a blank.
-    #[error("does not begin with a time in nanoseconds")]
+    #[error("does not begin with a time in nanoseconds and a blank")]
     Time,
     /// What follows is not JSON of a stream that this project knows.
     #[error("is not a message of a known stream: {0}")]
@@ -67,6 +70,9 @@ struct TradeData {
     p: String,
     q: String,
     m: bool,
+    /// What made it, where the venue says so.
+    #[serde(rename = "X")]
+    by: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -92,12 +98,14 @@ pub fn parse_line(line: &str) -> Result<Option<Captured>, InvalidLine> {
     let captured = match kind {
         "trade" => {
             let data: TradeData = serde_json::from_value(data).map_err(wrong)?;
+            let (price, qty): (Decimal, Decimal) = (decimal(&data.p)?, decimal(&data.q)?);
             let message = Message::Trade {
                 trade_id: data.t,
                 trade_time_ms: data.time,
-                price: decimal(&data.p)?,
-                qty: decimal(&data.q)?,
+                price,
+                qty,
                 buyer_is_maker: data.m,
+                by_orders: data.by.is_none_or(|by| by == "MARKET") && price.is_positive() && qty.is_positive(),
             };
             Captured { local_ns, symbol: data.s, message }
         }
@@ -109,6 +117,24 @@ pub fn parse_line(line: &str) -> Result<Option<Captured>, InvalidLine> {
         _ => return Ok(None),
     };
     Ok(Some(captured))
+}
+
+/// What a line holds, in a few words, for people: `trade of BTCUSDT`, `aggTrade of ETHUSDT`, `depth snapshot`.
+#[must_use]
+pub fn describe_line(line: &str) -> String {
+    let json = line.split_once(' ').map_or("", |(_, json)| json);
+    let Ok(value) = serde_json::from_str::<serde_json::Value>(json) else { return "unreadable".to_owned() };
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or("?").chars().take(24).collect::<String>();
+    if let Some((symbol, kind)) = value["stream"].as_str().and_then(|stream| stream.split_once('@')) {
+        let symbol = value["data"]["s"].as_str().map_or_else(|| symbol.to_uppercase(), str::to_owned);
+        return format!("{} of {}", text(&kind.into()), text(&symbol.into()));
+    }
+    match (&value["e"], &value["s"]) {
+        (event, symbol) if event.is_string() => format!("uncombined {} of {}", text(event), text(symbol)),
+        (_, symbol) if symbol.is_string() => format!("uncombined message of {}", text(symbol)),
+        _ if value["lastUpdateId"].is_u64() => "depth snapshot".to_owned(),
+        _ => "something else".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -131,6 +157,35 @@ mod tests {
             r#"18 {"stream":"btcusdt@bookTicker","data":{"u":9,"s":"BTCUSDT","b":"1.5","B":"2","a":"1.6","A":"3"}}"#;
         let read = parse_line(ticker).expect("valid").expect("a ticker");
         assert!(matches!(read.message, Message::BookTicker { update_id: 9, .. }));
+    }
+
+    #[test]
+    fn only_what_two_orders_made_is_told_as_such() {
+        let trade = |p: &str, q: &str, more: &str| {
+            let data = format!(r#"{{"s":"A","t":7,"p":"{p}","q":"{q}","T":4,"m":true{more}}}"#);
+            let read =
+                parse_line(&format!(r#"1 {{"stream":"a@trade","data":{data}}}"#)).expect("valid").expect("a trade");
+            matches!(read.message, Message::Trade { by_orders: true, .. })
+        };
+        assert!(trade("1", "1", "") && trade("1", "1", r#","X":"MARKET""#));
+        assert!(!trade("1", "1", r#","X":"NA""#) && !trade("1", "1", r#","X":"INSURANCE_FUND""#));
+        assert!(!trade("1", "0", "") && !trade("0", "1", "") && !trade("1", "-1", ""));
+    }
+
+    #[test]
+    fn a_line_is_described_in_a_few_words() {
+        let table = [
+            (r#"1 {"stream":"btcusdt@aggTrade","data":{"e":"aggTrade","s":"BTCUSDT"}}"#, "aggTrade of BTCUSDT"),
+            (r#"1 {"stream":"btcusdt@depth@100ms","data":{}}"#, "depth@100ms of BTCUSDT"),
+            (r#"1 {"e":"trade","s":"BTCUSDT"}"#, "uncombined trade of BTCUSDT"),
+            (r#"1 {"u":1,"s":"BTCUSDT","b":"1"}"#, "uncombined message of BTCUSDT"),
+            (r#"1 {"lastUpdateId":5}"#, "depth snapshot"),
+            ("1 []", "something else"),
+            ("x", "unreadable"),
+        ];
+        for (line, wanted) in table {
+            assert_eq!(describe_line(line), wanted);
+        }
     }
 
     #[test]

@@ -87,6 +87,20 @@ impl ApiError {
         Self::new(-1102, format!("Mandatory parameter '{parameter}' was not sent, was empty/null, or malformed."))
     }
 
+    /// -1104: a parameter is sent that nobody here reads.
+    #[must_use]
+    pub fn unread(read: usize, sent: usize, unknown: &str) -> Self {
+        let shown: String = unknown.chars().take(40).collect();
+        let counts = format!("read '{read}' parameter(s) but was sent '{sent}'");
+        Self::new(-1104, format!("Not all sent parameters were read; {counts}: '{shown}' is not known."))
+    }
+
+    /// -1105: a parameter has no value.
+    #[must_use]
+    pub fn empty(parameter: &str) -> Self {
+        Self::new(-1105, format!("Parameter '{parameter}' was empty."))
+    }
+
     /// -1106: a parameter is sent that this request must not have.
     #[must_use]
     pub fn not_required(parameter: &str) -> Self {
@@ -103,6 +117,12 @@ impl ApiError {
     #[must_use]
     pub fn invalid_symbol() -> Self {
         Self::new(-1121, "Invalid symbol.")
+    }
+
+    /// -1130: a parameter's value is none that it may have.
+    #[must_use]
+    pub fn invalid(parameter: &str) -> Self {
+        Self::new(-1130, format!("Data sent for parameter '{parameter}' is not valid."))
     }
 
     /// -2010: the order is rejected, with the reason.
@@ -181,9 +201,12 @@ mod tests {
             (ApiError::illegal("a", "b"), -1100, 400, false, false),
             (ApiError::duplicate("a"), -1101, 400, false, false),
             (ApiError::missing("a"), -1102, 400, false, false),
+            (ApiError::unread(1, 2, "a"), -1104, 400, false, false),
+            (ApiError::empty("a"), -1105, 400, false, false),
             (ApiError::not_required("a"), -1106, 400, false, false),
             (ApiError::precision("a"), -1111, 400, false, false),
             (ApiError::invalid_symbol(), -1121, 400, false, false),
+            (ApiError::invalid("a"), -1130, 400, false, false),
             (ApiError::rejected("x"), -2010, 400, false, false),
             (ApiError::cancel_rejected(), -2011, 400, false, false),
             (ApiError::no_such_order(), -2013, 400, false, false),

@@ -5,6 +5,7 @@
 //! cannot be read is an [`ApiError`] with Binance's own code. What is absent: sockets, clocks, state.
 
 pub mod capture;
+pub mod endpoints;
 pub mod error;
 pub mod filters;
 pub mod model;

@@ -1,7 +1,7 @@
 //! Parameters, in the query, in a form body, or both.
 //!
 //! What this project cannot do (stop prices, icebergs, quantities in the quote currency) is refused, never
-//! left out of account.
+//! left out of account: [`crate::endpoints`] has the names, and what is read here the values.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,9 +18,13 @@ use crate::{
 /// Parameters at most: more are refused before anything is looked at.
 const PARAMS_MAX: usize = 64;
 
-/// Parameters of `POST /api/v3/order` that change what an order does, in ways that are not offered here.
-const NOT_OFFERED: [&str; 7] =
-    ["quoteOrderQty", "stopPrice", "trailingDelta", "icebergQty", "pegPriceType", "pegOffsetValue", "pegOffsetType"];
+/// From this number on a timestamp counts microseconds; in milliseconds it would lie in the year 33658.
+const MICROSECONDS_FROM: u64 = 1_000_000_000_000_000;
+/// What Binance's `selfTradePreventionMode` may be. Here it is `NONE` or it is not offered.
+const SELF_TRADE_PREVENTION: [&str; 6] =
+    ["NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH", "DECREMENT", "TRANSFER"];
+/// What `cancelRestrictions` may be. None of them is offered here.
+const CANCEL_RESTRICTIONS: [&str; 2] = ["ONLY_NEW", "ONLY_PARTIALLY_FILLED"];
 
 /// A request's parameters by name, with the text that its signature covers.
 #[derive(Debug, Clone, Default)]
@@ -79,6 +83,11 @@ impl Params {
         &self.signed
     }
 
+    /// The names of the parameters.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
     /// A parameter, `None` where it is missing or empty.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -101,6 +110,35 @@ impl Params {
         let parse = |text: &str| {
             let digits = !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
             digits.then(|| text.parse().ok()).flatten().ok_or_else(|| ApiError::illegal(name, "^[0-9]{1,20}$"))
+        };
+        self.get(name).map(parse).transpose()
+    }
+
+    /// `timestamp`, in microseconds since the Unix epoch. Sent in milliseconds or in microseconds; its size tells.
+    ///
+    /// # Errors
+    /// -1100 where it is no whole number from 0.
+    pub fn timestamp_us(&self) -> Result<Option<u64>, ApiError> {
+        let micros = |sent: u64| if sent < MICROSECONDS_FROM { sent * 1_000 } else { sent };
+        Ok(self.number("timestamp")?.map(micros))
+    }
+
+    /// `recvWindow`, in microseconds. Sent in milliseconds, with up to three digits after the point.
+    ///
+    /// # Errors
+    /// -1100 where it is none.
+    pub fn recv_window_us(&self) -> Result<Option<u64>, ApiError> {
+        let name = "recvWindow";
+        let parse = |text: &str| {
+            let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+            let digits =
+                |text: &str, most| (1..=most).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_digit());
+            let parsed = (digits(whole, 20) && digits(part, 3)).then(|| {
+                let millis: u64 = whole.parse().ok()?;
+                let micros: u64 = format!("{part:0<3}").parse().ok()?;
+                Some(millis.saturating_mul(1_000).saturating_add(micros))
+            });
+            parsed.flatten().ok_or_else(|| ApiError::illegal(name, "^[0-9]{1,20}(\\.[0-9]{1,3})?$"))
         };
         self.get(name).map(parse).transpose()
     }
@@ -141,9 +179,7 @@ impl Params {
     /// -1102 and others, as Binance gives them for each type of order.
     pub fn place_order(&self) -> Result<PlaceOrder, ApiError> {
         let symbol = self.symbol()?;
-        if let Some(name) = NOT_OFFERED.iter().find(|name| self.get(name).is_some()) {
-            return Err(ApiError::not_required(name));
-        }
+        self.no_self_trade_prevention()?;
         let side = self.required("side")?.parse()?;
         let order_type: OrderType = self.required("type")?.parse()?;
         let given_tif: Option<TimeInForce> = self.get("timeInForce").map(str::parse).transpose()?;
@@ -169,6 +205,32 @@ impl Params {
         };
         let client_order_id = self.client_order_id("newClientOrderId")?;
         Ok(PlaceOrder { symbol, side, order_type, time_in_force, quantity, price, client_order_id, response })
+    }
+
+    fn no_self_trade_prevention(&self) -> Result<(), ApiError> {
+        let name = "selfTradePreventionMode";
+        match self.get(name) {
+            None | Some("NONE") => Ok(()),
+            Some(mode) if SELF_TRADE_PREVENTION.contains(&mode) => Err(ApiError::new(
+                -1106,
+                format!("Parameter '{name}' sent when not required: only NONE is offered here, not {mode}."),
+            )),
+            Some(_) => Err(ApiError::invalid(name)),
+        }
+    }
+
+    /// The parameters of `DELETE /api/v3/order`.
+    ///
+    /// # Errors
+    /// Those of [`Self::named_order`], -1145 where `cancelRestrictions` is unknown, and -1106 where it is known: a
+    /// cancel under a restriction is not offered here.
+    pub fn cancel_order(&self) -> Result<NamedOrder, ApiError> {
+        let name = "cancelRestrictions";
+        match self.get(name) {
+            None => self.named_order(),
+            Some(known) if CANCEL_RESTRICTIONS.contains(&known) => Err(ApiError::not_required(name)),
+            Some(_) => Err(ApiError::new(-1145, "Invalid cancelRestrictions.")),
+        }
     }
 
     /// The parameters by which a query or a cancel names its order.
@@ -197,7 +259,7 @@ impl Params {
     /// The symbols, where some may be named: `symbol=A` or `symbols=["A","B"]`.
     ///
     /// # Errors
-    /// -1128 where both are there, -1100 where they are none.
+    /// -1128 where both are there, -1100 where they are none, -1101 where one stands twice.
     pub fn symbols(&self) -> Result<Option<BTreeSet<Symbol>>, ApiError> {
         let one = self.optional_symbol()?;
         let Some(text) = self.get("symbols") else { return Ok(one.map(|symbol| BTreeSet::from([symbol]))) };
@@ -206,7 +268,49 @@ impl Params {
         }
         let names: Vec<String> =
             serde_json::from_str(text).map_err(|_| ApiError::illegal("symbols", "a JSON array of symbols"))?;
-        names.iter().map(|name| parse_symbol("symbols", name)).collect::<Result<_, _>>().map(Some)
+        let mut symbols = BTreeSet::new();
+        for name in &names {
+            if !symbols.insert(parse_symbol("symbols", name)?) {
+                return Err(ApiError::duplicate("symbols"));
+            }
+        }
+        Ok(Some(symbols))
+    }
+
+    /// Whether `GET /api/v3/exchangeInfo` is asked for symbols like those here, which all trade and all have the one
+    /// permission `SPOT`: by `symbolStatus` and `permissions` (one word, or a JSON array of them).
+    ///
+    /// # Errors
+    /// -1122 for an unknown status, -1100 for permissions that are none and for a `showPermissionSets` that is neither
+    /// true nor false, -1128 where symbols are named as well.
+    pub fn asks_for_traded_symbols(&self) -> Result<bool, ApiError> {
+        let (permissions, status) = (self.get("permissions"), self.get("symbolStatus"));
+        let named = self.get("symbol").is_some() || self.get("symbols").is_some();
+        if named && (permissions.is_some() || status.is_some()) {
+            return Err(ApiError::new(-1128, "Combination of optional parameters invalid."));
+        }
+        if !matches!(self.get("showPermissionSets"), None | Some("true" | "false")) {
+            return Err(ApiError::illegal("showPermissionSets", "true, false"));
+        }
+        let trading = match status {
+            None | Some("TRADING") => true,
+            Some("HALT" | "BREAK") => false,
+            Some(_) => return Err(ApiError::new(-1122, "Invalid symbolStatus.")),
+        };
+        let illegal = || ApiError::illegal("permissions", "^[A-Z0-9_]{1,20}$");
+        let words: Vec<String> = match permissions {
+            None => return Ok(trading),
+            Some(list) if list.starts_with('[') => serde_json::from_str(list).map_err(|_| illegal())?,
+            Some(word) => vec![word.to_owned()],
+        };
+        let legal = |word: &String| {
+            let chars = |c: u8| c.is_ascii_uppercase() || c.is_ascii_digit() || c == b'_';
+            (1..=20).contains(&word.len()) && word.bytes().all(chars)
+        };
+        if words.is_empty() || !words.iter().all(legal) {
+            return Err(illegal());
+        }
+        Ok(trading && words.iter().any(|word| word == "SPOT"))
     }
 }
 
@@ -274,6 +378,44 @@ mod tests {
         assert_eq!(symbols("symbols=%5B%22AB%22,%22CD%22%5D"), Ok(Some(named(&["AB", "CD"]))));
         assert_eq!(symbols("symbols=AB").expect_err("no array").code, -1100);
         assert_eq!(symbols("symbol=AB&symbols=%5B%5D").expect_err("both").code, -1128);
+        assert_eq!(symbols("symbols=%5B%22AB%22,%22AB%22%5D").expect_err("twice").code, -1101);
+    }
+
+    #[test]
+    fn symbols_may_be_asked_for_by_status_and_permission() {
+        let asked = |query: &str| {
+            let params = Params::parse(query, "").expect("valid");
+            params.asks_for_traded_symbols().map_err(|error| error.code)
+        };
+        for all in ["", "permissions=SPOT", "permissions=%5B%22MARGIN%22,%22SPOT%22%5D", "symbolStatus=TRADING"] {
+            assert_eq!(asked(all), Ok(true), "{all}");
+        }
+        assert_eq!((asked("permissions=MARGIN"), asked("symbolStatus=HALT")), (Ok(false), Ok(false)));
+        assert_eq!((asked("showPermissionSets=false"), asked("showPermissionSets=no")), (Ok(true), Err(-1100)));
+        assert_eq!((asked("symbolStatus=OPEN"), asked("permissions=%5B")), (Err(-1122), Err(-1100)));
+        assert_eq!((asked("permissions=spot"), asked("symbol=AB&permissions=SPOT")), (Err(-1100), Err(-1128)));
+    }
+
+    #[test]
+    fn times_are_read_in_milliseconds_and_in_microseconds() {
+        let read = |query: &str| {
+            let params = Params::parse(query, "").expect("valid");
+            let times = params.timestamp_us().and_then(|at| Ok((at, params.recv_window_us()?)));
+            times.map_err(|error| error.code)
+        };
+        assert_eq!(read(""), Ok((None, None)));
+        let us = Some(1_700_000_000_123_000);
+        assert_eq!(read("timestamp=1700000000123&recvWindow=5000"), Ok((us, Some(5_000_000))));
+        assert_eq!(read("timestamp=1700000000123000&recvWindow=5000.125"), Ok((us, Some(5_000_125))));
+        assert_eq!(read("timestamp=1700000000&recvWindow=0.5"), Ok((Some(1_700_000_000_000), Some(500))));
+        assert_eq!(read(&format!("timestamp={}", u64::MAX)), Ok((Some(u64::MAX), None)));
+        assert_eq!(read(&format!("recvWindow={}", u64::MAX)), Ok((None, Some(u64::MAX))));
+        for bad in ["timestamp=soon", "timestamp=1.5", "timestamp=-1", "timestamp=18446744073709551616"] {
+            assert_eq!(read(bad), Err(-1100), "{bad}");
+        }
+        for bad in ["-1", "1e3", "5000.1234", ".5", "5.", "+5", "18446744073709551616"] {
+            assert_eq!(read(&format!("recvWindow={bad}")), Err(-1100), "{bad}");
+        }
     }
 
     #[test]
@@ -294,9 +436,16 @@ mod tests {
         assert_eq!(code(&format!("{LIMIT}&newOrderRespType=ALL")), -1118);
         assert_eq!(code(&LIMIT.replace("LIMIT", "LIMIT_MAKER")), -1106);
         assert_eq!(code(&LIMIT.replace("quantity=1", "quantity=0")), -1013);
-        for unoffered in NOT_OFFERED {
-            assert_eq!(code(&format!("{LIMIT}&{unoffered}=1")), -1106, "{unoffered}");
-        }
+        assert_eq!(code(&format!("{LIMIT}&selfTradePreventionMode=EXPIRE_TAKER")), -1106);
+        assert_eq!(code(&format!("{LIMIT}&selfTradePreventionMode=NONSENSE")), -1130);
+        let none = Params::parse(&format!("{LIMIT}&selfTradePreventionMode=NONE"), "").expect("valid");
+        assert!(none.place_order().is_ok());
+        let cancel = |more: &str| {
+            let params = Params::parse(&format!("symbol=AB&orderId=1{more}"), "").expect("valid");
+            params.cancel_order().map_or_else(|error| error.code, |_| 0)
+        };
+        assert_eq!((cancel(""), cancel("&cancelRestrictions=ONLY_NEW")), (0, -1106));
+        assert_eq!(cancel("&cancelRestrictions=GARBAGE"), -1145);
         let named = |query: &str| Params::parse(query, "").and_then(|params| params.named_order());
         assert_eq!(named("symbol=AB").expect_err("no order").code, -1102);
         assert_eq!(named("symbol=AB&orderId=-1").expect_err("no number").code, -1100);

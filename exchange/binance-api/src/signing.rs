@@ -33,16 +33,17 @@ pub fn verify(secret: &str, text: &str, signature: &str) -> Result<(), ApiError>
     mac(secret, text).verify_slice(&bytes).map_err(|_| ApiError::signature())
 }
 
-/// Checks that `timestamp` counts at `server` time: `timestamp < server + 1000` and `server - timestamp <= window`.
+/// Checks that a request made at `timestamp` counts at `server` time, both in microseconds since the Unix epoch:
+/// `timestamp < server + 1 s` and `server - timestamp <= window`, which is in microseconds as well.
 ///
 /// # Errors
 /// -1021 where it does not, -1131 where the window is too large.
 pub fn check_window(server: u64, timestamp: u64, window: Option<u64>) -> Result<(), ApiError> {
-    let window = window.unwrap_or(RECV_WINDOW_DEFAULT_MS);
-    if window > RECV_WINDOW_MAX_MS {
+    let window = window.unwrap_or(RECV_WINDOW_DEFAULT_MS * 1_000);
+    if window > RECV_WINDOW_MAX_MS * 1_000 {
         return Err(ApiError::new(-1131, "'recvWindow' must be less than 60000."));
     }
-    if timestamp >= server.saturating_add(AHEAD_MAX_MS) {
+    if timestamp >= server.saturating_add(AHEAD_MAX_MS * 1_000) {
         return Err(ApiError::timestamp(true));
     }
     if server.saturating_sub(timestamp) > window {
@@ -74,10 +75,10 @@ mod tests {
 
     #[test]
     fn the_window_is_closed_on_both_sides() {
-        assert!(check_window(10_000, 5_000, None).is_ok());
-        assert_eq!(check_window(10_000, 4_999, None).expect_err("too old").code, -1021);
-        assert!(check_window(10_000, 10_999, None).is_ok());
-        assert_eq!(check_window(10_000, 11_000, None).expect_err("ahead").code, -1021);
-        assert_eq!(check_window(10_000, 10_000, Some(60_001)).expect_err("too large").code, -1131);
+        let check = |timestamp, window| check_window(10_000_000, timestamp, window).map_err(|error| error.code);
+        assert_eq!((check(5_000_000, None), check(4_999_999, None)), (Ok(()), Err(-1021)));
+        assert_eq!((check(10_999_999, None), check(11_000_000, None)), (Ok(()), Err(-1021)));
+        assert_eq!((check(9_999_875, Some(125)), check(9_999_874, Some(125))), (Ok(()), Err(-1021)));
+        assert_eq!((check(1, Some(60_000_000)), check(10_000_000, Some(60_000_001))), (Ok(()), Err(-1131)));
     }
 }

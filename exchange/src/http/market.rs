@@ -13,7 +13,7 @@ use quorate_binance_api::{
 use quorate_ledger::{Decimal, Symbol, SymbolSpec};
 use quorate_matching::QuoteLeaves;
 
-use super::{App, Failed, Sent, filters, json, ok, read_symbols, spec_of, symbol_filters, whole};
+use super::{App, Failed, NoParams, Sent, filters, json, ok, read_symbols, spec_of, symbol_filters, whole};
 use crate::{
     desk::Desk,
     reference::{Set, Unset},
@@ -27,11 +27,11 @@ const FEED_NAME_MAX_BYTES: usize = 64;
 /// Assets that a symbol's name may end in.
 const QUOTE_ASSETS: [&str; 8] = ["USDT", "USDC", "FDUSD", "BUSD", "BTC", "ETH", "EUR", "USD"];
 
-pub(super) async fn ping() -> Response {
+pub(super) async fn ping(_: Sent) -> Response {
     json(StatusCode::OK, &serde_json::json!({}))
 }
 
-pub(super) async fn time(State(desk): App) -> Response {
+pub(super) async fn time(State(desk): App, _: Sent) -> Response {
     json(StatusCode::OK, &ServerTime { server_time: desk.world().clocks.wall_ms() })
 }
 
@@ -69,18 +69,23 @@ pub(super) async fn exchange_info(State(desk): App, sent: Sent) -> Result<Respon
             symbol: name.to_owned(),
         }
     };
+    let traded = sent.0.asks_for_traded_symbols()?;
+    let chosen = if traded { chosen(&desk, &sent).await? } else { Vec::new() };
     ok(&ExchangeInfo {
         timezone: "UTC".to_owned(),
         server_time: desk.world().clocks.wall_ms(),
         rate_limits: Vec::new(),
         exchange_filters: Vec::new(),
-        symbols: chosen(&desk, &sent).await?.into_iter().map(row).collect(),
+        symbols: chosen.into_iter().map(row).collect(),
     })
 }
 
 pub(super) async fn depth(State(desk): App, Sent(params): Sent) -> Result<Response, Failed> {
     let symbol = params.symbol()?;
-    let limit = params.number("limit")?.unwrap_or(DEPTH_DEFAULT).clamp(1, DEPTH_MAX);
+    let limit = params.number("limit")?.unwrap_or(DEPTH_DEFAULT).min(DEPTH_MAX);
+    if limit == 0 {
+        return Err(ApiError::invalid("limit").into());
+    }
     let filters = symbol_filters(&desk, &symbol).await?;
     let levels = usize::try_from(limit).unwrap_or(1);
     let seen = desk.look(|engine, now| engine.depth(now, &symbol, levels)).unwrap_or_default();
@@ -113,7 +118,7 @@ pub(super) async fn book_ticker(State(desk): App, sent: Sent) -> Result<Response
 }
 
 /// None before the first registration: what log time is, and so where the walks are, is not known until then.
-pub(super) async fn reference_prices(State(desk): App) -> Result<Response, Failed> {
+pub(super) async fn reference_prices(State(desk): App, _: NoParams) -> Result<Response, Failed> {
     let Some((exchange_epoch, now)) = desk.look(|engine, now| (engine.exchange_epoch(), now)) else {
         return ok(&Vec::<ReferencePrice>::new());
     };
@@ -147,6 +152,7 @@ fn half_ticks_text(tick_size: Decimal, half_ticks: i64) -> String {
 
 pub(super) async fn set_reference_price(
     State(desk): App,
+    _: NoParams,
     symbol: Path<String>,
     request: Request,
 ) -> Result<Response, Failed> {

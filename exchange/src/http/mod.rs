@@ -12,12 +12,12 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, FromRequest, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
     routing::{get, put},
 };
-use quorate_binance_api::{ApiError, Params, SymbolFilters, signing};
+use quorate_binance_api::{ApiError, Params, SymbolFilters, endpoints::Endpoint, signing};
 use quorate_client::{CallFailed, ReadOptions};
 use quorate_ledger::{Account, Symbol, SymbolSpec};
 use serde::Serialize;
@@ -84,7 +84,8 @@ fn ok<T: Serialize>(value: &T) -> Result<Response, Failed> {
     Ok(json(StatusCode::OK, value))
 }
 
-/// A request's parameters: of the query, and but for `GET` also of the form body.
+/// A request's parameters: of the query, and but for `GET` also of the form body. Each is one that the endpoint
+/// takes; nothing is left out of account.
 struct Sent(Params);
 
 impl<S: Send + Sync> FromRequest<S> for Sent {
@@ -92,9 +93,29 @@ impl<S: Send + Sync> FromRequest<S> for Sent {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failed> {
         let query = request.uri().query().unwrap_or_default().to_owned();
-        let body = if request.method() == Method::GET { Bytes::new() } else { whole(request, state).await? };
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let body = whole(request, state).await?;
+        if method == Method::GET && !body.is_empty() {
+            let what = "Not all sent parameters were read; those of a GET request stand in the query, not in a body.";
+            return Err(ApiError::new(-1104, what).into());
+        }
         let body = std::str::from_utf8(&body).map_err(|_| ApiError::new(-1100, "The body is not text."))?;
-        Ok(Self(Params::parse(&query, body)?))
+        let params = Params::parse(&query, body)?;
+        let endpoint = Endpoint::find(method.as_str(), &path);
+        endpoint.ok_or_else(|| ApiError::internal("this path has no table of parameters"))?.check(&params)?;
+        Ok(Self(params))
+    }
+}
+
+/// A request without parameters, of a path that takes none.
+struct NoParams;
+
+impl<S: Send + Sync> FromRequestParts<S> for NoParams {
+    type Rejection = Failed;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failed> {
+        let params = Params::parse(parts.uri.query().unwrap_or_default(), "")?;
+        params.names().next().map_or(Ok(Self), |name| Err(ApiError::unread(0, params.names().count(), name).into()))
     }
 }
 
@@ -109,9 +130,9 @@ async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Fai
 fn account(desk: &Desk, headers: &HeaderMap, params: &Params) -> Result<Account, ApiError> {
     let key = headers.get(API_KEY).map(|key| key.to_str().map_err(|_| ApiError::invalid_key_format())).transpose()?;
     let Some(credentials) = &desk.config.credentials else {
-        // Who asks for a window wants it kept, signed or not.
-        if let Some(window) = params.number("recvWindow")? {
-            check_window(desk, params, Some(window))?;
+        // Whoever says when a request was made, or asks for a window, wants it kept, signed or not.
+        if params.get("timestamp").is_some() || params.get("recvWindow").is_some() {
+            check_window(desk, params)?;
         }
         return Account::new(key.unwrap_or(DEFAULT_ACCOUNT)).map_err(|_| ApiError::invalid_key_format());
     };
@@ -121,14 +142,15 @@ fn account(desk: &Desk, headers: &HeaderMap, params: &Params) -> Result<Account,
         None => return Err(ApiError::invalid_key_format()),
     }
     let signature = params.required("signature")?;
-    check_window(desk, params, params.number("recvWindow")?)?;
+    check_window(desk, params)?;
     signing::verify(&credentials.secret, params.signed_text(), signature)?;
     Account::new(DEFAULT_ACCOUNT).map_err(|error| ApiError::internal(&error.to_string()))
 }
 
-fn check_window(desk: &Desk, params: &Params, window: Option<u64>) -> Result<(), ApiError> {
-    let timestamp = params.number("timestamp")?.ok_or_else(|| ApiError::missing("timestamp"))?;
-    signing::check_window(desk.world().clocks.wall_ms(), timestamp, window)
+fn check_window(desk: &Desk, params: &Params) -> Result<(), ApiError> {
+    let timestamp = params.timestamp_us()?.ok_or_else(|| ApiError::missing("timestamp"))?;
+    let server = desk.world().clocks.wall_ms().saturating_mul(1_000);
+    signing::check_window(server, timestamp, params.recv_window_us()?)
 }
 
 fn filters(desk: &Desk, spec: SymbolSpec) -> SymbolFilters {

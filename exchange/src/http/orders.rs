@@ -28,7 +28,7 @@ pub(super) async fn place(State(desk): App, headers: HeaderMap, Sent(params): Se
     let account = account(&desk, &headers, &params)?;
     let request = params.place_order()?;
     let filters = symbol_filters(&desk, &request.symbol).await?;
-    let timestamp = order_time(&desk, params.number("timestamp")?);
+    let timestamp = order_time(&desk, params.timestamp_us()?.map(|us| us / 1_000));
     let order = new_order(&request, &filters, account, name_of(&desk, &request)?, timestamp)?;
     let outcome = desk.place(order.clone()).await;
     if request.client_order_id.is_some()
@@ -112,7 +112,7 @@ async fn find(desk: &Desk, account: &Account, named: &NamedOrder) -> Result<Orde
 
 pub(super) async fn cancel(State(desk): App, headers: HeaderMap, Sent(params): Sent) -> Result<Response, Failed> {
     let account = account(&desk, &headers, &params)?;
-    let named = params.named_order()?;
+    let named = params.cancel_order()?;
     symbol_filters(&desk, &named.symbol).await?;
     ok(&cancel_one(&desk, &account, named).await?)
 }

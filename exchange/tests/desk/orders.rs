@@ -1,5 +1,6 @@
 //! Orders that go through: what they fill, how they rest, and what repeats of them are told.
 
+use quorate_binance_api::endpoints::ENDPOINTS;
 use serde_json::{Value, json};
 
 use crate::world::{Exchange, code, group};
@@ -136,13 +137,102 @@ async fn a_repeat_long_after_is_told_the_same_by_the_next_exchange_and_under_the
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timestamp_of_any_size_is_taken_for_what_it_can_be() {
+async fn a_time_is_kept_whether_the_request_is_signed_or_not() {
     let group = group();
     let exchange = Exchange::start(&group).await;
-    let form = format!("symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.001&timestamp={}", u64::MAX);
-    assert_eq!(exchange.call("POST", "/api/v3/order", form).await.0, 200);
-    let made = exchange.desk.world().clocks.wall_ms();
-    let form = format!("symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.001&newClientOrderId=t&timestamp={made}");
-    assert_eq!(exchange.call("POST", "/api/v3/order", form).await.0, 200);
-    assert_eq!(exchange.query("t").await.1["time"].as_u64(), Some(made));
+    exchange.limit("rest", "BUY", "GTC", "90.00", 5).await;
+    let now = exchange.desk.world().clocks.wall_ms();
+    let order = "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.001";
+    let asked = [
+        ("POST", "/api/v3/order", order),
+        ("GET", "/api/v3/order", "symbol=BTCUSDT&origClientOrderId=rest"),
+        ("GET", "/api/v3/openOrders", "symbol=BTCUSDT"),
+        ("DELETE", "/api/v3/order", "symbol=BTCUSDT&origClientOrderId=rest"),
+        ("DELETE", "/api/v3/openOrders", "symbol=BTCUSDT"),
+    ];
+    let hours = 3_600_000;
+    let outside = [
+        "timestamp=1".to_owned(),
+        format!("timestamp={}", now / 1_000),
+        format!("timestamp={}", now - 25 * hours),
+        format!("timestamp={}", now - 5_001),
+        format!("timestamp={}&recvWindow=100", now - 101),
+        format!("timestamp={}&recvWindow=100.5", (now - 101) * 1_000),
+        format!("timestamp={}&recvWindow=60000", now - 60_001),
+        format!("timestamp={}", now + 1_000),
+        format!("timestamp={}", now + 25 * hours),
+        format!("timestamp={}", now * 1_000_000),
+        format!("timestamp={}", u64::MAX),
+    ];
+    for (method, path, parameters) in asked {
+        for times in &outside {
+            let answer = exchange.call(method, &format!("{path}?{parameters}&{times}"), "").await;
+            assert_eq!(code(&answer), (400, -1021), "{method} {path} {times}");
+        }
+    }
+    let lowest = group.look(|ledger| ledger.exchange().expect("registered").last_exec_id);
+    assert_eq!((lowest, group.executions().len()), (1, 1), "nothing was done but the first order");
+    let inside = [
+        (String::new(), None),
+        (format!("&timestamp={now}"), Some(now)),
+        (format!("&timestamp={}&recvWindow=60000", now - 50_000), Some(now - 50_000)),
+        (format!("&timestamp={}&recvWindow=20000.5", now * 1_000 - 10_500), Some(now - 11)),
+    ];
+    for (at, (times, made)) in inside.iter().enumerate() {
+        let placed = exchange.call("POST", "/api/v3/order", format!("{order}&newClientOrderId=t{at}{times}")).await;
+        assert_eq!(stands(&placed), (200, "FILLED", "0.001"), "{times}");
+        if made.is_some() {
+            assert_eq!(exchange.query(&format!("t{at}")).await.1["time"].as_u64(), *made, "{times}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_endpoint_does_not_know_is_refused_and_nothing_is_done() {
+    let group = group();
+    let exchange = Exchange::start(&group).await;
+    exchange.limit("rest", "BUY", "GTC", "90.00", 5).await;
+    for endpoint in &ENDPOINTS {
+        let answer = exchange.call(endpoint.method, &format!("{}?bogus=1", endpoint.path), "").await;
+        assert_eq!(code(&answer), (400, -1104), "{} {}", endpoint.method, endpoint.path);
+    }
+    let order = "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.001";
+    let rest = "symbol=BTCUSDT&origClientOrderId=rest";
+    let table = [
+        ("POST", "/api/v3/order", format!("{order}&selfTradePreventionMode=EXPIRE_TAKER"), -1106),
+        ("POST", "/api/v3/order", format!("{order}&selfTradePreventionMode=NONSENSE"), -1130),
+        ("POST", "/api/v3/order", format!("{order}&strategyId=1"), -1106),
+        ("POST", "/api/v3/order", format!("{order}&strategyType=1000000"), -1106),
+        ("POST", "/api/v3/order", format!("{order}&icebergQty=0.001"), -1106),
+        ("POST", "/api/v3/order", format!("{order}&orderId=1"), -1104),
+        ("POST", "/api/v3/order", format!("{order}&newOrderRespType="), -1105),
+        ("DELETE", "/api/v3/order", format!("{rest}&cancelRestrictions=ONLY_NEW"), -1106),
+        ("DELETE", "/api/v3/order", format!("{rest}&cancelRestrictions=GARBAGE"), -1145),
+        ("DELETE", "/api/v3/order", format!("{rest}&newClientOrderId=c"), -1106),
+        ("DELETE", "/api/v3/order", format!("{rest}&side=BUY"), -1104),
+        ("DELETE", "/api/v3/openOrders", "symbol=BTCUSDT&side=BUY".to_owned(), -1104),
+    ];
+    for (method, path, form, wanted) in table {
+        assert_eq!(code(&exchange.call(method, path, form.clone()).await), (400, wanted), "{method} {form}");
+    }
+    let reads = [
+        ("/api/v3/order?symbol=BTCUSDT&origClientOrderId=rest&limit=1", -1104),
+        ("/api/v3/openOrders?symbol=BTCUSDT&symbols=1", -1104),
+        ("/api/v3/depth?symbol=BTCUSDT&limit=0", -1130),
+        ("/api/v3/depth?symbol=BTCUSDT&timestamp=1", -1104),
+        ("/api/v3/exchangeInfo?symbolStatus=OPEN", -1122),
+        ("/api/v3/ticker/bookTicker?symbols=%5B%22BTCUSDT%22,%22BTCUSDT%22%5D", -1101),
+        ("/v1/reference-prices?symbol=BTCUSDT", -1104),
+    ];
+    for (path, wanted) in reads {
+        assert_eq!(code(&exchange.get(path).await), (400, wanted), "{path}");
+    }
+    assert_eq!(code(&exchange.call("GET", "/api/v3/depth?symbol=BTCUSDT", "limit=5").await), (400, -1104));
+    assert_eq!(stands(&exchange.query("rest").await), (200, "NEW", "0.000"));
+    assert_eq!(group.executions().len(), 1);
+    let info = |what: &'static str| exchange.get(what);
+    assert_eq!(info("/api/v3/exchangeInfo?permissions=SPOT").await.1["symbols"][0]["symbol"], "BTCUSDT");
+    assert_eq!(info("/api/v3/exchangeInfo?symbolStatus=HALT").await.1["symbols"], json!([]));
+    let sent = format!("{order}&selfTradePreventionMode=NONE&signature=00&newOrderRespType=FULL");
+    assert_eq!(stands(&exchange.call("POST", "/api/v3/order", sent).await), (200, "FILLED", "0.001"));
 }

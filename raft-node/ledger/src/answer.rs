@@ -1,10 +1,12 @@
 //! What the ledger answers. A refusal by the rules of the business is a value, with the facts that
 //! its caller needs to act on; nothing here is an error of storage.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    command::{Epoch, ExchangeEpoch, Incarnation, OrderId, QuoteId, SessionId, Side},
+    command::{Against, Epoch, ExchangeEpoch, Incarnation, OrderId, QuoteId, QuotingScope, SessionId, Side},
     names::{Account, ClientOrderId, MakerName, Symbol},
     numbers::{Exposure, Millis, Position, Price, Qty},
 };
@@ -166,6 +168,29 @@ pub enum OrderStatus {
     Expired,
 }
 
+impl fmt::Display for Against {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Quote(id) => write!(f, "quote {id}"),
+            Self::Order(id) => write!(f, "order {id}"),
+        }
+    }
+}
+
+impl fmt::Display for QuotingScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("every quote"),
+            Self::Symbol(symbol) => write!(f, "symbol {symbol}"),
+            Self::Maker(maker) => write!(f, "maker {maker}"),
+        }
+    }
+}
+
+fn held_by(holder: Option<&MakerName>) -> String {
+    holder.map_or_else(|| "held by nobody".to_owned(), |holder| format!("held by {holder}"))
+}
+
 impl OrderStatus {
     /// Whether the order rests in the book.
     #[must_use]
@@ -267,10 +292,10 @@ pub enum Refusal {
         control_version: u64,
     },
     /// Quoting is off for this quote.
-    #[error("quoting is off for {scope:?}")]
+    #[error("quoting is off for {scope}")]
     QuotingOff {
         /// The widest scope that is off.
-        scope: crate::command::QuotingScope,
+        scope: QuotingScope,
     },
 
     // --- makers and authority
@@ -283,7 +308,7 @@ pub enum Refusal {
         present: Option<Incarnation>,
     },
     /// The epoch named is not the one under which the symbol is held, or nobody holds it.
-    #[error("{symbol} is at epoch {epoch}, held by {holder:?}")]
+    #[error("{symbol} is at epoch {epoch}, {}", held_by(holder.as_ref()))]
     StaleEpoch {
         /// The symbol.
         symbol: Symbol,
@@ -317,7 +342,7 @@ pub enum Refusal {
         position: Position,
     },
     /// The quote would take from a resting order.
-    #[error("the {side:?} side would cross a resting order at {price}")]
+    #[error("the {} would cross a resting order at {price}", if *side == Side::Buy { "bid" } else { "ask" })]
     CrossesResting {
         /// The quote's side: `Buy` for the bid.
         side: Side,
@@ -375,32 +400,32 @@ pub enum Refusal {
         floor: Millis,
     },
     /// What the plan would hit is not there (replaced, expired, filled, cancelled).
-    #[error("{against:?} is not active")]
+    #[error("{against} is not active")]
     NotActive {
         /// The quote or order named.
-        against: crate::command::Against,
+        against: Against,
     },
     /// The leaves differ from what the plan saw.
-    #[error("{against:?} has {leaves} leaves")]
+    #[error("{against} has {leaves} leaves")]
     LeavesMoved {
         /// The quote or order named.
-        against: crate::command::Against,
+        against: Against,
         /// Its leaves now.
         leaves: Qty,
     },
     /// The price planned is not the resting side's, or does not cross the order's.
-    #[error("{against:?} is at {price}, which the order does not cross")]
+    #[error("{against} is at {price}, which the order does not cross")]
     DoesNotCross {
         /// The quote or order named.
-        against: crate::command::Against,
+        against: Against,
         /// Its price.
         price: Price,
     },
     /// The remainder would rest across the book.
-    #[error("resting there would cross {against:?} at {price}")]
+    #[error("resting there would cross {against} at {price}")]
     WouldCross {
         /// What it would cross.
-        against: crate::command::Against,
+        against: Against,
         /// The price of that.
         price: Price,
     },
@@ -424,4 +449,28 @@ pub enum Refusal {
         /// Where it ended.
         result: OrderResult,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_told_in_words() {
+        let (symbol, maker): (Symbol, MakerName) =
+            ("AB".parse().expect("a symbol"), "maker-a".parse().expect("a name"));
+        let stale = |holder| Refusal::StaleEpoch { symbol: symbol.clone(), epoch: 3, holder };
+        let table = [
+            (stale(Some(maker.clone())), "AB is at epoch 3, held by maker-a"),
+            (stale(None), "AB is at epoch 3, held by nobody"),
+            (Refusal::QuotingOff { scope: QuotingScope::All }, "quoting is off for every quote"),
+            (Refusal::QuotingOff { scope: QuotingScope::Maker(maker) }, "quoting is off for maker maker-a"),
+            (Refusal::CrossesResting { side: Side::Buy, price: Price(5) }, "the bid would cross a resting order at 5"),
+            (Refusal::NotActive { against: Against::Quote(7) }, "quote 7 is not active"),
+            (Refusal::LeavesMoved { against: Against::Order(8), leaves: Qty(2) }, "order 8 has 2 leaves"),
+        ];
+        for (refusal, wanted) in table {
+            assert_eq!(refusal.to_string(), wanted);
+        }
+    }
 }

@@ -108,11 +108,14 @@ pub(crate) enum Task {
         #[arg(long)]
         symbol: Option<Symbol>,
     },
-    /// Events as they are committed, until interrupted
+    /// Events as they are committed, in words, until interrupted; with --json whole frames
     Watch {
         /// First log index [default: what is committed from now on]
         #[arg(long)]
         from: Option<u64>,
+        /// Also the renewals of makers' leases, which are half of all events
+        #[arg(long)]
+        all: bool,
     },
     /// Every frame that is kept up to now, as JSON lines: first the opening balances, then one frame a line
     Export,

@@ -10,6 +10,7 @@ mod group;
 mod output;
 mod state;
 mod stream;
+mod watch;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -97,7 +98,7 @@ impl Ctl {
             Task::Symbols => self.symbols().await,
             Task::Orders(orders) => self.orders(orders).await,
             Task::Fills { from, limit, symbol } => self.fills(from, limit, symbol.as_ref()).await,
-            Task::Watch { from } => self.watch(from).await,
+            Task::Watch { from, all } => self.watch(from, all).await,
             Task::Export => self.export().await,
             Task::DefineSymbol(define) => self.define_symbol(define).await,
             Task::Quoting(quoting) => self.quoting(quoting).await,

@@ -14,20 +14,25 @@ use crate::{
 };
 
 /// The specs of all symbols: for showing ticks and lots in units.
-struct Specs(BTreeMap<Symbol, SymbolSpec>);
+#[derive(Debug, Default)]
+pub(crate) struct Specs(BTreeMap<Symbol, SymbolSpec>);
 
 impl Specs {
-    fn price(&self, symbol: &Symbol, price: Price) -> String {
+    pub(crate) fn learn(&mut self, symbol: Symbol, spec: SymbolSpec) {
+        self.0.insert(symbol, spec);
+    }
+
+    pub(crate) fn price(&self, symbol: &Symbol, price: Price) -> String {
         self.0.get(symbol).map_or_else(|| format!("{price} ticks"), |spec| spec.tick_size.times(price.0.into()))
     }
 
-    fn qty(&self, symbol: &Symbol, qty: Qty) -> String {
+    pub(crate) fn qty(&self, symbol: &Symbol, qty: Qty) -> String {
         self.0.get(symbol).map_or_else(|| format!("{qty} lots"), |spec| spec.lot_size.times(qty.0.into()))
     }
 }
 
 /// A serde name of a unit variant, such as `limit_maker`.
-fn word<T: serde::Serialize>(value: &T) -> String {
+pub(crate) fn word<T: serde::Serialize>(value: &T) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(text)) => text,
         Ok(other) => other.to_string(),
@@ -41,7 +46,7 @@ fn footer<T>(read: &Read<T>, grid: Grid) -> String {
 }
 
 impl Ctl {
-    async fn specs(&self) -> Result<Specs, CtlError> {
+    pub(crate) async fn specs(&self) -> Result<Specs, CtlError> {
         let symbols = self.client.symbols(&self.read()).await?;
         Ok(Specs(symbols.data.into_iter().map(|view| (view.symbol, view.spec)).collect()))
     }

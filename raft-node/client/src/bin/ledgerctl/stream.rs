@@ -2,10 +2,10 @@
 
 use quorate_api::OpeningBalance;
 use quorate_client::{EventStream, ReadOptions, StreamItem};
-use quorate_ledger::{Frame, Millis};
+use quorate_ledger::Millis;
 use serde::Serialize;
 
-use crate::{Ctl, failure::CtlError};
+use crate::{Ctl, failure::CtlError, state::Specs, watch};
 
 /// How often an export begins again where what is kept moved on before its first frame.
 const EXPORT_ATTEMPTS: usize = 10;
@@ -31,32 +31,28 @@ struct OpeningLine {
 }
 
 impl Ctl {
-    pub(crate) async fn watch(&mut self, from: Option<u64>) -> Result<(), CtlError> {
+    /// JSON has every frame whole; words leave out renewals unless `all` is set.
+    pub(crate) async fn watch(&mut self, from: Option<u64>, all: bool) -> Result<(), CtlError> {
         let from = match from {
             Some(from) => from,
             None => self.client.status(&self.read()).await?.applied_index + 1,
         };
+        let mut specs = if self.out.is_json() { Specs::default() } else { self.specs().await? };
         let mut events = self.client.events(from);
         while let Some(item) = events.next().await {
             match item {
-                StreamItem::Frame(frame) => self.show_frame(&frame)?,
+                StreamItem::Frame(frame) if self.out.is_json() => self.out.object(&frame)?,
+                StreamItem::Frame(frame) => {
+                    for line in watch::lines(&frame, &mut specs, all) {
+                        self.out.line(&line)?;
+                    }
+                }
                 StreamItem::Applied { .. } => {}
                 StreamItem::Resync { first_index } => {
                     eprintln!("events before index {first_index} are no longer kept; going on from there");
                     events = self.client.events(first_index);
                 }
             }
-        }
-        Ok(())
-    }
-
-    fn show_frame(&self, frame: &Frame) -> Result<(), CtlError> {
-        if self.out.is_json() {
-            return self.out.object(frame);
-        }
-        for event in &frame.events {
-            let text = serde_json::to_string(event).map_err(std::io::Error::other)?;
-            self.out.line(&format!("{:>10}  {}  {text}", frame.index, frame.log_time))?;
         }
         Ok(())
     }

@@ -1,0 +1,212 @@
+//! Events in plain words, one a line.
+
+use quorate_ledger::{
+    AuthorityEndReason, DepartReason, Event, FillCommitted, FilledMaker, Frame, Millis, NewOrder, OrderStatus,
+    Position, Qty, QuoteEndReason, QuotePlaced, QuoteSide, Side, Symbol,
+};
+
+use crate::state::{Specs, on_off, word};
+
+/// A day, in milliseconds.
+const DAY_MS: u64 = 86_400_000;
+
+/// The lines of a frame. Renewals of leases are left out unless `all` is set: they are half of all events.
+pub(crate) fn lines(frame: &Frame, specs: &mut Specs, all: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    for event in &frame.events {
+        if let Event::SymbolDefined { symbol, spec } = event {
+            specs.learn(symbol.clone(), spec.clone());
+        }
+        if all || !matches!(event, Event::MakerRenewed { .. }) {
+            lines.push(format!("{:>10}  {}  {}", frame.index, clock(frame.log_time), tell(event, specs)));
+        }
+    }
+    lines
+}
+
+/// The time of day, in UTC.
+fn clock(at: Millis) -> String {
+    let ms = at.0 % DAY_MS;
+    format!("{:02}:{:02}:{:02}.{:03}", ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60, ms % 1_000)
+}
+
+fn tell(event: &Event, specs: &Specs) -> String {
+    match event {
+        Event::TermBegan { term, graced, quotes_pulled, clock_jump_ms } => {
+            let graced = if *graced > 0 { format!(", {graced} makers got more time") } else { String::new() };
+            let pulled = if *quotes_pulled { ", all quotes ended, for their age is not known" } else { "" };
+            let jump =
+                if *clock_jump_ms > 0 { format!(", the clock jumped by {clock_jump_ms} ms") } else { String::new() };
+            format!("term {term} begins{graced}{pulled}{jump}")
+        }
+        Event::SymbolDefined { symbol, spec } => {
+            format!("{symbol} is defined: tick {}, lot {}", spec.tick_size, spec.lot_size)
+        }
+        Event::ExposureLimitChanged { limit, control_version } => {
+            format!("the exposure limit is {limit} from now on (control version {control_version})")
+        }
+        Event::QuotingChanged { scope, on, control_version } => {
+            format!("quoting is {} for {scope} from now on (control version {control_version})", on_off(*on))
+        }
+        Event::KillSwitchChanged { engaged: true, control_version } => {
+            format!("the kill switch is engaged: no quotes and no orders (control version {control_version})")
+        }
+        Event::KillSwitchChanged { engaged: false, control_version } => {
+            format!("the kill switch is off (control version {control_version})")
+        }
+        Event::LedgerUpgraded { ledger_version, control_version } => {
+            format!("the ledger is at version {ledger_version} from now on (control version {control_version})")
+        }
+        Event::MakerRegistered { maker, incarnation, .. } => format!("{maker} joins (incarnation {incarnation})"),
+        Event::MakerRenewed { maker, deadline, .. } => format!("{maker} stays until {}", clock(*deadline)),
+        Event::MakerDeparted { maker, reason, .. } => {
+            let why = match reason {
+                DepartReason::Left => "it said so",
+                DepartReason::Expired => "its lease ran out",
+                DepartReason::Superseded => "its name registered again",
+            };
+            format!("{maker} leaves: {why}")
+        }
+        Event::AuthorityGranted { symbol, maker, epoch, .. } => format!("{symbol}: held by {maker} (epoch {epoch})"),
+        Event::AuthorityMoving { symbol, to: Some(to), until, .. } => {
+            format!("{symbol}: is to move to {to}, by {} at the latest", clock(*until))
+        }
+        Event::AuthorityMoving { symbol, to: None, .. } => format!("{symbol}: stays with its holder"),
+        Event::AuthorityEnded { symbol, maker, reason, .. } => {
+            let why = match reason {
+                AuthorityEndReason::Released => "given up",
+                AuthorityEndReason::MoveDeadline => "not given up in time",
+                AuthorityEndReason::MakerLeft => "the maker left",
+                AuthorityEndReason::LeaseExpired => "the maker's lease ran out",
+            };
+            format!("{symbol}: no longer held by {maker}: {why}")
+        }
+        Event::QuotePlaced(quote) => tell_quote(quote, specs),
+        Event::QuoteRefused { symbol, refusal, .. } => format!("{symbol}: a quote is refused: {refusal}"),
+        Event::QuoteEnded { symbol, quote_id, reason, .. } => {
+            let why = match reason {
+                QuoteEndReason::Expired => "it ran out",
+                QuoteEndReason::Pulled => "its maker pulled it",
+                QuoteEndReason::Filled => "both sides are filled",
+                QuoteEndReason::AuthorityEnded => "its maker no longer holds the symbol",
+                QuoteEndReason::QuotingOff => "quoting was turned off",
+                QuoteEndReason::KillSwitch => "the kill switch was engaged",
+                QuoteEndReason::LimitLowered => "the exposure limit was lowered",
+                QuoteEndReason::AgeUnproven => "a new leader cannot prove its age",
+            };
+            format!("{symbol}: quote {quote_id} ends: {why}")
+        }
+        Event::ExchangeRegistered { exchange, exchange_epoch } => {
+            format!("exchange {exchange} registers (epoch {exchange_epoch})")
+        }
+        Event::OrderExecuted { order_id, order, status, cum_qty, .. } => {
+            tell_order(*order_id, order, *status, *cum_qty, specs)
+        }
+        Event::FillCommitted(fill) => tell_fill(fill, specs),
+        Event::OrderClosed { order_id, symbol, account, status, cum_qty, .. } => {
+            let filled = specs.qty(symbol, *cum_qty);
+            format!("{symbol}: order {order_id} of {account} is {}, {filled} filled in all", standing(*status))
+        }
+    }
+}
+
+fn tell_quote(quote: &QuotePlaced, specs: &Specs) -> String {
+    let symbol = &quote.symbol;
+    let side = |name: &str, side: &Option<QuoteSide>| match side {
+        Some(side) => format!("{name} {} at {}", specs.qty(symbol, side.qty), specs.price(symbol, side.price)),
+        None => format!("no {name}"),
+    };
+    let (bid, ask) = (side("bid", &quote.bid), side("ask", &quote.ask));
+    let cause = word(&quote.cause).replace('_', " ");
+    format!("{symbol}: {} quotes {bid}, {ask} (quote {}; cause: {cause})", quote.maker, quote.quote_id)
+}
+
+fn tell_order(order_id: u64, order: &NewOrder, status: OrderStatus, filled: Qty, specs: &Specs) -> String {
+    let NewOrder { account, symbol, side, order_type, time_in_force, price, qty, .. } = order;
+    let price = price.map_or_else(String::new, |price| format!(" at {}", specs.price(symbol, price)));
+    let kind = format!("{} {} {}", word(order_type), word(time_in_force), word(side)).to_uppercase();
+    let (qty, filled) = (specs.qty(symbol, *qty), specs.qty(symbol, filled));
+    format!("{symbol}: order {order_id} of {account}: {kind} {qty}{price}: {}, {filled} filled", standing(status))
+}
+
+fn tell_fill(fill: &FillCommitted, specs: &Specs) -> String {
+    let FillCommitted { trade_id, symbol, price, qty, taker_order_id, taker_side, maker } = fill;
+    let (qty, price) = (specs.qty(symbol, *qty), specs.price(symbol, *price));
+    let (verb, from) = if *taker_side == Side::Buy { ("buys", "from") } else { ("sells", "to") };
+    let against = match maker {
+        FilledMaker::Quote { quote_id, maker, position, .. } => {
+            let position = tell_position(symbol, *position, specs);
+            format!("quote {quote_id} of {maker}; the position is {position}")
+        }
+        FilledMaker::Order { order_id, account, .. } => format!("order {order_id} of {account}"),
+    };
+    format!("{symbol}: trade {trade_id}: order {taker_order_id} {verb} {qty} at {price} {from} {against}")
+}
+
+fn tell_position(symbol: &Symbol, position: Position, specs: &Specs) -> String {
+    specs.qty(symbol, Qty(position.0))
+}
+
+fn standing(status: OrderStatus) -> &'static str {
+    match status {
+        OrderStatus::New => "open",
+        OrderStatus::PartiallyFilled => "open, filled in part",
+        OrderStatus::Filled => "filled",
+        OrderStatus::Cancelled => "cancelled",
+        OrderStatus::Rejected => "rejected",
+        OrderStatus::Expired => "expired",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The lines that a watcher sees of these events.
+    fn watched(events: serde_json::Value, all: bool) -> Vec<String> {
+        let chain = "00".repeat(32);
+        let frame = json!({"index": 7, "log_time": 1_700_000_003_004_u64, "chain": chain, "events": events});
+        let frame: Frame = serde_json::from_value(frame).unwrap();
+        let lines = lines(&frame, &mut Specs::default(), all);
+        lines.iter().map(|line| line.trim_start().to_owned()).collect()
+    }
+
+    #[test]
+    fn events_are_told_in_words_and_units() {
+        let spec = json!({"tick_size": "0.01", "lot_size": "0.001", "exposure_per_lot": 1});
+        let told = watched(
+            json!([
+                {"symbol_defined": {"symbol": "AB", "spec": spec}},
+                {"quote_placed": {"symbol": "AB", "quote_id": 7, "maker": "maker-a", "incarnation": 1, "epoch": 1,
+                    "quote_seq": 1, "position_seq": 0, "bid": {"price": 9900, "qty": 3}, "ask": null, "bid_asked": 3,
+                    "ask_asked": 0, "deadline": 1, "cause": "reference_moved", "computed_at": 1, "superseded": null}},
+                {"fill_committed": {"trade_id": 4, "symbol": "AB", "price": 9900, "qty": 2, "taker_order_id": 8,
+                    "taker_side": "sell", "maker": {"quote": {"quote_id": 7, "maker": "maker-a", "epoch": 1,
+                    "leaves": 1, "position": 2, "position_seq": 1}}}},
+                {"quote_refused": {"symbol": "AB", "incarnation": 1, "quote_seq": 2,
+                    "refusal": {"stale_epoch": {"symbol": "AB", "epoch": 3, "holder": "maker-b"}}}},
+                {"kill_switch_changed": {"engaged": false, "control_version": 5}}
+            ]),
+            false,
+        );
+        let at = "7  22:13:23.004  ";
+        let wanted = [
+            "AB is defined: tick 0.01, lot 0.001",
+            "AB: maker-a quotes bid 0.003 at 99.00, no ask (quote 7; cause: reference moved)",
+            "AB: trade 4: order 8 sells 0.002 at 99.00 to quote 7 of maker-a; the position is 0.002",
+            "AB: a quote is refused: AB is at epoch 3, held by maker-b",
+            "the kill switch is off (control version 5)",
+        ];
+        assert_eq!(told, wanted.map(|line| format!("{at}{line}")));
+    }
+
+    #[test]
+    fn renewals_are_told_only_to_those_who_ask_for_all() {
+        let renewed =
+            json!([{"maker_renewed": {"maker": "maker-a", "incarnation": 1, "deadline": 1_700_000_005_000_u64}}]);
+        assert_eq!(watched(renewed.clone(), false), Vec::<String>::new());
+        assert_eq!(watched(renewed, true), ["7  22:13:23.004  maker-a stays until 22:13:25.000"]);
+    }
+}
