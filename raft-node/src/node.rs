@@ -17,6 +17,7 @@ mod start;
 mod status;
 mod stop;
 mod term;
+mod turns;
 mod views;
 
 use std::{
@@ -41,6 +42,8 @@ use counters::Counters;
 use pace::Pace;
 use propose::Places;
 pub(crate) use stop::StopCell;
+pub(crate) use turns::Turn;
+use turns::Turns;
 pub use views::{FrameStream, HistoryPage, NodeMetrics, Snapshot, StartError, StopReason, StreamEnd, StreamItem};
 
 use crate::{
@@ -86,6 +89,7 @@ pub(crate) struct Inner {
     snapshots: Arc<SnapshotCounts>,
     counters: Counters,
     places: Places,
+    turns: Turns,
     /// The term that this node leads and whose `BeginTerm` is applied.
     begun: watch::Sender<Option<u64>>,
     recovered: watch::Sender<bool>,

@@ -59,4 +59,5 @@ pub(crate) struct Counters {
     pub(crate) ticks: Counter,
     pub(crate) checkpoints_confirmed: Counter,
     pub(crate) streams: Gauge,
+    pub(crate) streams_refused: Counter,
 }
