@@ -123,7 +123,8 @@ impl Inner {
         let frames = self.storage.read_frames(from, limit, CHUNK_BYTES).await?;
         let bytes = frames.iter().map(|(_, frame)| frame.len()).sum();
         let decode = |(_, frame): (u64, Bytes)| postcard::from_bytes(&frame).map(Arc::new).map_err(io::Error::other);
-        Ok((frames.into_iter().map(decode).collect::<io::Result<_>>()?, bytes))
+        let decoded = self.scope.blocking(move || frames.into_iter().map(decode).collect::<io::Result<_>>()).await??;
+        Ok((decoded, bytes))
     }
 
     async fn history_page(&self, from_index: u64, limit: usize) -> io::Result<HistoryPage> {
