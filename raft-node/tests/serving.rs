@@ -4,10 +4,9 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use quorate_api::Member;
 use quorate_log_store::{Storage, StorageOptions, WriterMode};
 use quorate_node::{
-    config::NodeConfig,
+    config::Settings,
     http::api_router,
     run::{Listeners, RunError, run},
 };
@@ -41,27 +40,18 @@ impl Served {
         let peer = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (listen_peer, addr) = (peer.local_addr().unwrap(), api.local_addr().unwrap());
-        let member = Member { node_id: 1, peer_addr: listen_peer.to_string(), api_addr: addr.to_string(), voter: true };
-        let config = NodeConfig {
-            cluster_id: "serving".to_owned(),
-            node_id: 1,
-            data_dir: std::path::PathBuf::new(),
-            listen_peer,
-            listen_api: addr,
-            initial_members: vec![member],
-            heartbeat_ms: 100,
-            election_min_ms: 300,
-            election_max_ms: 600,
-            snapshot_every: 10_000,
-            log_keep: 1_000,
-            event_retention: 10_000,
-            max_in_flight: 4_096,
-            max_connections: CONNECTIONS,
-            max_event_streams: STREAMS,
-            fault_injection: false,
-            failpoints: String::new(),
-            wall_clock_offset_ms: 0,
+        let config = Settings {
+            cluster_id: Some("serving".to_owned()),
+            node_id: Some(1),
+            data_dir: Some(dir.path().to_owned()),
+            listen_peer: Some(listen_peer),
+            listen_api: Some(addr),
+            initial_members: Some(vec![format!("1={listen_peer}/{addr}")]),
+            max_connections: Some(CONNECTIONS),
+            max_event_streams: Some(STREAMS),
+            ..Settings::default()
         };
+        let config = config.resolve().unwrap();
         let world = World::real(Failpoints::none()).unwrap();
         let options = StorageOptions::new("serving", 1, WriterMode::Thread, Arc::clone(&world.clocks));
         let storage = Storage::open_file(dir.path().join("1.redb"), options).unwrap();
