@@ -90,8 +90,9 @@ impl From<StorageFailed> for io::Error {
 #[error(
     "the leader's log differs from this node's at index {from}, although this node knows that everything up to index \
      {committed} is committed: nothing was cut off. The members do not hold the history of one group, because one of \
-     them lost its data directory or was given an older, a copied or another group's one. Keep this node's data, find \
-     that member, and remove it from the group before this node is started again"
+     them lost its data directory or was given an older, a copied or another group's one. Keep this node's data. Find \
+     the members whose data was emptied, replaced or set back, stop them, and go on with those that hold index \
+     {committed}"
 )]
 pub struct CutBelowCommitted {
     /// The first index that would have been removed.

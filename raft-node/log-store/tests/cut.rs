@@ -58,7 +58,10 @@ fn a_cut_below_what_is_committed_fails_the_store_and_cuts_nothing() {
                     }
                     let what = format!("{known:?}, restarted: {restarted}, cut after {last:?}");
                     let error = log.truncate_after(last).await.expect_err(&what).to_string();
-                    assert!(error.contains("up to index 5 is committed") && error.contains("find"), "{what}: {error}");
+                    assert!(
+                        error.contains("up to index 5 is committed") && error.contains("Find the members"),
+                        "{what}: {error}"
+                    );
                     let failed = storage.failed().await.to_string();
                     assert!(failed.contains("nothing was cut off") && !failed.contains("check the disk"), "{failed}");
                     assert!(append(&mut log, vec![entry(2, END, "later")]).await.is_err(), "{what}: it carried on");
