@@ -6,6 +6,11 @@ use std::{net::SocketAddr, path::PathBuf};
 use quorate_api::Member;
 use serde::Deserialize;
 
+use crate::raft::snapshot::SNAPSHOT_MAX;
+
+/// Event frames that may be kept: at about 256 bytes each, as many as a snapshot can carry.
+const EVENT_RETENTION_MAX: u64 = 2_000_000;
+
 /// A node's checked configuration.
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
@@ -35,8 +40,10 @@ pub struct NodeConfig {
     pub event_retention: u64,
     /// Commands in flight at most; past this the answer is 503 with `Retry-After`.
     pub max_in_flight: usize,
-    /// Client connections at most.
+    /// Client connections at most; a few more are taken for what must always get through.
     pub max_connections: usize,
+    /// Event streams at most; past this the answer is 503 with `Retry-After`.
+    pub max_event_streams: usize,
     /// Whether the fault switch and failpoints are there.
     pub fault_injection: bool,
     /// Failpoints armed at the start, as `name=action[;name=action]`.
@@ -91,7 +98,7 @@ pub struct Settings {
     /// Log entries kept behind a snapshot, up to 1000000 [default: 5000]
     #[arg(long, env = "QUORATE_LOG_KEEP", value_name = "ENTRIES")]
     pub log_keep: Option<u64>,
-    /// Event frames kept for readers, 1000 to 10000000 [default: 50000]
+    /// Event frames kept for readers, 1000 to 2000000; they travel with each snapshot [default: 50000]
     #[arg(long, env = "QUORATE_EVENT_RETENTION", value_name = "FRAMES")]
     pub event_retention: Option<u64>,
     /// Commands in flight at most, 1 to 65536 [default: 4096]
@@ -100,6 +107,9 @@ pub struct Settings {
     /// Client connections at most, 1 to 65536 [default: 1024]
     #[arg(long, env = "QUORATE_MAX_CONNECTIONS", value_name = "CONNECTIONS")]
     pub max_connections: Option<usize>,
+    /// Event streams at most, from 1, below --max-connections [default: half of --max-connections]
+    #[arg(long, env = "QUORATE_MAX_EVENT_STREAMS", value_name = "STREAMS")]
+    pub max_event_streams: Option<usize>,
     /// Offer the fault switch (POST /v1/faults) and failpoints: for tests, never for production
     #[arg(long, env = "QUORATE_FAULT_INJECTION", num_args = 0..=1, default_missing_value = "true")]
     pub fault_injection: Option<bool>,
@@ -182,6 +192,7 @@ impl Settings {
             event_retention: self.event_retention.or(file.event_retention),
             max_in_flight: self.max_in_flight.or(file.max_in_flight),
             max_connections: self.max_connections.or(file.max_connections),
+            max_event_streams: self.max_event_streams.or(file.max_event_streams),
             fault_injection: self.fault_injection.or(file.fault_injection),
             failpoints: self.failpoints.or(file.failpoints),
             wall_clock_offset_ms: self.wall_clock_offset_ms.or(file.wall_clock_offset_ms),
@@ -214,6 +225,13 @@ impl Settings {
         if election_max_ms <= election_min_ms {
             return Err(wrong("election-max-ms", format!("must be above election-min-ms ({election_min_ms})")));
         }
+        let max_connections = ranged("max-connections", self.max_connections, 1_024, 1, 65_536)?;
+        let max_event_streams = self.max_event_streams.unwrap_or((max_connections / 2).max(1));
+        if max_event_streams == 0 || (self.max_event_streams.is_some() && max_event_streams >= max_connections) {
+            let below =
+                format!("is 1 or more, and below max-connections ({max_connections}), so that calls have places");
+            return Err(wrong("max-event-streams", below));
+        }
         let fault_injection = self.fault_injection.unwrap_or(false);
         let failpoints = self.failpoints.unwrap_or_default();
         let wall_clock_offset_ms = self.wall_clock_offset_ms.unwrap_or(0);
@@ -235,9 +253,10 @@ impl Settings {
             election_max_ms,
             snapshot_every: ranged("snapshot-every", self.snapshot_every, 50_000, 100, 10_000_000)?,
             log_keep: ranged("log-keep", self.log_keep, 5_000, 0, 1_000_000)?,
-            event_retention: ranged("event-retention", self.event_retention, 50_000, 1_000, 10_000_000)?,
+            event_retention: event_retention(self.event_retention)?,
             max_in_flight: ranged("max-in-flight", self.max_in_flight, 4_096, 1, 65_536)?,
-            max_connections: ranged("max-connections", self.max_connections, 1_024, 1, 65_536)?,
+            max_connections,
+            max_event_streams,
             fault_injection,
             failpoints,
             wall_clock_offset_ms,
@@ -259,6 +278,19 @@ fn ranged<T: Ord + Copy + std::fmt::Display>(
         return Err(wrong(field, format!("{value} is not between {low} and {high}")));
     }
     Ok(value)
+}
+
+/// The history travels with each snapshot: one that no peer takes must not be kept.
+fn event_retention(given: Option<u64>) -> Result<u64, ConfigError> {
+    let frames = given.unwrap_or(50_000);
+    if frames > EVENT_RETENTION_MAX {
+        let what = format!(
+            "{frames} frames travel with each snapshot, of which peers take at most {} MiB: take {EVENT_RETENTION_MAX} or less",
+            SNAPSHOT_MAX >> 20
+        );
+        return Err(wrong("event-retention", what));
+    }
+    ranged("event-retention", Some(frames), 50_000, 1_000, EVENT_RETENTION_MAX)
 }
 
 fn parse_members(texts: &[String]) -> Result<Vec<Member>, ConfigError> {
@@ -307,6 +339,9 @@ mod tests {
         let config = settings().resolve().expect("valid");
         assert_eq!((config.heartbeat_ms, config.election_min_ms, config.election_max_ms), (100, 300, 600));
         assert_eq!(config.initial_members.len(), 1);
+        assert_eq!((config.max_connections, config.max_event_streams), (1_024, 512));
+        let config = Settings { max_connections: Some(1), ..settings() }.resolve().expect("valid");
+        assert_eq!((config.max_connections, config.max_event_streams), (1, 1));
     }
 
     #[test]
@@ -320,6 +355,11 @@ mod tests {
             (Settings { election_max_ms: Some(250), ..settings() }, "election-max-ms"),
             (Settings { initial_members: Some(vec!["1=x".into()]), ..settings() }, "initial-members"),
             (Settings { initial_members: Some(vec!["2=a:1/b:2".into()]), ..settings() }, "initial-members"),
+            (Settings { event_retention: Some(10_000_000), ..settings() }, "event-retention"),
+            (Settings { event_retention: Some(999), ..settings() }, "event-retention"),
+            (Settings { max_event_streams: Some(0), ..settings() }, "max-event-streams"),
+            (Settings { max_event_streams: Some(1_024), ..settings() }, "max-event-streams"),
+            (Settings { max_connections: Some(8), max_event_streams: Some(8), ..settings() }, "max-event-streams"),
             (Settings { failpoints: Some("a=crash".into()), ..settings() }, "failpoints"),
             (Settings { wall_clock_offset_ms: Some(5), ..settings() }, "wall-clock-offset-ms"),
         ];

@@ -19,6 +19,7 @@ mod start;
 mod status;
 mod stop;
 mod term;
+mod turns;
 pub(crate) mod verdict;
 mod views;
 
@@ -47,6 +48,8 @@ use identity::Part;
 use pace::Pace;
 use propose::Places;
 pub(crate) use stop::StopCell;
+pub(crate) use turns::Turn;
+use turns::Turns;
 pub use views::{FrameStream, HistoryPage, NodeMetrics, Snapshot, StartError, StopReason, StreamEnd, StreamItem};
 
 use crate::{
@@ -107,6 +110,7 @@ pub(crate) struct Inner {
     counters: Counters,
     places: Places,
     part: Part,
+    turns: Turns,
     /// The term that this node leads and whose `BeginTerm` is applied.
     begun: watch::Sender<Option<u64>>,
     recovered: watch::Sender<bool>,

@@ -16,6 +16,8 @@ use crate::{
 
 /// The store's file within the data directory.
 const STORE_FILE: &str = "node.redb";
+/// More event frames than this are warned of: their history may not fit into a snapshot.
+const EVENT_RETENTION_LARGE: u64 = 1_000_000;
 
 /// Runs a node as `settings` say, until SIGTERM or SIGINT, which hand leadership over first. With `accept_own_state` an
 /// operator names its state as the right one, where a difference is not decided.
@@ -30,6 +32,13 @@ pub fn run_until_signal(settings: Settings, accept_own_state: bool) -> Result<()
     } else {
         Failpoints::none()
     };
+    if config.event_retention > EVENT_RETENTION_LARGE {
+        tracing::warn!(
+            event_retention = config.event_retention,
+            "the history that is kept travels with each snapshot: where its frames are longer than 500 bytes on average, \
+             no node takes such a snapshot, and one that falls far behind cannot come back; lower --event-retention"
+        );
+    }
     let mut world = World::real(failpoints)?;
     world.clocks = Arc::new(SystemClocks::with_wall_offset(config.wall_clock_offset_ms));
     std::fs::create_dir_all(&config.data_dir).with_context(|| format!("data-dir {}", config.data_dir.display()))?;

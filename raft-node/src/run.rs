@@ -5,7 +5,7 @@ use std::{future::Future, io, time::Duration};
 
 use axum::Router;
 use quorate_log_store::Storage;
-use quorate_seams::{Bounded, World};
+use quorate_seams::{Bounded, Place, World};
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 
 use crate::{
@@ -67,7 +67,8 @@ where
     let serve = |listener, router, max| {
         let mut close = closing.subscribe();
         let closed = async move { drop(close.wait_for(|closing| *closing).await) };
-        let served = axum::serve(Bounded::new(listener, max), router).with_graceful_shutdown(closed);
+        let service = Router::into_make_service_with_connect_info::<Place>(router);
+        let served = axum::serve(Bounded::new(listener, max), service).with_graceful_shutdown(closed);
         tasks.spawn(async move { served.await })
     };
     let peers = serve(listeners.peer, node.peer_router(), PEER_CONNECTIONS_MAX);

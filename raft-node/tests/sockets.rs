@@ -52,6 +52,7 @@ fn config(id: u64, members: &[Member]) -> NodeConfig {
         event_retention: 1_000,
         max_in_flight: 4_096,
         max_connections: 64,
+        max_event_streams: 32,
         fault_injection: false,
         failpoints: String::new(),
         wall_clock_offset_ms: 0,

@@ -206,7 +206,7 @@ async fn an_operators_word_takes_effect_in_one_apply() -> Result<()> {
     assert!(matches!(refused, Reply::Refused(-1013, _)), "{refused:?}");
     let quiet_until = cluster.frames()?.last().map_or(0, |frame| frame.index);
     assert_eq!(activity(&cluster.frames()?, killed.index, quiet_until), (0, 0));
-    cluster.ledgerctl(&["kill-switch", "rearm"])?;
+    cluster.ledgerctl(&["kill-switch", "off"])?;
     both_sides_quoted(&cluster, EVERYBODY_QUOTED_MAX).await?;
     trader.filled("rearmed", "AUSDT", "side=BUY&type=MARKET&quantity=0.001").await?;
 

@@ -77,7 +77,7 @@ pub enum Command {
     SetExposureLimit(SetExposureLimit),
     /// Turns quoting on or off. Compare-and-set on the control version.
     SetQuoting(SetQuoting),
-    /// Engages or re-arms the kill switch. Compare-and-set on the control version.
+    /// Engages the kill switch, at any control version; or turns it off, by compare-and-set on the control version.
     SetKillSwitch(SetKillSwitch),
     /// Raises the ledger's semantics to a newer version. Compare-and-set on the control version.
     UpgradeLedger(UpgradeLedger),
@@ -174,9 +174,10 @@ pub enum QuotingScope {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SetKillSwitch {
-    /// Engage (ends all quotes and open orders, latches) or re-arm.
+    /// Engage it (ends all quotes and open orders, and stays), or turn it off.
     pub engaged: bool,
-    /// The control version this was decided on.
+    /// To turn it off: the control version this was decided on. To engage it, nothing: it may be left out.
+    #[serde(default)]
     pub control_version: u64,
 }
 

@@ -1,7 +1,7 @@
 //! What people switch: limit, quoting, kill switch, version.
 //!
 //! Invariant: each is a compare-and-set on the control version, which grows with every one accepted, so
-//! that a late repeat cannot undo a later order; what is turned off is off within the same apply. The
+//! that a late repeat cannot undo a later order, except for engaging the kill switch, which must lose no race; what is turned off is off within the same apply. The
 //! event of the change comes before those of what it ends.
 
 use crate::{
@@ -99,7 +99,9 @@ impl Applying<'_> {
     }
 
     pub(crate) fn set_kill_switch(&mut self, command: &SetKillSwitch) -> Handled {
-        self.check_control_version(command.control_version)?;
+        if !command.engaged {
+            self.check_control_version(command.control_version)?;
+        }
         let control_version = self.next_control_version();
         self.tables.control.kill_switch = command.engaged;
         self.events.push(Event::KillSwitchChanged { engaged: command.engaged, control_version });

@@ -66,7 +66,7 @@ pub enum Event {
         /// The control version from now on.
         control_version: u64,
     },
-    /// The kill switch was engaged or re-armed.
+    /// The kill switch was engaged or turned off.
     KillSwitchChanged {
         /// Engaged or not.
         engaged: bool,

@@ -215,9 +215,9 @@ impl Indexes {
     }
 
     /// An account's open orders, by id.
-    pub(crate) fn open_of<'a>(&'a self, account: &'a Account) -> impl Iterator<Item = OrderId> {
+    pub(crate) fn open_of<'a>(&'a self, account: &'a Account, first: OrderId) -> impl Iterator<Item = OrderId> {
         self.open_by_account
-            .range((account.clone(), 0)..)
+            .range((account.clone(), first)..)
             .take_while(move |(owner, _)| owner == account)
             .map(|(_, id)| *id)
     }

@@ -3,6 +3,8 @@
 //! Invariant: only [`Ledger::apply`] changes anything. A clone shares what is large, so a snapshot or
 //! a read can hold one while apply goes on.
 
+use std::ops::Bound;
+
 use crate::{
     command::{Command, Incarnation, Input, OrderId, Side},
     indexes::Indexes,
@@ -174,9 +176,21 @@ impl Ledger {
         self.order(*self.indexes.names.get(&(account.clone(), client_order_id.clone()))?)
     }
 
+    /// Every order with an id above `after`, open, or closed and remembered, by id.
+    pub fn orders_after(&self, after: OrderId) -> impl Iterator<Item = &Order> {
+        let above = (Bound::Excluded(after), Bound::Unbounded);
+        self.tables.orders.range(above).map(|(_, order)| order.as_ref())
+    }
+
     /// Every open order, by id.
     pub fn open_orders(&self) -> impl Iterator<Item = &Order> {
         self.indexes.open.iter().filter_map(|id| self.order(*id))
+    }
+
+    /// Every open order with an id above `after`, by id.
+    pub fn open_orders_after(&self, after: OrderId) -> impl Iterator<Item = &Order> {
+        let above = (Bound::Excluded(after), Bound::Unbounded);
+        self.indexes.open.range(above).filter_map(|id| self.order(*id))
     }
 
     /// How many orders are open.
@@ -198,7 +212,13 @@ impl Ledger {
 
     /// An account's open orders, by id.
     pub fn open_orders_of<'a>(&'a self, account: &'a Account) -> impl Iterator<Item = &'a Order> {
-        self.indexes.open_of(account).filter_map(|id| self.order(id))
+        self.indexes.open_of(account, 0).filter_map(|id| self.order(id))
+    }
+
+    /// An account's open orders with an id above `after`, by id.
+    pub fn open_orders_of_after<'a>(&'a self, account: &'a Account, after: OrderId) -> impl Iterator<Item = &'a Order> {
+        let above = after.checked_add(1).into_iter();
+        above.flat_map(move |first| self.indexes.open_of(account, first)).filter_map(|id| self.order(id))
     }
 
     /// Closed orders that are remembered, by (timestamp, id).

@@ -66,6 +66,14 @@ impl StorageFailed {
         Self { cause: cause.to_string().into() }
     }
 
+    /// As `error` says it, with what is to be done about it.
+    pub(crate) fn of(error: &io::Error) -> Self {
+        if error.get_ref().is_some_and(|cause| cause.is::<CutBelowCommitted>()) {
+            return Self::new(error);
+        }
+        Self::new(format_args!("{error}: check the disk, then start again"))
+    }
+
     pub(crate) fn closed() -> Self {
         Self::new("it was closed")
     }
@@ -74,6 +82,28 @@ impl StorageFailed {
 impl From<StorageFailed> for io::Error {
     fn from(failed: StorageFailed) -> Self {
         Self::other(failed)
+    }
+}
+
+/// The log was to be cut below what is known to be committed. Nothing was cut.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the leader's log differs from this node's at index {from}, although this node knows that everything up to index \
+     {committed} is committed: nothing was cut off. The members do not hold the history of one group, because one of \
+     them lost its data directory or was given an older, a copied or another group's one. Keep this node's data. Find \
+     the members whose data was emptied, replaced or set back, stop them, and go on with those that hold index \
+     {committed}"
+)]
+pub struct CutBelowCommitted {
+    /// The first index that would have been removed.
+    pub from: u64,
+    /// The last index that is known to be committed.
+    pub committed: u64,
+}
+
+impl From<CutBelowCommitted> for io::Error {
+    fn from(refused: CutBelowCommitted) -> Self {
+        Self::other(refused)
     }
 }
 

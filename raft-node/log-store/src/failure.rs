@@ -1,6 +1,6 @@
 //! The store's one failure: the first error is kept, and everybody hears of it.
 
-use std::fmt;
+use std::io;
 
 use tokio::sync::watch;
 
@@ -15,8 +15,8 @@ impl Failure {
     }
 
     /// Keeps `cause` unless there is one already; returns the one that is kept.
-    pub(crate) fn set(&self, cause: impl fmt::Display) -> StorageFailed {
-        let mut kept = StorageFailed::new(&cause);
+    pub(crate) fn set(&self, cause: &io::Error) -> StorageFailed {
+        let mut kept = StorageFailed::of(cause);
         let first = self.0.send_if_modified(|slot| match slot {
             Some(earlier) => {
                 kept = earlier.clone();

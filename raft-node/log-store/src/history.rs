@@ -101,6 +101,12 @@ impl HistoryState {
         }
     }
 
+    /// The index after the last one that is known to be applied: its frame was put, installed or dropped.
+    pub(crate) fn applied_end(&self) -> u64 {
+        let in_tail = self.tail.keys().next_back().map_or(0, |last| last.saturating_add(1));
+        self.record.first.max(self.floor).max(in_tail)
+    }
+
     /// Numbers an installation like a put, and gives its generation.
     pub(crate) fn begin_install(&mut self) -> (u64, u64) {
         self.puts += 1;
@@ -128,7 +134,7 @@ impl HistoryState {
 }
 
 impl Storage {
-    /// Puts frames; one that is there already is replaced. Waits for a place in the queue, not for the
+    /// Puts the frames of log indexes that are applied; one that is there already is replaced. Waits for a place in the queue, not for the
     /// disk: a frame is durable with the next commit of log, vote or snapshot.
     ///
     /// # Errors

@@ -25,6 +25,9 @@
 //! - One writer. What waits is put into one transaction, in order, and committed in two phases with
 //!   fsync; only then does anybody hear of success. The committed index, purges and frames wait for the
 //!   next commit of something that cannot wait, or for [`Storage::flush`] or [`Storage::close`].
+//! - What waits for another commit holds no place in the queue, no message takes all of it, and closing needs none: so
+//!   nobody waits for anything but the disk. At most 64 MiB and one larger message are on the way.
+//! - The log is never cut below what was saved as committed, purged, or put into the history: the store fails instead.
 //! - After the first error nothing succeeds any more, reads included. Nothing panics.
 //! - Every record carries a checksum over table, key and value, checked at every read; and the whole
 //!   file is verified at every opening. Damage is an error that names the place, never data. (A frame
@@ -56,7 +59,7 @@ mod storage;
 mod verdict;
 mod writer;
 
-pub use error::{DamagedRecord, OpenError, StorageFailed};
+pub use error::{CutBelowCommitted, DamagedRecord, OpenError, StorageFailed};
 pub use history::History;
 pub use log::LogStore;
 pub use metrics::StorageMetrics;

@@ -4,6 +4,8 @@
 //! on the disk. An entry leaves the tail only when it is durable, so a reader that takes from the tail
 //! first and then from the disk misses none. Memory knows where the log begins and ends; what the disk
 //! returns is measured against it, and a hole is an error.
+//!
+//! What is known to be committed is never cut off: it was saved as committed, or purged, or has a frame in the history.
 
 use std::{
     collections::VecDeque,
@@ -19,11 +21,12 @@ use openraft::{
     storage::{IOFlushed, RaftLogStorage},
     type_config::alias::{LogIdOf, VoteOf},
 };
+use quorate_planted::{Bug, planted};
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    error::{DamagedRecord, StorageFailed, redb_io},
+    error::{CutBelowCommitted, DamagedRecord, StorageFailed, redb_io},
     record::{LOG, META, key, open_meta},
     storage::{Storage, lock},
     writer::Op,
@@ -78,6 +81,12 @@ struct Held<C: RaftTypeConfig> {
 impl<C: RaftTypeConfig> State<C> {
     fn tail_first(&self) -> u64 {
         self.end - self.tail.len() as u64
+    }
+
+    /// The index after the last one that is known to be committed.
+    fn committed_end(&self) -> u64 {
+        let end = |log_id: &Option<LogIdOf<C>>| log_id.as_ref().map_or(0, |log_id| log_id.index + 1);
+        end(&self.committed).max(end(&self.purged))
     }
 
     fn push(&mut self, entries: Vec<(C::Entry, usize)>) -> u64 {
@@ -364,7 +373,15 @@ where
     async fn truncate_after(&mut self, last_log_id: Option<LogIdOf<C>>) -> Result<(), io::Error> {
         let from = last_log_id.as_ref().map_or(0, |last| last.index + 1);
         let slot = self.storage.reserve(0).await?;
-        self.state().cut(last_log_id);
+        let applied_end = self.storage.history().applied_end();
+        {
+            let mut state = self.state();
+            let kept_end = state.committed_end().max(applied_end);
+            if from < kept_end.min(state.end) && !planted(Bug::TruncateBelowCommitted) {
+                return Err(self.storage.fail(CutBelowCommitted { from, committed: kept_end - 1 }.into()));
+            }
+            state.cut(last_log_id);
+        }
         let (answer, answered) = tokio::sync::oneshot::channel();
         // Whoever asked may be gone.
         slot.send(Op::TruncateFrom(from), Box::new(move |outcome| drop(answer.send(outcome))));

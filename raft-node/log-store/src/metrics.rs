@@ -15,6 +15,8 @@ pub(crate) struct Counters {
     bytes: AtomicU64,
     commit_micros_last: AtomicU64,
     commit_micros_total: AtomicU64,
+    large_messages: AtomicU64,
+    long_waits: AtomicU64,
 }
 
 /// What the store has done since it was opened.
@@ -32,6 +34,12 @@ pub struct StorageMetrics {
     pub commit_micros_last: u64,
     /// How long all commits took, in microseconds.
     pub commit_micros_total: u64,
+    /// Bytes that are on the way to the disk now, in whole KiB for each change; 0 where commits happen inside the call.
+    pub queued_bytes: u64,
+    /// Changes larger than 48 MiB, which hold up all others while they are written.
+    pub large_messages: u64,
+    /// Changes that waited for more than 5 seconds to be taken by the writer.
+    pub long_waits: u64,
 }
 
 impl Counters {
@@ -63,6 +71,14 @@ impl Counters {
         self.commit_micros_total.fetch_add(micros, Ordering::Relaxed);
     }
 
+    pub(crate) fn large(&self) {
+        self.large_messages.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn waited_long(&self) {
+        self.long_waits.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn read(&self) -> StorageMetrics {
         StorageMetrics {
             commits: self.commits.load(Ordering::Relaxed),
@@ -71,6 +87,9 @@ impl Counters {
             bytes: self.bytes.load(Ordering::Relaxed),
             commit_micros_last: self.commit_micros_last.load(Ordering::Relaxed),
             commit_micros_total: self.commit_micros_total.load(Ordering::Relaxed),
+            queued_bytes: 0,
+            large_messages: self.large_messages.load(Ordering::Relaxed),
+            long_waits: self.long_waits.load(Ordering::Relaxed),
         }
     }
 }

@@ -8,8 +8,10 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
+use quorate_planted::{Bug, planted};
 use quorate_seams::{Clocks, Failpoints};
 use redb::{Database, StorageBackend};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
@@ -29,11 +31,18 @@ const QUEUE_MESSAGES_MAX: usize = 1024;
 const QUEUE_UNITS_MAX: u32 = 64 << 10;
 /// The unit in which bytes on the way are counted.
 const QUEUE_UNIT_BYTES: usize = 1 << 10;
+/// Units that one message takes at most, however large it is: never all of them, and more than half, so that two
+/// messages above the bound are not on the way together.
+const MESSAGE_UNITS_MAX: u32 = QUEUE_UNITS_MAX / 4 * 3;
+/// A message with more bytes than this takes no more units than this.
+const MESSAGE_BYTES_MAX: usize = MESSAGE_UNITS_MAX as usize * QUEUE_UNIT_BYTES;
+/// Whoever waits for a place in the queue for so long says so.
+const LONG_WAIT: Duration = Duration::from_secs(5);
 
 /// Where commits happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriterMode {
-    /// On a thread of their own; reads on tokio's blocking threads. For production.
+    /// On a thread of their own; reads on tokio's blocking threads. For production. The runtime must have timers.
     Thread,
     /// Inside the call, as are reads: one thread, deterministic. For simulation.
     Inline,
@@ -125,14 +134,14 @@ impl WeakStorage {
 
 /// A place in the writer's queue: sending to it cannot fail or wait.
 pub(crate) enum Slot<'a> {
-    Thread(mpsc::Permit<'a, Message>, OwnedSemaphorePermit),
+    Thread(mpsc::Permit<'a, Message>, Option<OwnedSemaphorePermit>),
     Inline(&'a Mutex<Option<Writer>>),
 }
 
 impl Slot<'_> {
     pub(crate) fn send(self, op: Op, done: Done) {
         match self {
-            Self::Thread(place, permit) => place.send(Message { op, done, permit: Some(permit) }),
+            Self::Thread(place, permit) => place.send(Message { op, done, permit }),
             Self::Inline(writer) => match lock(writer).as_mut() {
                 Some(writer) => writer.take(vec![Message { op, done, permit: None }]),
                 None => done(Err(StorageFailed::closed())),
@@ -220,7 +229,12 @@ impl Storage {
     /// What the store has done since it was opened.
     #[must_use]
     pub fn metrics(&self) -> StorageMetrics {
-        self.0.counters.read()
+        let mut metrics = self.0.counters.read();
+        if let Lane::Thread { units, .. } = &self.0.lane {
+            let taken = (QUEUE_UNITS_MAX as usize).saturating_sub(units.available_permits());
+            metrics.queued_bytes = (taken * QUEUE_UNIT_BYTES) as u64;
+        }
+        metrics
     }
 
     /// Makes everything that was sent durable.
@@ -256,11 +270,20 @@ impl Storage {
         flushed
     }
 
-    /// Ends the writer, also a failed one.
+    /// Ends the writer, also a failed one. Needs no permit, for others may wait for theirs.
     async fn stop_writer(&self) -> Result<(), StorageFailed> {
-        let slot = self.place(0).await?;
+        let slot = match &self.0.lane {
+            Lane::Inline(writer) => Slot::Inline(writer),
+            Lane::Thread { sender, .. } => {
+                Slot::Thread(sender.reserve().await.map_err(|_| StorageFailed::closed())?, None)
+            }
+        };
         let (answer, answered) = oneshot::channel();
         slot.send(Op::Close, Box::new(move |outcome| drop(answer.send(outcome))));
+        if let Lane::Thread { units, .. } = &self.0.lane {
+            // Whoever still waits for permits hears that the store is closed.
+            units.close();
+        }
         answered.await.unwrap_or_else(|_| Err(StorageFailed::closed()))
     }
 
@@ -302,12 +325,44 @@ impl Storage {
         match &self.0.lane {
             Lane::Inline(writer) => Ok(Slot::Inline(writer)),
             Lane::Thread { sender, units, .. } => {
-                let wanted = u32::try_from(bytes / QUEUE_UNIT_BYTES + 1).unwrap_or(u32::MAX).min(QUEUE_UNITS_MAX);
-                let permit = Arc::clone(units).acquire_many_owned(wanted).await.map_err(|_| StorageFailed::closed())?;
-                let place = sender.reserve().await.map_err(|_| StorageFailed::closed())?;
-                Ok(Slot::Thread(place, permit))
+                if bytes > MESSAGE_BYTES_MAX {
+                    self.0.counters.large();
+                    tracing::warn!(
+                        bytes,
+                        bound = MESSAGE_BYTES_MAX,
+                        "a change of the store is larger than one should be, and holds up all others while it is \
+                         written: the state or the history has grown; close sessions that nobody uses, or lower \
+                         --event-retention"
+                    );
+                }
+                let most = if planted(Bug::PermitHeldWhileParked) { QUEUE_UNITS_MAX } else { MESSAGE_UNITS_MAX };
+                let wanted = u32::try_from(bytes / QUEUE_UNIT_BYTES + 1).unwrap_or(u32::MAX).min(most);
+                let slot = async {
+                    let permit = Arc::clone(units).acquire_many_owned(wanted).await;
+                    let permit = permit.map_err(|_| StorageFailed::closed())?;
+                    let place = sender.reserve().await.map_err(|_| StorageFailed::closed())?;
+                    Ok(Slot::Thread(place, Some(permit)))
+                };
+                self.patiently(bytes, slot).await
             }
         }
+    }
+
+    /// Waits for `slot`; says so where that takes long.
+    async fn patiently<T>(&self, bytes: usize, slot: impl Future<Output = T>) -> T {
+        let mut slot = std::pin::pin!(slot);
+        if let Ok(slot) = tokio::time::timeout(LONG_WAIT, &mut slot).await {
+            return slot;
+        }
+        self.0.counters.waited_long();
+        tracing::warn!(
+            bytes,
+            queued_bytes = self.metrics().queued_bytes,
+            seconds = LONG_WAIT.as_secs(),
+            "a change waits for the store's writer, which is busy with what came before: the disk is too slow, or \
+             hangs; look at its load and its errors, and restart this node on a sound disk if that does not end"
+        );
+        slot.await
     }
 
     /// Sends a change and waits until it is durable.

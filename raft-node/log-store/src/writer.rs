@@ -2,7 +2,8 @@
 //! two-phase transaction, commits (fsync), and only then completes the messages, in order.
 //!
 //! Invariants: messages take effect in the order they were sent; nothing is completed with success
-//! before it is on the disk; after the first error nothing succeeds any more.
+//! before it is on the disk; after the first error nothing succeeds any more. A message that waits here for the
+//! commit of another one holds no permit, so whoever waits for permits waits only for the disk.
 
 use std::{io, mem, ops::RangeBounds, sync::Arc};
 
@@ -115,7 +116,8 @@ impl Op {
 pub(crate) struct Message {
     pub(crate) op: Op,
     pub(crate) done: Done,
-    /// Its share of the bytes that may be on the way; given back at its end.
+    /// Its share of the bytes that may be on the way; given back at its end, or when it has to wait for the commit of
+    /// another message: what waits is bounded by itself.
     pub(crate) permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -168,6 +170,7 @@ impl Writer {
 
     /// Takes messages in, and commits unless all that waits may wait longer.
     pub(crate) fn take(&mut self, messages: Vec<Message>) {
+        let parked = self.waiting.len();
         for message in messages {
             self.waiting_bytes += message.op.bytes();
             self.waiting.push(message);
@@ -176,6 +179,9 @@ impl Writer {
             && self.waiting.len() <= DEFERRED_MESSAGES_MAX
             && self.waiting.iter().all(|message| message.op.is_deferred());
         if may_wait && self.failure.get().is_none() {
+            if !planted(Bug::PermitHeldWhileParked) {
+                self.waiting.iter_mut().skip(parked).for_each(|message| message.permit = None);
+            }
             return;
         }
         self.waiting_bytes = 0;

@@ -278,7 +278,7 @@ fn nothing_acknowledged_is_lost_at_any_crash_inline() {
 
 #[test]
 fn nothing_acknowledged_is_lost_at_any_crash_with_a_writer_thread() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
     let tally = run_seeds(THREAD_CRASHES_MIN, |seed, tally| runtime.block_on(lives(seed, WriterMode::Thread, tally)));
     if only_seed().is_some() {
         return;

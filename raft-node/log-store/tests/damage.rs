@@ -234,7 +234,7 @@ fn a_failed_sync_stops_the_store_and_nothing_after_it_is_acknowledged() {
 
 #[test]
 fn with_a_writer_thread_all_that_waits_fails_in_order() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
     runtime.block_on(async {
         let disk = SimDisk::new();
         let mut options = options(WriterMode::Thread);

@@ -40,6 +40,10 @@ bugs! {
     AckBeforeFsync = "ack-before-fsync",
     /// The vote is not written: it is lost at a restart.
     LoseVote = "lose-vote",
+    /// What waits in the store for the commit of something else keeps its permits, and one message may want them all.
+    PermitHeldWhileParked = "permit-held-while-parked",
+    /// The log is cut below what is known to be committed.
+    TruncateBelowCommitted = "truncate-below-committed",
     /// A linearizable read answers with what is applied here.
     ReadWithoutReadIndex = "read-without-read-index",
     /// A quote is taken under any epoch, from any incarnation.

@@ -19,7 +19,7 @@ pub use clock::{Clocks, SystemClocks};
 pub use failpoint::{FailAction, Failpoints, InvalidFailpoint};
 pub use http_call::{Body, Call, CallError, Http, empty_body, full_body, read_body, stream_body};
 #[cfg(feature = "listener")]
-pub use listener::{Bounded, Placed};
+pub use listener::{Bounded, Place, Placed};
 pub use reqwest_http::ReqwestHttp;
 pub use tasks::{Tasks, seeded_rng};
 pub use words::{colours, explain};

@@ -72,6 +72,8 @@ pub(crate) async fn cluster(
 }
 
 /// Recomputes every derived figure of the ledger, and digests all of it, at the applied index of the answer.
+///
+/// One at a time at each node: others wait for their turn within their deadline, and get 503 past it.
 #[utoipa::path(
     get, path = "/v1/audit", tag = "group", params(Freshness),
     responses((status = 200, body = Read<AuditView>), (status = "default", body = Problem))
@@ -81,8 +83,9 @@ pub(crate) async fn audit(
     headers: HeaderMap,
     Query(query): Query<Freshness>,
 ) -> Result<Response, Failure> {
+    let turn = node.turn_to_audit(deadline(&headers)?).await?;
     let snapshot = fresh(&node, &headers, query.consistency, query.min_index).await?;
-    let audit = node.audit(&snapshot).await;
+    let audit = node.audit_in(Some(turn), &snapshot).await;
     Ok(answer(&node, query.consistency, &snapshot, audit))
 }
 

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 
 use axum::{
     extract::State,
-    http::HeaderMap,
+    http::{HeaderMap, Version},
     response::{
         IntoResponse, Response,
         sse::{Event as SseEvent, Sse},
@@ -18,7 +18,10 @@ use quorate_ledger::Millis;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{Failure, Query};
+use super::{
+    ends_connection,
+    extract::{Failure, Query},
+};
 use crate::node::{Node, StreamEnd, StreamItem};
 
 /// From where on.
@@ -26,7 +29,8 @@ use crate::node::{Node, StreamEnd, StreamItem};
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct EventsQuery {
-    /// The first log index wanted [default: the one after `Last-Event-ID`, or the next one to come]
+    /// The first log index wanted; `Last-Event-ID` goes before it where that is later [default: the one after
+    /// `Last-Event-ID`, or the next one to come]
     from: Option<u64>,
 }
 
@@ -52,16 +56,18 @@ struct GroupNote {
     get, path = "/v1/events", tag = "events",
     params(
         EventsQuery,
-        ("last-event-id" = Option<u64>, Header, description = "The last index seen: go on after it"),
+        ("last-event-id" = Option<u64>, Header, description = "The last index seen: go on after it, or at `from` where that is later"),
     ),
     responses(
         (status = 200, description = "text/event-stream", content_type = "text/event-stream", body = quorate_ledger::Frame),
+        (status = 503, description = "No place for one more stream, or no leader", body = Problem),
         (status = 410, description = "No longer kept: read the state, go on from there", body = Problem),
         (status = "default", body = Problem),
     )
 )]
 pub(crate) async fn events(
     State(node): State<Node>,
+    version: Version,
     headers: HeaderMap,
     Query(query): Query<EventsQuery>,
 ) -> Result<Response, Failure> {
@@ -74,16 +80,28 @@ pub(crate) async fn events(
     };
     let metrics = node.metrics();
     let next = metrics.applied_index.saturating_add(1);
-    let from = query.from.or(last_seen.map(|id| id.saturating_add(1))).unwrap_or(next);
+    // A browser that comes back asks with the same `from`, and says by `Last-Event-ID` how far it has come.
+    let from = query.from.max(last_seen.map(|id| id.saturating_add(1))).unwrap_or(next);
     if from < metrics.first_event_index {
         return Err(problem(&StreamEnd::Gone { first_index: metrics.first_event_index }).into());
     }
     if metrics.leader.is_none() {
         return Err(problem(&StreamEnd::NoLeader).into());
     }
+    let Some(place) = node.place_for_stream() else {
+        let max = node.config().max_event_streams;
+        let detail = format!(
+            "all {max} places for event streams are taken at this node: try again later, or another node; who runs the \
+             node may raise max-event-streams"
+        );
+        return Ok(ends_connection(version, Failure::new(ProblemKind::Overloaded, detail).into_response()));
+    };
     let note = GroupNote { group_id: node.cluster().group_id, node_id: node.id() };
     let group = data(SseEvent::default().event("group"), &note);
-    let frames = node.frames(from).map(move |item| sse(&node, item));
+    let frames = node.frames(from).map(move |item| {
+        let _held = &place;
+        sse(&node, item)
+    });
     Ok(Sse::new(stream::iter([group]).chain(frames).map(Ok::<_, Infallible>)).into_response())
 }
 

@@ -26,6 +26,7 @@ fn render(node: &Node) -> String {
         ("first_event_index", "the first index whose events are kept", m.first_event_index),
         ("commands_in_flight", "commands proposed and not yet answered", m.in_flight),
         ("event_streams", "open event streams", m.streams),
+        ("storage_queued_bytes", "bytes on the way to the disk", m.storage.queued_bytes),
         ("log_time_ms", "log time, in milliseconds since the Unix epoch", m.log_time.0),
         ("open_orders", "orders that rest", m.open_orders),
         ("state_undecided", "whether a difference of states keeps this node from serving", u64::from(m.undecided)),
@@ -55,6 +56,18 @@ fn render(node: &Node) -> String {
         ("storage_bytes_total", "bytes of payload within them", m.storage.bytes),
         ("storage_commit_microseconds_total", "time that durable commits took", m.storage.commit_micros_total),
         ("state_differences_total", "differences seen from a peer's state: raise an alarm", m.state_differences),
+        (
+            "storage_large_messages_total",
+            "changes of the store above 48 MiB: the log says how to cure it",
+            m.storage.large_messages,
+        ),
+        (
+            "storage_long_waits_total",
+            "changes that waited 5 s for the store's writer: look at the disk",
+            m.storage.long_waits,
+        ),
+        ("event_streams_refused_total", "event streams refused because all places were taken", m.streams_refused),
+        ("snapshots_failed_total", "snapshots that no peer took: the log says why and what to do", m.snapshots_failed),
         ("checkpoints_confirmed_total", "checkpoints whose digest a majority confirmed", m.checkpoints_confirmed),
     ];
     let mut text = String::new();

@@ -17,13 +17,14 @@ use std::time::Duration;
 
 use axum::{
     Router,
-    extract::{Request, State},
-    http::{HeaderMap, HeaderName, Method},
+    extract::{ConnectInfo, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use quorate_api::{ProblemKind, paths};
+use quorate_seams::Place;
 use tokio::time::Instant;
 
 use crate::node::Node;
@@ -72,7 +73,52 @@ pub fn api_router(node: Node) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(node.clone(), same_cluster))
+        .layer(from_fn_with_state(node.clone(), by_place))
         .with_state(node)
+}
+
+/// What is served on a spare connection too: whatever tells how the node is, control, and commands, of which the urgent
+/// ones have places of their own.
+const ESSENTIAL: [&str; 10] = [
+    "/livez",
+    "/readyz",
+    "/health",
+    paths::METRICS,
+    paths::STATUS,
+    paths::CLUSTER,
+    paths::COMMANDS,
+    paths::MEMBERS,
+    paths::TRANSFER_LEADER,
+    paths::SNAPSHOT,
+];
+
+/// Serves only what is essential on a spare connection, and lets that end with its answer.
+async fn by_place(State(node): State<Node>, request: Request, next: Next) -> Response {
+    let place = request.extensions().get::<ConnectInfo<Place>>().map(|info| info.0);
+    if place != Some(Place::Spare) {
+        return next.run(request).await;
+    }
+    let version = request.version();
+    let response = if ESSENTIAL.contains(&request.uri().path()) {
+        next.run(request).await
+    } else {
+        let max = node.config().max_connections;
+        let detail = format!(
+            "all {max} places for connections are taken here: try again later, or at another node; who runs the node may \
+             raise max-connections"
+        );
+        Failure::new(ProblemKind::Overloaded, detail).into_response()
+    };
+    ends_connection(version, response)
+}
+
+/// `response`, the last one on its connection.
+fn ends_connection(version: Version, mut response: Response) -> Response {
+    // HTTP/2 has no such header, and shares connections anyway.
+    if version <= Version::HTTP_11 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// Refuses a call that means another cluster.

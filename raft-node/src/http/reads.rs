@@ -73,6 +73,16 @@ pub(crate) struct OrdersQuery {
     limit: Option<usize>,
 }
 
+impl OrdersQuery {
+    fn wants(&self, order: &quorate_ledger::Order) -> bool {
+        self.symbol.as_ref().is_none_or(|symbol| *symbol == order.order.symbol)
+            && self.account.as_ref().is_none_or(|account| *account == order.order.account)
+            && self.client_order_id.as_ref().is_none_or(|name| *name == order.order.client_order_id)
+            && self.open.is_none_or(|open| open == order.status.is_open())
+            && self.after.is_none_or(|after| order.id > after)
+    }
+}
+
 /// Which fills.
 #[derive(Debug, Deserialize, IntoParams, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -190,7 +200,7 @@ fn rows_limit(limit: Option<usize>) -> Result<usize, Failure> {
     }
 }
 
-/// Orders, open and remembered, by id.
+/// Orders, open and remembered, by id. Ask for the next page with `after` set to the last id of this one.
 #[utoipa::path(
     get, path = "/v1/orders", tag = "reads", params(OrdersQuery),
     responses((status = 200, body = Read<Vec<OrderView>>), (status = "default", body = Problem))
@@ -206,26 +216,31 @@ pub(crate) async fn orders(
     }
     let snapshot = fresh(&node, &headers, query.consistency, query.min_index).await?;
     defined(&snapshot, query.symbol.as_ref())?;
-    let ledger = &snapshot.ledger;
-    let wanted = |order: &&quorate_ledger::Order| {
-        query.symbol.as_ref().is_none_or(|symbol| *symbol == order.order.symbol)
-            && query.account.as_ref().is_none_or(|account| *account == order.order.account)
-            && query.client_order_id.as_ref().is_none_or(|name| *name == order.order.client_order_id)
-            && query.open.is_none_or(|open| open == order.status.is_open())
-            && query.after.is_none_or(|after| order.id > after)
+    let consistency = query.consistency;
+    let one = query.order_id.is_some() || query.client_order_id.is_some();
+    let data: Vec<OrderView> = if one {
+        let ledger = &snapshot.ledger;
+        let found = match (query.order_id, &query.account, &query.client_order_id) {
+            (None, Some(account), Some(name)) => ledger.order_named(account, name),
+            (id, _, _) => id.and_then(|id| ledger.order(id)),
+        };
+        found.filter(|order| query.wants(order)).map(rows::order).into_iter().collect()
+    } else {
+        let ledger = snapshot.ledger.clone();
+        node.walk(deadline(&headers)?, move || {
+            let after = query.after.unwrap_or(0);
+            let rows = |orders: &mut dyn Iterator<Item = &quorate_ledger::Order>| -> Vec<OrderView> {
+                orders.filter(|order| query.wants(order)).take(limit).map(rows::order).collect()
+            };
+            match (query.open, &query.account) {
+                (Some(true), Some(account)) => rows(&mut ledger.open_orders_of_after(account, after)),
+                (Some(true), None) => rows(&mut ledger.open_orders_after(after)),
+                (Some(false) | None, _) => rows(&mut ledger.orders_after(after)),
+            }
+        })
+        .await?
     };
-    let data: Vec<OrderView> = match (query.order_id, &query.account, &query.client_order_id) {
-        (Some(id), _, _) => ledger.order(id).filter(wanted).map(rows::order).into_iter().collect(),
-        (None, Some(account), Some(name)) => {
-            ledger.order_named(account, name).filter(wanted).map(rows::order).into_iter().collect()
-        }
-        _ => {
-            let mut found: Vec<_> = ledger.open_orders().chain(ledger.closed_orders()).filter(wanted).collect();
-            found.sort_unstable_by_key(|order| order.id);
-            found.into_iter().take(limit).map(rows::order).collect()
-        }
-    };
-    Ok(answer(&node, query.consistency, &snapshot, data))
+    Ok(answer(&node, consistency, &snapshot, data))
 }
 
 /// Fills that are still kept, with the positions that came before them.

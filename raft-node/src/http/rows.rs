@@ -9,7 +9,9 @@ use quorate_ledger::{Exposure, Ledger, Order, QuoteLeg, Symbol, SymbolSpec, Symb
 type Row<'a> = (&'a Symbol, &'a SymbolState);
 
 fn chosen<'a>(ledger: &'a Ledger, only: Option<&'a Symbol>) -> impl Iterator<Item = Row<'a>> {
-    ledger.symbols().filter(move |(symbol, _)| only.is_none_or(|only| only == *symbol))
+    let one = only.and_then(|only| Some((only, ledger.symbol(only)?)));
+    let all = only.is_none().then(|| ledger.symbols());
+    one.into_iter().chain(all.into_iter().flatten())
 }
 
 pub(super) fn positions(ledger: &Ledger, only: Option<&Symbol>) -> Vec<PositionView> {

@@ -80,7 +80,7 @@ impl Inner {
         if index > self.applied.index() {
             return None;
         }
-        let stored = self.stored_frames(index, 1).await.ok()?;
+        let (stored, _) = self.stored_frames(index, 1).await.ok()?;
         stored.first().filter(|frame| frame.index == index).map(|frame| frame.chain)
     }
 

@@ -60,4 +60,5 @@ pub(crate) struct Counters {
     pub(crate) checkpoints_confirmed: Counter,
     pub(crate) state_differences: Counter,
     pub(crate) streams: Gauge,
+    pub(crate) streams_refused: Counter,
 }

@@ -19,6 +19,8 @@ use crate::raft::applied::Recent;
 const CHUNK: usize = 256;
 /// Bytes of frames taken from the store at a time.
 const CHUNK_BYTES: usize = 1 << 20;
+/// Bytes of frames from the store in one page of the history; the page ends there, and says where to go on.
+const PAGE_BYTES: usize = 4 << 20;
 
 impl Node {
     /// Frames from `from_index` on (inclusive), those still to come included.
@@ -110,7 +112,7 @@ impl Reader {
 
     async fn stored(&self) -> Result<Vec<Arc<Frame>>, StreamEnd> {
         let frames = self.node.stored_frames(self.next, CHUNK).await;
-        let frames = frames.map_err(|error| StreamEnd::Broken(error.to_string()))?;
+        let (frames, _) = frames.map_err(|error| StreamEnd::Broken(error.to_string()))?;
         match frames.first() {
             Some(first) if first.index == self.next => Ok(frames),
             // Dropped between the look into memory and the look into the store.
@@ -120,10 +122,13 @@ impl Reader {
 }
 
 impl Inner {
-    pub(super) async fn stored_frames(&self, from: u64, limit: usize) -> io::Result<Vec<Arc<Frame>>> {
+    /// Frames from the store, and their bytes there.
+    pub(super) async fn stored_frames(&self, from: u64, limit: usize) -> io::Result<(Vec<Arc<Frame>>, usize)> {
         let frames = self.storage.read_frames(from, limit, CHUNK_BYTES).await?;
+        let bytes = frames.iter().map(|(_, frame)| frame.len()).sum();
         let decode = |(_, frame): (u64, Bytes)| postcard::from_bytes(&frame).map(Arc::new).map_err(io::Error::other);
-        frames.into_iter().map(decode).collect()
+        let decoded = self.scope.blocking(move || frames.into_iter().map(decode).collect::<io::Result<_>>()).await??;
+        Ok((decoded, bytes))
     }
 
     async fn history_page(&self, from_index: u64, limit: usize) -> io::Result<HistoryPage> {
@@ -131,12 +136,14 @@ impl Inner {
             let base = self.applied.base();
             let from = from_index.max(base.first_index);
             let mut frames = Vec::new();
-            while frames.len() < limit {
+            let mut bytes = 0;
+            while frames.len() < limit && bytes < PAGE_BYTES {
                 let next = from + frames.len() as u64;
                 match self.applied.recent(next, limit - frames.len()) {
                     Recent::Frames(more) => frames.extend(more),
                     Recent::Older => {
-                        let more = self.stored_frames(next, limit - frames.len()).await?;
+                        let (more, read) = self.stored_frames(next, limit - frames.len()).await?;
+                        bytes += read;
                         if more.first().is_none_or(|first| first.index != next) {
                             break;
                         }

@@ -15,8 +15,8 @@ use tokio::{
 };
 
 use super::{
-    Divergence, Inner, Node, Pace, Part, Places, StartError, StopCell, StopReason, counters::Counters, divergence,
-    names,
+    Divergence, Inner, Node, Pace, Part, Places, StartError, StopCell, StopReason, Turns, counters::Counters,
+    divergence, names,
 };
 use crate::{
     config::NodeConfig,
@@ -93,6 +93,8 @@ impl Node {
             links: links.clone(),
             clock: clock.clone(),
             history: HistorySource { applied: Arc::clone(&applied), storage: storage.clone(), pruning },
+            snapshots: Arc::clone(&snapshots),
+            not_taken: Arc::default(),
             // Heartbeats go beside the stream, so this may be longer than they may.
             stall: Duration::from_millis(2 * config.election_max_ms),
             suspended: suspended.subscribe(),
@@ -119,6 +121,7 @@ impl Node {
         let inner = Arc::new(Inner {
             places: Places::new(config.max_in_flight),
             part,
+            turns: Turns::new(&config),
             config,
             world,
             scope,
@@ -255,7 +258,15 @@ impl Inner {
         loop {
             let failed = metrics.borrow_and_update().running_state.clone().err();
             match failed {
-                Some(Fatal::StorageError(error)) => return self.stop(StopReason::Storage(error.to_string())),
+                Some(Fatal::StorageError(error)) => {
+                    let failed = self.storage.failure().borrow().clone();
+                    // The store says more of its own failure than what comes back through openraft.
+                    let why = failed.map_or_else(
+                        || format!("{error}: check the disk, then start again"),
+                        |failed| failed.to_string(),
+                    );
+                    return self.stop(StopReason::Storage(why));
+                }
                 Some(Fatal::Panicked) => return self.stop(StopReason::Failed("it panicked".to_owned())),
                 Some(Fatal::Stopped) => return self.stop(StopReason::Shutdown),
                 None => {}

@@ -3,7 +3,7 @@
 use openraft::{ServerState, async_runtime::WatchReceiver};
 use quorate_api::{AuditView, CheckpointView, ClusterView, ControlView, MemberView, StatusView};
 
-use super::{Inner, Node, NodeMetrics, Snapshot};
+use super::{Inner, Node, NodeMetrics, Snapshot, Turn};
 use crate::raft::types::LogId;
 
 /// A node this far behind what it knows to be committed is not ready.
@@ -83,11 +83,20 @@ impl Node {
 
     /// Recomputes every derived figure of the ledger as it stands in `snapshot`, and digests it.
     pub async fn audit(&self, snapshot: &Snapshot) -> AuditView {
+        self.audit_in(None, snapshot).await
+    }
+
+    /// Likewise, and gives `turn` back when the work is done, whether or not anybody still waits for it.
+    pub(crate) async fn audit_in(&self, turn: Option<Turn>, snapshot: &Snapshot) -> AuditView {
         let ledger = snapshot.ledger.clone();
-        let work = move || AuditView {
-            violations: ledger.audit().iter().map(ToString::to_string).collect(),
-            state: ledger.state_digest(),
-            chain: ledger.chain(),
+        let work = move || {
+            let audit = AuditView {
+                violations: ledger.audit().iter().map(ToString::to_string).collect(),
+                state: ledger.state_digest(),
+                chain: ledger.chain(),
+            };
+            drop(turn);
+            audit
         };
         self.inner.scope.blocking(work).await.unwrap_or_else(|error| AuditView {
             violations: vec![format!("the audit itself failed: {error}")],
@@ -145,6 +154,8 @@ impl Node {
             state_differences: counters.state_differences.get(),
             undecided: inner.divergence.is_undecided(),
             streams: counters.streams.get(),
+            streams_refused: counters.streams_refused.get(),
+            snapshots_failed: inner.snapshots.failed.get(),
             storage: inner.storage.metrics(),
             log_time: ledger.log_time(),
             reserved: ledger.reserved(),

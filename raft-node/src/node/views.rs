@@ -81,7 +81,7 @@ pub enum StopReason {
     #[error("shut down")]
     Shutdown,
     /// Storage failed; nothing was acknowledged that is not kept.
-    #[error("storage failed: {0}: check the disk, then start again")]
+    #[error("storage failed: {0}")]
     Storage(String),
     /// The log holds what this program does not understand.
     #[error("index {index} cannot be applied: {what}: install the newer program, then start again")]
@@ -188,6 +188,10 @@ pub struct NodeMetrics {
     pub undecided: bool,
     /// Open frame streams.
     pub streams: u64,
+    /// Event streams refused because all their places were taken.
+    pub streams_refused: u64,
+    /// Snapshots that could not be sent to a peer, or were not installed there.
+    pub snapshots_failed: u64,
     /// What the store has done.
     pub storage: StorageMetrics,
     /// Log time.

@@ -4,9 +4,10 @@
 //! calls beside it, so that a stream that is busy or stuck does not hold them up.
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -28,7 +29,7 @@ use quorate_seams::stream_body;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     sync::{oneshot, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use super::{
@@ -36,6 +37,7 @@ use super::{
     clock::SharedClock,
     links::{LinkError, Links, Target},
     snapshot::{self, HistorySource, SnapshotImage},
+    state_machine::SnapshotCounts,
     types::{Peer, TypeConfig, Vote},
     wire::{self, Append, FrameReader, SnapshotReply, paths},
 };
@@ -45,6 +47,15 @@ const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(60);
 /// A receiver that is silent for this long is given up.
 const SNAPSHOT_SILENCE: Duration = Duration::from_secs(2);
 
+/// That a node takes no snapshot is said so often at most.
+const WARN_EVERY: Duration = Duration::from_secs(30);
+/// What is to be done about a snapshot that took too long.
+const SLOW_CURE: &str = "the link to it, or its disk, is too slow for so much within 60 seconds: make them faster, or start \
+     the nodes with a lower --event-retention, for the history that is kept is sent along";
+
+/// When it was last said of a peer that it took no snapshot.
+pub(crate) type NotTaken = Arc<Mutex<BTreeMap<u64, Instant>>>;
+
 type Rpc<T> = Result<T, RPCError<TypeConfig>>;
 type Results<'s> = BoxStream<'s, Rpc<StreamAppendResult<TypeConfig>>>;
 
@@ -53,6 +64,9 @@ pub(crate) struct Network {
     pub(crate) links: Links,
     pub(crate) clock: SharedClock,
     pub(crate) history: HistorySource,
+    pub(crate) snapshots: Arc<SnapshotCounts>,
+    /// Which peers did not take a snapshot, and when that was last said.
+    pub(crate) not_taken: NotTaken,
     /// Longest a pipelined append may stay unanswered.
     pub(crate) stall: Duration,
     /// Why this node does not serve, where it does not trust its own state.
@@ -65,6 +79,8 @@ impl Network {
             links: self.links.clone(),
             clock: self.clock.clone(),
             history: self.history.clone(),
+            snapshots: Arc::clone(&self.snapshots),
+            not_taken: Arc::clone(&self.not_taken),
             stall: self.stall,
             suspended: self.suspended.clone(),
             target,
@@ -91,6 +107,8 @@ pub(crate) struct PeerClient {
     links: Links,
     clock: SharedClock,
     history: HistorySource,
+    snapshots: Arc<SnapshotCounts>,
+    not_taken: NotTaken,
     stall: Duration,
     suspended: watch::Receiver<Option<String>>,
     target: u64,
@@ -123,6 +141,30 @@ impl PeerClient {
     async fn call<Q: Serialize, A: DeserializeOwned>(&self, path: &str, message: &Q, option: &RPCOption) -> Rpc<A> {
         let answer = self.links.call(self.to(), path, message, option.soft_ttl()).await;
         answer.map_err(rpc_error)
+    }
+
+    /// Counts a snapshot that was sent in vain, and says so, unless the peer was not there at all.
+    fn snapshot_not_taken(&self, error: &LinkError, sent_bytes: u64, took: Duration) {
+        if matches!(error, LinkError::NotReached(_)) {
+            return;
+        }
+        self.snapshots.failed.add(1);
+        let mut said = self.not_taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.get(&self.target).is_some_and(|at| at.elapsed() < WARN_EVERY) {
+            return;
+        }
+        said.insert(self.target, Instant::now());
+        let cure = match error {
+            LinkError::Timeout(limit) if *limit == SNAPSHOT_DEADLINE => SLOW_CURE,
+            _ => snapshot::TOO_LARGE_CURE,
+        };
+        tracing::warn!(
+            peer = self.target,
+            sent_bytes,
+            seconds = took.as_secs(),
+            %error,
+            "a node did not take a snapshot: it stays behind, and is sent one again and again; if that goes on, {cure}"
+        );
     }
 
     /// Calls nobody before there is something to send: openraft lets its input wait after errors, and nothing else
@@ -274,7 +316,12 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
             let why = format!("no snapshot is sent, for this node does not trust its own state: {why}");
             return Err(rpc_error(LinkError::NotReached(why)).into());
         }
-        let parts = snapshot::parts(vote, snapshot, self.history.clone());
+        let began = Instant::now();
+        let sent = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&sent);
+        let parts = snapshot::parts(vote, snapshot, self.history.clone()).inspect(move |part| {
+            count.fetch_add(part.as_ref().map_or(0, |part| part.len() as u64), Ordering::Relaxed);
+        });
         let body = stream_body(parts);
         let send = async {
             let path = paths::SNAPSHOT;
@@ -291,14 +338,15 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
                 }
             }
         };
-        tokio::select! {
+        let answer = tokio::select! {
             biased;
-            closed = cancel => Err(StreamingError::Closed(closed)),
-            answer = timeout(SNAPSHOT_DEADLINE, send) => match answer {
-                Ok(answer) => answer.map_err(|error| rpc_error(error).into()),
-                Err(_) => Err(rpc_error(LinkError::Timeout(SNAPSHOT_DEADLINE)).into()),
-            },
-        }
+            closed = cancel => return Err(StreamingError::Closed(closed)),
+            answer = timeout(SNAPSHOT_DEADLINE, send) => answer.unwrap_or(Err(LinkError::Timeout(SNAPSHOT_DEADLINE))),
+        };
+        answer.map_err(|error| {
+            self.snapshot_not_taken(&error, sent.load(Ordering::Relaxed), began.elapsed());
+            rpc_error(error).into()
+        })
     }
 
     async fn transfer_leader(

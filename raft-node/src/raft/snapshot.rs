@@ -25,7 +25,11 @@ const FRAMES_PART: usize = 512;
 /// Bytes of frames in one part.
 const FRAMES_PART_BYTES: usize = 256 << 10;
 /// Bytes of a whole snapshot at most; a larger one is refused while it is received.
-const SNAPSHOT_MAX: usize = 512 << 20;
+pub(crate) const SNAPSHOT_MAX: usize = 512 << 20;
+
+/// What is to be done about a snapshot that is too large.
+pub(crate) const TOO_LARGE_CURE: &str = "start the nodes with a lower --event-retention, for the history that is kept \
+     is sent along, and close sessions that nobody uses";
 
 /// A snapshot's content.
 #[derive(Debug, Clone)]
@@ -172,6 +176,11 @@ pub(crate) async fn receive(body: Body) -> io::Result<(Vote, Snapshot)> {
             None => return Err(io::Error::other("the snapshot breaks off")),
         }
         if receiving.ledger.len() + receiving.frame_bytes > SNAPSHOT_MAX {
+            tracing::warn!(
+                bytes = receiving.ledger.len() + receiving.frame_bytes,
+                frames = receiving.frames.len(),
+                "the snapshot that the leader sends is too large to be taken: this node stays behind; {TOO_LARGE_CURE}"
+            );
             return Err(io::Error::other(format!("a snapshot has at most {SNAPSHOT_MAX} bytes")));
         }
     }

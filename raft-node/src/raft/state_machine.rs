@@ -57,6 +57,8 @@ pub(crate) struct Shared {
 pub(crate) struct SnapshotCounts {
     pub(crate) built: crate::node::Counter,
     pub(crate) installed: crate::node::Counter,
+    /// Sent to a peer, and not taken.
+    pub(crate) failed: crate::node::Counter,
 }
 
 /// See the module.
@@ -271,6 +273,14 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
             shared.storage.save_snapshot(snapshot::encode_meta(&self.meta)?, payload.clone()).await?;
             shared.counts.built.add(1);
             tracing::info!(meta = %self.meta, bytes = payload.len(), "built a snapshot");
+            if payload.len() > snapshot::SNAPSHOT_MAX {
+                tracing::warn!(
+                    bytes = payload.len(),
+                    bound = snapshot::SNAPSHOT_MAX,
+                    "the state alone is larger than a snapshot that a peer takes: a node that falls far behind cannot come \
+                     back; close sessions that nobody uses"
+                );
+            }
             let keep_from = self.meta.last_log_id.next_index().saturating_sub(shared.retention);
             prune(shared, keep_from).await?;
         }

@@ -202,6 +202,7 @@ impl Group {
             event_retention: self.settings.event_retention,
             max_in_flight: self.settings.max_in_flight,
             max_connections: 64,
+            max_event_streams: 32,
             fault_injection: true,
             failpoints: String::new(),
             wall_clock_offset_ms: 0,

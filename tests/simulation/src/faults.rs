@@ -157,7 +157,7 @@ kinds! {
     SetLimit = "set-limit", 0..4_000;
     /// Quoting is turned off for all, a symbol or a maker, and on again.
     SetQuoting = "set-quoting", 0..3_000;
-    /// The kill switch is engaged, and re-armed.
+    /// The kill switch is engaged, and turned off.
     KillSwitch = "kill-switch", 0..2_000;
     /// A client that sends what it should not.
     Mischief = "mischief", 0..0;

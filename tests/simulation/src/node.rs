@@ -156,6 +156,7 @@ impl Sim {
             event_retention: plan.event_retention,
             max_in_flight: 1_024,
             max_connections: 64,
+            max_event_streams: 32,
             fault_injection: false,
             failpoints: String::new(),
             wall_clock_offset_ms: 0,

@@ -148,7 +148,7 @@ impl Operator {
         self.control(|control_version| Command::SetKillSwitch(SetKillSwitch { engaged, control_version })).await;
     }
 
-    /// Everything on, the kill switch re-armed, the plan's limit.
+    /// Everything on, the kill switch off, the plan's limit.
     pub async fn reset_control(&self) {
         let control = self.status().await.data.control;
         if control.kill_switch {

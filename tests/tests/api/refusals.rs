@@ -246,7 +246,7 @@ pub(crate) fn refused_control(facts: &Facts) -> Vec<Row> {
         row(what, Ask::json(COMMANDS, body.to_string()), status, kind)
     };
     let upgrade = |to: u64| json!({"upgrade_ledger": {"ledger_version": to, "control_version": version}});
-    let switch = json!({"set_kill_switch": {"engaged": true, "control_version": version + 1}});
+    let switch = json!({"set_kill_switch": {"engaged": false, "control_version": version + 1}});
     let quoting = |scope: Value| json!({"set_quoting": {"scope": scope, "on": false, "control_version": version}});
     let existing = json!({"define_symbol": {"symbol": "BTCUSDT", "spec":
         {"tick_size": "0.1", "lot_size": "0.001", "exposure_per_lot": 1}}});

@@ -44,7 +44,7 @@ pub(crate) enum Action {
     NewTerm(u64),
     /// Quoting off, and on again a second later.
     QuotingOff(usize),
-    /// The kill switch, and its re-arming a second later.
+    /// The kill switch, turned off a second later.
     KillSwitch,
     /// The exposure limit.
     Limit(i64),

@@ -32,7 +32,7 @@ fn control_is_a_compare_and_set() {
     assert_eq!(rig.refused(limit(100, 0)), stale);
     assert_eq!(rig.refused(limit(100, 2)), stale);
     assert_eq!(rig.refused(quoting(QuotingScope::All, true, 0)), stale);
-    assert_eq!(rig.refused(kill_switch(true, 0)), stale);
+    assert_eq!(rig.refused(kill_switch(false, 0)), stale);
     let upgrade = UpgradeLedger { ledger_version: 1, control_version: 0 };
     assert_eq!(rig.refused(Command::UpgradeLedger(upgrade)), stale);
     assert_eq!(rig.ledger.exposure_limit(), Exposure(50));
@@ -178,4 +178,30 @@ fn the_kill_switch_ends_everything_and_latches() {
     rig.ok(kill_switch(false, 1));
     rig.place("AAA", 10);
     rig.rest("AAA", "o3", Side::Buy, 90, 5);
+}
+
+#[test]
+fn engaging_the_kill_switch_loses_no_race_and_turning_it_off_can() {
+    let mut rig = Rig::with_symbols(&["AAA"]);
+    rig.join("m1");
+    // Others changed control meanwhile; whatever version is named, or none, it engages.
+    for (round, decided_on) in [0, 3, 99, u64::MAX].into_iter().enumerate() {
+        let version = rig.ledger.control().version;
+        rig.ok(limit(100, version));
+        rig.place("AAA", 10);
+        let engaged = rig.ok(kill_switch(true, decided_on));
+        assert_eq!(engaged, Answer::ControlChanged { control_version: version + 2 }, "round {round}");
+        assert_eq!(ended(&rig.events), [("AAA", QuoteEndReason::KillSwitch)]);
+        // Decided before it was engaged: refused.
+        let stale = Refusal::ControlVersion { control_version: version + 2 };
+        assert_eq!(rig.refused(kill_switch(false, version + 1)), stale);
+        // Engaging it again is a decision too: what was decided before that one is refused.
+        rig.ok(kill_switch(true, 0));
+        assert_eq!(
+            rig.refused(kill_switch(false, version + 2)),
+            Refusal::ControlVersion { control_version: version + 3 }
+        );
+        assert!(rig.ledger.control().kill_switch);
+        rig.ok(kill_switch(false, version + 3));
+    }
 }

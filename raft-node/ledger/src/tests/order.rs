@@ -372,3 +372,31 @@ fn there_is_room_for_so_many_open_orders() {
     assert_eq!(rig.ledger.open_orders_of(&Account::new("alice").unwrap()).count(), OPEN_ORDERS_MAX);
     assert_eq!(rig.ledger.open_orders_of(&Account::new("alic").unwrap()).count(), 0);
 }
+
+#[test]
+fn orders_are_walked_by_id_from_anywhere() {
+    let mut rig = rig();
+    let (mut ids, mut open) = (Vec::new(), Vec::new());
+    for number in 0..6 {
+        let id = rig.rest(if number % 2 == 0 { "AAA" } else { "BBB" }, &format!("o{number}"), Side::Buy, 90, 1);
+        ids.push(id);
+        open.push(id);
+        rig.tick();
+        if number % 3 == 0 {
+            rig.take("AAA", &format!("t{number}"), Side::Buy, 1);
+            ids.push(rig.index());
+        }
+    }
+    let account = rig.ledger.order(ids[0]).unwrap().order.account.clone();
+    let nobody: Account = "nobody".parse().unwrap();
+    for after in [0, ids[0] - 1, ids[0], ids[0] + 1, ids[3], ids[7] - 1, ids[7], u64::MAX] {
+        let from = |all: &[OrderId]| all.iter().copied().filter(|id| *id > after).collect::<Vec<_>>();
+        let found: Vec<_> = rig.ledger.orders_after(after).map(|order| order.id).collect();
+        assert_eq!(found, from(&ids), "after {after}");
+        let found: Vec<_> = rig.ledger.open_orders_after(after).map(|order| order.id).collect();
+        assert_eq!(found, from(&open), "open, after {after}");
+        let found: Vec<_> = rig.ledger.open_orders_of_after(&account, after).map(|order| order.id).collect();
+        assert_eq!(found, from(&open), "open of one account, after {after}");
+        assert_eq!(rig.ledger.open_orders_of_after(&nobody, after).count(), 0);
+    }
+}

@@ -71,7 +71,7 @@ fn only(bug: Bug) -> &'static [&'static str] {
 /// A layer of tests beside the code: its name, its package, and which of its tests.
 const BESIDE: [(&str, &str, &[&str]); 4] = [
     ("model", "quorate-ledger", &["--test", "model"]),
-    ("crash", "quorate-log-store", &["--test", "crash"]),
+    ("crash", "quorate-log-store", &["--test", "crash", "--test", "cut", "--test", "queue"]),
     ("node", "quorate-node", &["--lib", "--test", "group", "--test", "divergence", "--test", "identity"]),
     ("maker", "quorate-quoter", &["--test", "rules"]),
 ];

@@ -171,7 +171,7 @@ fn without_knowledge(scene: &mut Scene) -> Vec<Command> {
             spec: SymbolSpec { tick_size: one, lot_size: one, exposure_per_lot: 7 },
         }),
         Command::SetExposureLimit(SetExposureLimit { limit: Exposure(101), control_version: 0 }),
-        Command::SetKillSwitch(SetKillSwitch { engaged: true, control_version: u64::MAX }),
+        Command::SetKillSwitch(SetKillSwitch { engaged: false, control_version: u64::MAX }),
         Command::UpgradeLedger(UpgradeLedger { ledger_version: 0, control_version: 0 }),
         Command::RegisterMaker(RegisterMaker { maker: name(), ttl_ms: 1 }),
         Command::ReleaseSymbol(ReleaseSymbol { symbol: symbol.clone(), epoch: 0 }),

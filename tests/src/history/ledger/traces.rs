@@ -16,8 +16,8 @@ fn leaves(command: &Command, event: &Event) -> bool {
         (Command::SetQuoting(set), Event::QuotingChanged { scope, control_version, .. }) => {
             *scope == set.scope && *control_version == set.control_version + 1
         }
-        (Command::SetKillSwitch(set), Event::KillSwitchChanged { control_version, .. }) => {
-            *control_version == set.control_version + 1
+        (Command::SetKillSwitch(set), Event::KillSwitchChanged { engaged, control_version }) => {
+            *engaged == set.engaged && (set.engaged || *control_version == set.control_version + 1)
         }
         (Command::UpgradeLedger(upgrade), Event::LedgerUpgraded { control_version, .. }) => {
             *control_version == upgrade.control_version + 1

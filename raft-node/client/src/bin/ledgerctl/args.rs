@@ -123,7 +123,7 @@ pub(crate) enum Task {
     DefineSymbol(DefineSymbolArgs),
     /// Turn quoting on or off: for all, one symbol, or one maker
     Quoting(QuotingArgs),
-    /// End all quotes and open orders and latch, or re-arm
+    /// End all quotes and open orders, and refuse further ones until it is turned off
     KillSwitch {
         /// What to do
         #[arg(value_enum)]
@@ -239,7 +239,8 @@ pub(crate) enum KillSwitchAction {
     /// End all quotes and open orders, and refuse further ones
     Engage,
     /// Allow them again
-    Rearm,
+    #[value(alias = "rearm")]
+    Off,
 }
 
 /// See [`Task::Faults`].

@@ -1,10 +1,10 @@
-//! Commands that an operator gives. Each change of control names the control version that it was
-//! decided on, so that a late repeat cannot undo a later order.
+//! Commands that an operator gives. Each change of control but engaging the kill switch names the control
+//! version that it was decided on, so that a late repeat cannot undo a later order.
 
 use quorate_api::Read;
 use quorate_ledger::{
-    Command, DefineSymbol, Exposure, Outcome, QuotingScope, Refusal, Response, SetExposureLimit, SetKillSwitch,
-    SetQuoting, SymbolSpec,
+    Command, DefineSymbol, Exposure, Outcome, QuotingScope, Response, SetExposureLimit, SetKillSwitch, SetQuoting,
+    SymbolSpec,
 };
 
 use crate::{
@@ -12,9 +12,6 @@ use crate::{
     args::{DefineSymbolArgs, KillSwitchAction, OnOff, QuotingArgs},
     failure::CtlError,
 };
-
-/// How often engaging the kill switch is decided again where another change of control came first.
-const ENGAGE_ATTEMPTS: usize = 5;
 
 impl Ctl {
     pub(crate) async fn define_symbol(&mut self, args: DefineSymbolArgs) -> Result<(), CtlError> {
@@ -47,18 +44,10 @@ impl Ctl {
         self.report(&response)
     }
 
-    /// Engaging is meant whatever else was changed in between, so it is decided again; re-arming is not.
+    /// Engaging is meant whatever else was changed in between, and needs no version; turning it off does.
     pub(crate) async fn kill_switch(&mut self, action: KillSwitchAction) -> Result<(), CtlError> {
         let engaged = action == KillSwitchAction::Engage;
-        let attempts = if engaged { ENGAGE_ATTEMPTS } else { 1 };
-        let mut control_version = self.control_version(None).await?;
-        for _ in 1..attempts {
-            let response = self.control(&Command::SetKillSwitch(SetKillSwitch { engaged, control_version })).await?;
-            match &response.outcome {
-                Outcome::Refused(Refusal::ControlVersion { control_version: present }) => control_version = *present,
-                Outcome::Refused(_) | Outcome::Accepted(_) => return self.report(&response),
-            }
-        }
+        let control_version = if engaged { 0 } else { self.control_version(None).await? };
         let response = self.control(&Command::SetKillSwitch(SetKillSwitch { engaged, control_version })).await?;
         self.report(&response)
     }

@@ -182,7 +182,7 @@ fn show_status(group: &GroupStatus) -> String {
             "\ncluster {}, control version {}: kill switch {}, quoting {}",
             status.cluster_id,
             control.control_version,
-            if control.kill_switch { "ENGAGED" } else { "armed" },
+            if control.kill_switch { "ENGAGED" } else { "off" },
             on_off(control.quoting),
         ));
         for (what, off) in [

@@ -84,7 +84,8 @@ impl Model {
     }
 
     pub(super) fn set_kill_switch(&mut self, set: &SetKillSwitch, events: &mut Vec<Event>) -> Result<Done, Refusal> {
-        let control_version = self.next_control_version(set.control_version)?;
+        let decided_on = if set.engaged { self.control_version } else { set.control_version };
+        let control_version = self.next_control_version(decided_on)?;
         self.kill_switch = set.engaged;
         events.push(Event::KillSwitchChanged { engaged: set.engaged, control_version });
         if set.engaged {
