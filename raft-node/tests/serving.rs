@@ -53,7 +53,7 @@ impl Served {
         };
         let config = config.resolve().unwrap();
         let world = World::real(Failpoints::none()).unwrap();
-        let options = StorageOptions::new("serving", 1, WriterMode::Thread, Arc::clone(&world.clocks));
+        let options = StorageOptions::new("serving", 1, 1, WriterMode::Thread, Arc::clone(&world.clocks));
         let storage = Storage::open_file(dir.path().join("1.redb"), options).unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async move { drop(stopped.await) };
