@@ -28,6 +28,8 @@ fn render(node: &Node) -> String {
         ("event_streams", "open event streams", m.streams),
         ("log_time_ms", "log time, in milliseconds since the Unix epoch", m.log_time.0),
         ("open_orders", "orders that rest", m.open_orders),
+        ("membership_joint", "whether a change of the voters is half done", u64::from(m.joint)),
+        ("voters_unheard", "voters that have not answered this leader yet: check their addresses", m.voters_unheard),
     ];
     let counters = [
         ("commands_total", "commands taken from callers", m.commands),
@@ -50,6 +52,8 @@ fn render(node: &Node) -> String {
         ("storage_entries_total", "log entries within them", m.storage.entries),
         ("storage_bytes_total", "bytes of payload within them", m.storage.bytes),
         ("storage_commit_microseconds_total", "time that durable commits took", m.storage.commit_micros_total),
+        ("members_refused_total", "members that did not answer or catch up and were refused", m.members_refused),
+        ("transfers_failed_total", "times that leadership was to be handed over and was not", m.transfers_failed),
         ("checkpoints_confirmed_total", "checkpoints whose digest a majority confirmed", m.checkpoints_confirmed),
     ];
     let mut text = String::new();

@@ -44,6 +44,20 @@ impl Drop for Open {
     }
 }
 
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub(crate) struct Level(AtomicU64);
+
+impl Level {
+    pub(crate) fn set(&self, value: usize) {
+        self.0.store(value as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// All of a node's counters.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -58,5 +72,8 @@ pub(crate) struct Counters {
     pub(crate) terms_begun: Counter,
     pub(crate) ticks: Counter,
     pub(crate) checkpoints_confirmed: Counter,
+    pub(crate) members_refused: Counter,
+    pub(crate) transfers_failed: Counter,
+    pub(crate) voters_unheard: Level,
     pub(crate) streams: Gauge,
 }

@@ -1,6 +1,10 @@
 //! How a node starts, and the duties that run beside openraft until it stops.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use openraft::{
     Config, SnapshotPolicy, StepDownPolicy, async_runtime::WatchReceiver, errors::Fatal, storage::RaftLogStorage,
@@ -114,6 +118,8 @@ impl Node {
             heard: std::sync::Mutex::default(),
             pace: std::sync::Mutex::new(Pace::new(Instant::now())),
             suspended: std::sync::Mutex::default(),
+            changing: Arc::default(),
+            writes_held: AtomicBool::new(false),
             draining: watch::Sender::new(false),
             stop,
         });
@@ -158,6 +164,7 @@ impl Inner {
         self.duty("lead", Arc::clone(self).lead());
         self.duty("compare", Arc::clone(self).compare_checkpoints());
         self.duty("form-group", Arc::clone(self).form_group());
+        self.duty("tend-members", Arc::clone(self).tend_members());
         self.duty("recover", Arc::clone(self).watch_recovery(tail));
         self.duty("watch-raft", Arc::clone(self).watch_raft());
         self.duty("watch-storage", Arc::clone(self).watch_storage());

@@ -57,23 +57,27 @@ impl Node {
     pub fn cluster(&self) -> ClusterView {
         let inner = &self.inner;
         let metrics = inner.raft.metrics().borrow_watched().clone();
-        let voters = inner.voters();
         let last_log_index = metrics.last_log_index;
         let matched = |id: u64| {
             let replication = metrics.replication.as_ref()?;
             if id == inner.links.me() { last_log_index } else { replication.get(&id)?.as_ref().map(|log| log.index) }
         };
-        let members = inner.members().into_iter().map(|(node_id, peer)| MemberView {
-            node_id,
-            peer_addr: peer.peer_addr,
-            api_addr: peer.api_addr,
-            voter: voters.contains(&node_id),
-            matched_index: matched(node_id),
+        let membership = metrics.membership_config.membership();
+        let sets = membership.get_joint_config();
+        let members = membership.nodes().map(|(node_id, peer)| MemberView {
+            node_id: *node_id,
+            peer_addr: peer.peer_addr.clone(),
+            api_addr: peer.api_addr.clone(),
+            voter: sets.iter().any(|set| set.contains(node_id)),
+            matched_index: matched(*node_id),
         });
         ClusterView {
             cluster_id: inner.config.cluster_id.clone(),
             leader: inner.leader(),
             term: metrics.current_term,
+            membership_index: index(metrics.membership_config.log_id().as_ref()),
+            joint: sets.len() > 1,
+            voter_sets: sets.iter().map(|set| set.iter().copied().collect()).collect(),
             members: members.collect(),
         }
     }
@@ -136,6 +140,10 @@ impl Node {
             snapshots_built: inner.snapshots.built.get(),
             snapshots_installed: inner.snapshots.installed.get(),
             checkpoints_confirmed: counters.checkpoints_confirmed.get(),
+            members_refused: counters.members_refused.get(),
+            transfers_failed: counters.transfers_failed.get(),
+            joint: metrics.membership_config.membership().get_joint_config().len() > 1,
+            voters_unheard: counters.voters_unheard.get(),
             streams: counters.streams.get(),
             storage: inner.storage.metrics(),
             log_time: ledger.log_time(),

@@ -57,6 +57,7 @@ pub(crate) fn router(node: Arc<Inner>) -> Router {
         .route(paths::CHECKPOINTS, post(checkpoints))
         .route(paths::HELLO, post(hello))
         .route(paths::ADMIN, post(admin))
+        .route(paths::STANDING, post(standing))
         .layer(DefaultBodyLimit::max(FRAME_MAX + 64))
         .layer(from_fn_with_state(Arc::clone(&node), admit))
         .with_state(node)
@@ -249,6 +250,10 @@ async fn checkpoints(State(node): Node) -> Answer {
 async fn hello(State(node): Node) -> Answer {
     let initialized = node.raft.is_initialized().await.map_err(stopped)?;
     write(&Hello { initialized })
+}
+
+async fn standing(State(node): Node) -> Answer {
+    write(&node.standing_here().await.map_err(stopped)?)
 }
 
 async fn admin(State(node): Node, body: Bytes) -> Answer {
