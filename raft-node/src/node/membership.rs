@@ -147,8 +147,15 @@ impl Inner {
         self.check_quorums(&present, &plan).await?;
 
         begun.store(true, Ordering::SeqCst);
+        let mut written = false;
+        let half_way = |outcome, written| match outcome {
+            AdminOutcome::NotLeader if written => lost(begun),
+            outcome => outcome,
+        };
         if !plan.added.is_empty() {
-            present = self.write_members(&present, Change::AddNodes(plan.added.clone())).await?;
+            let added = self.write_members(&present, Change::AddNodes(plan.added.clone())).await;
+            present = added.map_err(|outcome| half_way(outcome, written))?;
+            written = true;
         }
         if plan.voters != present.membership().voter_ids().collect() {
             if let Err(why) = self.catch_up(&plan).await {
@@ -158,15 +165,19 @@ impl Inner {
                 );
                 if !plan.added.is_empty() {
                     let added = plan.added.keys().copied().collect();
-                    self.write_members(&present, Change::RemoveNodes(added)).await?;
+                    let removed = self.write_members(&present, Change::RemoveNodes(added)).await;
+                    removed.map_err(|outcome| half_way(outcome, written))?;
                 }
                 return Err(AdminOutcome::Conflict(format!("{why}; the members are as they were")));
             }
             // Those that no longer vote stay as learners until the next step, and so hear of it.
-            present = self.write_members(&present, Change::ReplaceAllVoters(plan.voters.clone())).await?;
+            let replaced = self.write_members(&present, Change::ReplaceAllVoters(plan.voters.clone())).await;
+            present = replaced.map_err(|outcome| half_way(outcome, true))?;
+            written = true;
         }
         if !plan.leaving.is_empty() {
-            self.write_members(&present, Change::RemoveNodes(plan.leaving)).await?;
+            let removed = self.write_members(&present, Change::RemoveNodes(plan.leaving)).await;
+            removed.map_err(|outcome| half_way(outcome, written))?;
         }
         Ok(())
     }
@@ -378,10 +389,7 @@ fn lost(begun: &AtomicBool) -> AdminOutcome {
 
 fn admin_error(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> AdminOutcome {
     match error {
-        // Not written, if this is of the first entry.
-        RaftError::APIError(ClientWriteError::ForwardToLeader(_)) => {
-            AdminOutcome::Unknown("leadership was lost in the middle of the change: look at /v1/cluster".to_owned())
-        }
+        RaftError::APIError(ClientWriteError::ForwardToLeader(_)) => AdminOutcome::NotLeader,
         RaftError::APIError(ClientWriteError::ChangeMembershipError(
             error @ (ChangeMembershipError::InProgress(_) | ChangeMembershipError::UncommittedLeaderLog(_)),
         )) => AdminOutcome::Conflict(format!("{error}: try again when that is done")),
