@@ -12,21 +12,24 @@ mod divergence;
 mod frames;
 mod group;
 mod identity;
+mod membership;
 mod pace;
 mod propose;
 mod read;
+mod standing;
 mod start;
 mod status;
 mod stop;
+mod tending;
 mod term;
+mod transfer;
 mod turns;
 pub(crate) mod verdict;
 mod views;
 
 use std::{
-    collections::BTreeMap,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -57,12 +60,11 @@ use crate::{
     raft::{
         applied::Applied,
         clock::SharedClock,
-        links::{LinkError, Links, Target},
+        links::Links,
         peer_server,
         runtime::NodeScope,
         state_machine::SnapshotCounts,
         types::{Peer, Raft, Vote},
-        wire::{Hello, paths},
     },
 };
 
@@ -70,10 +72,6 @@ use crate::{
 pub const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// Frames in one [`HistoryPage`] at most.
 pub const HISTORY_PAGE_MAX: usize = 1_000;
-/// How long a shutdown tries to hand leadership over.
-const HANDOVER_MAX: Duration = Duration::from_secs(2);
-/// Pause between two looks whether who should lead is still there.
-const GONE_PAUSE: Duration = Duration::from_millis(50);
 
 /// What the names are for that a node draws from its seed, so that they differ.
 pub(crate) mod names {
@@ -121,6 +119,10 @@ pub(crate) struct Inner {
     divergence: Divergence,
     /// Why this node does not serve, while it runs.
     suspended: watch::Sender<Option<String>>,
+    /// One change of the members, or of the leader, at a time.
+    changing: Arc<tokio::sync::Mutex<()>>,
+    /// Set while leadership is handed over: nothing is proposed.
+    writes_held: AtomicBool,
     draining: watch::Sender<bool>,
     stop: StopCell,
 }
@@ -255,12 +257,6 @@ impl Inner {
         now.membership_config.membership().get_node(&id).cloned()
     }
 
-    pub(crate) fn members(&self) -> BTreeMap<u64, Peer> {
-        let metrics = self.raft.server_metrics();
-        let now = metrics.borrow_watched();
-        now.membership_config.membership().nodes().map(|(id, peer)| (*id, peer.clone())).collect()
-    }
-
     pub(crate) fn voters(&self) -> Vec<u64> {
         let metrics = self.raft.server_metrics();
         let now = metrics.borrow_watched();
@@ -308,51 +304,5 @@ impl Inner {
 
     pub(crate) fn stop(&self, reason: StopReason) {
         self.stop.set(reason);
-    }
-
-    /// Lets another voter lead, where this node does: the one that holds most of the log, of those that are there.
-    async fn hand_over(&self) {
-        let handing_over = async {
-            for heir in self.heirs() {
-                tokio::select! {
-                    biased;
-                    _ = self.transfer_leader_here(heir) => {
-                        tracing::info!(leader = self.leader(), "leadership handed over");
-                        return;
-                    }
-                    () = self.gone(heir) => tracing::info!(heir, "is not there to lead"),
-                }
-            }
-        };
-        if timeout(HANDOVER_MAX, handing_over).await.is_err() {
-            tracing::warn!("leadership was not taken over in time: the others will elect");
-        }
-    }
-
-    /// Where this node leads: the other voters, those that hold most of the log first.
-    fn heirs(&self) -> Vec<u64> {
-        let me = self.links.me();
-        let metrics = self.raft.metrics();
-        let now = metrics.borrow_watched();
-        if now.state != ServerState::Leader {
-            return Vec::new();
-        }
-        let voters: Vec<u64> = now.membership_config.membership().voter_ids().collect();
-        let others = now.replication.iter().flatten().filter(|(id, _)| **id != me && voters.contains(id));
-        let mut heirs: Vec<_> = others.map(|(id, matched)| (matched.map(|log_id| log_id.index), *id)).collect();
-        heirs.sort_unstable_by(|a, b| b.cmp(a));
-        heirs.into_iter().map(|(_, id)| id).collect()
-    }
-
-    /// Resolves once a member certainly takes no calls: it has ended, or is about to.
-    async fn gone(&self, id: u64) {
-        let Some(peer) = self.peer(id) else { return };
-        loop {
-            let asked = self.links.call::<_, Hello>(Target::member(id, &peer), paths::HELLO, &(), HANDOVER_MAX).await;
-            if matches!(asked, Err(LinkError::NotReached(_) | LinkError::Refused(..))) {
-                return;
-            }
-            tokio::time::sleep(GONE_PAUSE).await;
-        }
     }
 }

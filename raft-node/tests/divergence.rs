@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use openraft::async_runtime::WatchReceiver;
-use quorate_api::{Applied, ChangeMembers, Consistency, DivergenceView, Member, ProblemKind};
+use quorate_api::{Applied, Consistency, DivergenceView, Member, ProblemKind};
 use quorate_node::node::{StartError, StopReason, StreamEnd};
 use quorate_seams::FailAction;
 use support::{Group, Settings, member, open_session};
@@ -231,7 +231,7 @@ async fn an_operator_ends_it_on_the_node_that_is_named_and_for_good() {
         }
         // The cure: the other one is replaced under a new id.
         group.launch(3).await;
-        let change = ChangeMembers { members: vec![member(named), member(3)] };
+        let change = group.change(named, vec![member(named), member(3)]);
         group.node(named).change_members(change, within(20)).await.unwrap();
         group.kill(given_up);
         group.commit(3).await;
@@ -324,7 +324,7 @@ async fn a_learner_that_differs_stops() {
     group.launch(4).await;
     let mut members: Vec<Member> = (1..=3).map(member).collect();
     members.push(Member { voter: false, ..member(4) });
-    group.node(leader).change_members(ChangeMembers { members }, within(20)).await.unwrap();
+    group.node(leader).change_members(group.change(leader, members), within(20)).await.unwrap();
     group.commit(leader).await;
     let stopped = group.node(4).stopped();
     diverge(&group, 4).await;

@@ -401,7 +401,8 @@ async fn members_come_and_go() {
     let asked = others(&group, leader)[0];
     let gone = others(&group, leader).into_iter().find(|id| *id != asked && *id != 4).unwrap();
     let members: Vec<Member> = [leader, asked, 4].into_iter().map(member).collect();
-    let change = ChangeMembers { members: members.clone() };
+    let membership_index = group.node(asked).cluster().membership_index;
+    let change = ChangeMembers { membership_index, members: members.clone() };
     group.node(asked).change_members(change, within(20)).await.unwrap();
     group.kill(gone);
     group.commit(4).await;
@@ -414,7 +415,8 @@ async fn members_come_and_go() {
     assert_eq!(view.members.len(), 3);
 
     let moved = Member { peer_addr: "elsewhere:1".to_owned(), ..member(4) };
-    let change = ChangeMembers { members: vec![member(leader), member(asked), moved] };
+    let membership_index = view.membership_index;
+    let change = ChangeMembers { membership_index, members: vec![member(leader), member(asked), moved] };
     let problem = group.node(asked).change_members(change, within(5)).await.unwrap_err();
     assert_eq!(problem.kind, ProblemKind::InvalidRequest);
 }

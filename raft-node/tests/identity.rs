@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use quorate_api::{ChangeMembers, Consistency, Member, ProblemKind};
+use quorate_api::{Consistency, Member, ProblemKind};
 use quorate_node::node::StopReason;
 use support::{Group, Settings, member};
 use tokio::time::{Instant, sleep};
@@ -70,6 +70,8 @@ async fn a_wiped_node_neither_votes_nor_counts() {
     sleep(LONG).await;
     assert!(!has_leader(&group), "an empty store elected a node that misses what was acknowledged");
     assert_eq!(group.node(2).cluster().group_id, None);
+    let read = group.node(2).read(Consistency::Local, within(5)).await.unwrap_err();
+    assert!(read.detail.contains("its own directory back"), "{}", read.detail);
     assert!(group.node(2).metrics().identity_refused > 0);
     // The one that holds it all comes back: with node 3 it is a majority, and nothing is lost.
     group.launch(1).await;
@@ -148,9 +150,9 @@ async fn a_node_of_another_group_is_not_added_and_not_heard() {
     group.launch(4).await;
     group.commit(4).await;
     let term = group.node(leader).status().term;
-    let change = ChangeMembers { members: members(&[1, 2, 3, 4]) };
+    let change = group.change(leader, members(&[1, 2, 3, 4]));
     let problem = group.node(leader).change_members(change, within(20)).await.unwrap_err();
-    assert_eq!(problem.kind, ProblemKind::InvalidRequest);
+    assert_eq!(problem.kind, ProblemKind::Conflict);
     assert!(problem.detail.contains("another group"), "{}", problem.detail);
     assert_eq!(group.node(leader).cluster().members.len(), 3);
     assert_ne!(group.node(4).cluster().group_id, group.node(leader).cluster().group_id);
@@ -173,7 +175,7 @@ async fn a_leader_of_another_group_at_the_same_addresses_changes_nothing() {
     group.launch(1).await;
     group.launch(2).await;
     let stranger = group.leader_among(&[1, 2]).await;
-    let change = ChangeMembers { members: members(&[1, 2, 3]) };
+    let change = group.change(stranger, members(&[1, 2, 3]));
     let problem = group.node(stranger).change_members(change, within(20)).await.unwrap_err();
     assert!(problem.detail.contains("another group"), "{}", problem.detail);
     sleep(LONG).await;

@@ -310,13 +310,8 @@ impl Group {
             "/v1/orders" => answer(ledger, orders(ledger, query)),
             "/v1/status" => answer(ledger, status(ledger)),
             "/v1/cluster" => {
-                let view = ClusterView {
-                    cluster_id: "test".into(),
-                    group_id: None,
-                    leader: Some(1),
-                    term: 1,
-                    members: Vec::new(),
-                };
+                let view =
+                    ClusterView { cluster_id: "test".into(), leader: Some(1), term: 1, ..ClusterView::default() };
                 answer(ledger, view)
             }
             other => panic!("{other} is not read by an exchange"),

@@ -298,7 +298,7 @@ impl Http for Node {
                 "/v1/status" => self.read(self.status()),
                 "/v1/cluster" => {
                     let cluster_id = "test".into();
-                    self.read(ClusterView { cluster_id, group_id: None, leader: Some(1), term: 1, members: Vec::new() })
+                    self.read(ClusterView { cluster_id, leader: Some(1), term: 1, ..ClusterView::default() })
                 }
                 "/v1/events" => return Ok(self.events(query.trim_start_matches("from=").parse().unwrap())),
                 "/v1/symbols" => self.read(self.symbols()),

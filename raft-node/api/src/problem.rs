@@ -61,6 +61,9 @@ pub enum ProblemKind {
     /// The ledger refused the command.
     #[serde(rename = "urn:quorate:refused")]
     Refused,
+    /// The group's present state does not allow it, and nothing was changed: look at it, then decide anew.
+    #[serde(rename = "urn:quorate:conflict")]
+    Conflict,
     /// Events before `first_index` are no longer kept: read the state again, and go on from there.
     #[serde(rename = "urn:quorate:gone")]
     Gone,
@@ -92,7 +95,7 @@ impl ProblemKind {
             Self::InvalidRequest => 400,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
-            Self::Refused => 409,
+            Self::Refused | Self::Conflict => 409,
             Self::Gone => 410,
             Self::TooLarge => 413,
             Self::UnsupportedMediaType => 415,
@@ -113,6 +116,7 @@ impl ProblemKind {
             Self::UnsupportedMediaType => "unsupported media type",
             Self::TooLarge => "too large",
             Self::Refused => "refused",
+            Self::Conflict => "conflict",
             Self::Gone => "no longer kept",
             Self::WrongCluster => "wrong cluster",
             Self::Overloaded => "overloaded",

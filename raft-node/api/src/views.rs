@@ -344,7 +344,7 @@ pub struct ControlView {
 }
 
 /// The group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ClusterView {
     /// The cluster's name.
     pub cluster_id: String,
@@ -354,6 +354,12 @@ pub struct ClusterView {
     pub leader: Option<u64>,
     /// The term.
     pub term: u64,
+    /// The log index at which the present members were set: what a change of them must name.
+    pub membership_index: u64,
+    /// Whether a change of the voters is half done: every decision needs a majority of each of two sets.
+    pub joint: bool,
+    /// The voters, by node id: one set, or two while a change is half done, the new one last.
+    pub voter_sets: Vec<Vec<u64>>,
     /// Its members.
     pub members: Vec<MemberView>,
 }
@@ -369,16 +375,19 @@ pub struct MemberView {
     pub api_addr: String,
     /// Its store: no other one votes or counts under its id.
     pub store_id: StoreId,
-    /// Whether it votes.
+    /// Whether it votes: in any of the voter sets.
     pub voter: bool,
     /// As the leader sees it: the last index it holds.
     pub matched_index: Option<u64>,
 }
 
-/// To `POST /v1/cluster/members`: the members from now on.
+/// To `POST /v1/cluster/members`: the members from now on. At least half of the present voters must stay voters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeMembers {
+    /// The `membership_index` of the members from which this list was made, as `GET /v1/cluster` shows it. The change
+    /// is refused where the members were changed since.
+    pub membership_index: u64,
     /// Every member, with its addresses; those that are not listed leave.
     pub members: Vec<Member>,
 }

@@ -174,13 +174,8 @@ mod tests {
             voter: true,
             matched_index: None,
         };
-        ClusterView {
-            cluster_id: "quorate".into(),
-            group_id: None,
-            leader,
-            term: 1,
-            members: members.iter().map(member).collect(),
-        }
+        let members = members.iter().map(member).collect();
+        ClusterView { cluster_id: "quorate".into(), leader, term: 1, members, ..ClusterView::default() }
     }
 
     #[tokio::test(start_paused = true)]

@@ -248,7 +248,8 @@ impl Client {
     /// Makes `change` the members of the group.
     ///
     /// # Errors
-    /// [`CallFailed`]; sent again only while no attempt may have been processed.
+    /// [`CallFailed`]; sent again, to another node, only while no attempt may have been processed. Each node is asked
+    /// first whether it answers.
     pub async fn change_members(&self, change: &ChangeMembers, timeout: Duration) -> Result<(), CallFailed> {
         self.operate(paths::MEMBERS, Some(change), None, timeout).await
     }
@@ -329,6 +330,20 @@ impl Client {
         }
     }
 
+    /// Whether `target` answers at all: a node that hangs is not sent what it could do later. After a failure nothing was
+    /// sent that changes anything.
+    async fn knock(&self, target: &Target, deadline: Instant) -> Result<(), Failure> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let path = Query::new(paths::CLUSTER).with("consistency", Some("local")).0;
+        match self.shared.wire.get(&target.base, &path, self.shared.config.call_timeout.min(left)).await {
+            Ok(_) => Ok(()),
+            Err(failure) if failure.problem.outcome_unknown => {
+                Err(Problem::new(ProblemKind::NotReady, failure.problem.detail).into())
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
     async fn operate<B: Serialize>(
         &self,
         path: &str,
@@ -348,9 +363,14 @@ impl Client {
         loop {
             self.shared.look_at_topology();
             let target = self.target(node);
-            let left = deadline.saturating_duration_since(Instant::now());
-            let failure = match self.shared.wire.post(&target.base, path, json.clone(), left).await {
-                Ok(_) => return Ok(()),
+            let failure = match self.knock(&target, deadline).await {
+                Ok(()) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    match self.shared.wire.post(&target.base, path, json.clone(), left).await {
+                        Ok(_) => return Ok(()),
+                        Err(failure) => failure,
+                    }
+                }
                 Err(failure) => failure,
             };
             if failure.problem.outcome_unknown {

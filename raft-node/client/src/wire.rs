@@ -44,6 +44,7 @@ pub(crate) fn is_passing(kind: ProblemKind) -> bool {
         | ProblemKind::UnsupportedMediaType
         | ProblemKind::TooLarge
         | ProblemKind::Refused
+        | ProblemKind::Conflict
         | ProblemKind::Gone
         | ProblemKind::WrongCluster => false,
     }

@@ -30,6 +30,8 @@ fn render(node: &Node) -> String {
         ("log_time_ms", "log time, in milliseconds since the Unix epoch", m.log_time.0),
         ("open_orders", "orders that rest", m.open_orders),
         ("state_undecided", "whether a difference of states keeps this node from serving", u64::from(m.undecided)),
+        ("membership_joint", "whether a change of the voters is half done", u64::from(m.joint)),
+        ("voters_unheard", "voters that have not answered this leader yet: check their addresses", m.voters_unheard),
     ];
     let counters = [
         ("commands_total", "commands taken from callers", m.commands),
@@ -68,6 +70,8 @@ fn render(node: &Node) -> String {
         ),
         ("event_streams_refused_total", "event streams refused because all places were taken", m.streams_refused),
         ("snapshots_failed_total", "snapshots that no peer took: the log says why and what to do", m.snapshots_failed),
+        ("members_refused_total", "members that did not answer or catch up and were refused", m.members_refused),
+        ("transfers_failed_total", "times that leadership was to be handed over and was not", m.transfers_failed),
         ("checkpoints_confirmed_total", "checkpoints whose digest a majority confirmed", m.checkpoints_confirmed),
     ];
     let mut text = String::new();

@@ -1,22 +1,14 @@
 //! Administration: membership, transfer of leadership, snapshots. Done by the leader; other nodes pass it on.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use openraft::{
-    ChangeMembers as Change, ServerState,
-    async_runtime::WatchReceiver,
-    errors::{ClientWriteError, RaftError},
-};
+use openraft::{ServerState, async_runtime::WatchReceiver};
 use quorate_api::{ChangeMembers, ClusterView, Member, Problem, ProblemKind};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::{Inner, Node};
 use crate::raft::{
     links::{LinkError, Target},
-    types::{Peer, TypeConfig},
     wire::{Admin, AdminCall, AdminOutcome, paths},
 };
 
@@ -24,25 +16,29 @@ use crate::raft::{
 const MEMBERS_MAX: usize = 9;
 /// Pause before the leader is asked again.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
-/// A transfer that did not happen within this is asked for again.
-const TRANSFER_RETRY: Duration = Duration::from_millis(500);
+/// The leader's deadline is so much before the caller's own, so that its answer still arrives.
+const ANSWER_MARGIN: Duration = Duration::from_millis(20);
 
 impl Node {
-    /// Makes `change.members` the members, through the leader; answers when it is committed. The addresses
-    /// of a member do not change: remove it, and add it under a new id.
+    /// Makes `change.members` the members, through the leader; answers when it is committed. The leader goes on with
+    /// it after `deadline`. The addresses of a member do not change: remove it, and add it under a new id.
     ///
     /// # Errors
-    /// `InvalidRequest` for a list that cannot be (empty, double ids, no voter); otherwise as for commands.
+    /// `InvalidRequest` for a list that cannot be (empty, double ids, no voter). `Conflict`, with the members as they
+    /// were, where they are not those of `change.membership_index`, another change is under way, fewer than half of the
+    /// voters would stay, a new member does not answer or catch up, or no majority of the voters does. `Timeout` with
+    /// an unknown outcome where it is not done by `deadline`.
     pub async fn change_members(&self, change: ChangeMembers, deadline: Instant) -> Result<ClusterView, Problem> {
         check_members(&change.members).map_err(|what| Problem::new(ProblemKind::InvalidRequest, what))?;
         self.inner.administer(AdminCall::ChangeMembers(change), deadline).await?;
         Ok(self.cluster())
     }
 
-    /// Hands leadership to the voter `to`, through the leader; answers when it leads.
+    /// Hands leadership to the voter `to`, through the leader; answers when it leads. It is asked once.
     ///
     /// # Errors
-    /// `InvalidRequest` where `to` is no voter; `Timeout` where it does not lead by `deadline`.
+    /// `InvalidRequest` where `to` is no voter; `Conflict` where it does not answer, is not level or refuses, and the
+    /// leader leads on; `Timeout` with an unknown outcome where it was asked and has not taken over.
     pub async fn transfer_leader(&self, to: u64, deadline: Instant) -> Result<ClusterView, Problem> {
         self.inner.administer(AdminCall::TransferLeader(to), deadline).await?;
         while self.inner.leader() != Some(to) {
@@ -107,18 +103,18 @@ fn check_members(members: &[Member]) -> Result<(), String> {
 }
 
 impl Inner {
-    /// Has `call` done by the leader, whoever that is by `deadline`.
-    async fn administer(&self, call: AdminCall, deadline: Instant) -> Result<(), Problem> {
+    /// Has `call` done by the leader, whoever that is by `deadline`. It is passed on again only where nothing was begun.
+    async fn administer(self: &Arc<Self>, call: AdminCall, deadline: Instant) -> Result<(), Problem> {
         loop {
-            let remaining = deadline.saturating_duration_since(Instant::now());
             let outcome = match self.leader() {
                 Some(leader) if leader == self.links.me() => self.admin_here(call.clone(), deadline).await,
-                Some(leader) => self.admin_there(leader, call.clone(), remaining).await,
+                Some(leader) => self.admin_there(leader, call.clone(), deadline).await,
                 None => AdminOutcome::NotLeader,
             };
             match outcome {
                 AdminOutcome::Done => return Ok(()),
                 AdminOutcome::Invalid(what) => return Err(Problem::new(ProblemKind::InvalidRequest, what)),
+                AdminOutcome::Conflict(why) => return Err(Problem::new(ProblemKind::Conflict, why)),
                 AdminOutcome::Unknown(why) => return Err(Problem::unknown(why)),
                 AdminOutcome::NotLeader if Instant::now() + RETRY_PAUSE >= deadline => {
                     return Err(Problem::new(ProblemKind::NoLeader, "no leader took this within its deadline"));
@@ -128,9 +124,14 @@ impl Inner {
         }
     }
 
-    async fn admin_there(&self, leader: u64, call: AdminCall, remaining: Duration) -> AdminOutcome {
+    async fn admin_there(&self, leader: u64, call: AdminCall, deadline: Instant) -> AdminOutcome {
         let Some(peer) = self.peer(leader) else { return AdminOutcome::NotLeader };
-        let deadline_ms = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);
+        // A leader that hangs is not sent what could happen later.
+        if self.standing_of(leader, &peer).await.is_err() {
+            return AdminOutcome::NotLeader;
+        }
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        let deadline_ms = u64::try_from(remaining.saturating_sub(ANSWER_MARGIN).as_millis()).unwrap_or(u64::MAX);
         let message = Admin { deadline_ms, call };
         match self.links.call(Target::member(leader, &peer), paths::ADMIN, &message, remaining).await {
             Ok(outcome) => outcome,
@@ -140,94 +141,17 @@ impl Inner {
     }
 
     /// As the leader.
-    pub(crate) async fn admin_here(&self, call: AdminCall, deadline: Instant) -> AdminOutcome {
+    pub(crate) async fn admin_here(self: &Arc<Self>, call: AdminCall, deadline: Instant) -> AdminOutcome {
         if self.raft.server_metrics().borrow_watched().state != ServerState::Leader {
             return AdminOutcome::NotLeader;
         }
-        let work = async {
-            match call {
-                AdminCall::ChangeMembers(change) => self.change_members_here(change.members).await,
-                AdminCall::TransferLeader(to) => self.transfer_leader_here(to).await,
-            }
-        };
-        let unknown = || AdminOutcome::Unknown("not done within the deadline; it may still happen".to_owned());
-        timeout_at(deadline, work).await.unwrap_or_else(|_| unknown())
-    }
-
-    /// Learners first, and only when they have caught up; then the voters; then those that leave.
-    async fn change_members_here(&self, members: Vec<Member>) -> AdminOutcome {
-        let known: BTreeMap<u64, Peer> = self.members();
-        for member in &members {
-            match known.get(&member.node_id) {
-                Some(present) if present.is_at(member) => {}
-                Some(_) => {
-                    return AdminOutcome::Invalid(format!(
-                        "members: the addresses of node {} cannot change: remove it, then add it under a new id",
-                        member.node_id
-                    ));
-                }
-                None => {
-                    let peer = match self.identify(member).await {
-                        Ok(peer) => peer,
-                        Err(why) => return AdminOutcome::Invalid(why),
-                    };
-                    if let Err(error) = self.raft.add_learner(member.node_id, peer, true).await {
-                        return admin_error(error);
-                    }
-                }
+        match call {
+            AdminCall::ChangeMembers(change) => self.change_members_here(change, deadline).await,
+            AdminCall::TransferLeader(to) => {
+                let unknown = || AdminOutcome::Unknown("not done within the deadline; it may still happen".to_owned());
+                timeout_at(deadline, self.transfer_leader_here(to)).await.unwrap_or_else(|_| unknown())
             }
         }
-        let voters: BTreeSet<u64> = members.iter().filter(|member| member.voter).map(|member| member.node_id).collect();
-        let listed: BTreeSet<u64> = members.iter().map(|member| member.node_id).collect();
-        // Those that no longer vote stay as learners until the next step.
-        if self.voters().into_iter().collect::<BTreeSet<_>>() != voters
-            && let Err(error) = self.raft.change_membership(voters, true).await
-        {
-            return admin_error(error);
-        }
-        let leaving: BTreeSet<u64> = self.members().into_keys().filter(|id| !listed.contains(id)).collect();
-        if leaving.is_empty() {
-            return AdminOutcome::Done;
-        }
-        match self.raft.change_membership(Change::RemoveNodes(leaving), false).await {
-            Ok(_) => AdminOutcome::Done,
-            Err(error) => admin_error(error),
-        }
-    }
-
-    /// Until `to` leads, or somebody else does.
-    pub(crate) async fn transfer_leader_here(&self, to: u64) -> AdminOutcome {
-        if !self.voters().contains(&to) {
-            return AdminOutcome::Invalid(format!("to: node {to} is no voter"));
-        }
-        let me = self.links.me();
-        loop {
-            match self.leader() {
-                Some(leader) if leader == to => return AdminOutcome::Done,
-                Some(leader) if leader != me => return AdminOutcome::NotLeader,
-                Some(_) => {
-                    if let Err(fatal) = self.raft.trigger().transfer_leader(to).await {
-                        return AdminOutcome::Unknown(fatal.to_string());
-                    }
-                }
-                None => {}
-            }
-            let again = Instant::now() + TRANSFER_RETRY;
-            while self.leader().is_none_or(|leader| leader == me) && Instant::now() < again {
-                sleep(RETRY_PAUSE).await;
-            }
-        }
-    }
-}
-
-fn admin_error(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> AdminOutcome {
-    match error {
-        RaftError::APIError(ClientWriteError::ForwardToLeader(_)) => AdminOutcome::NotLeader,
-        RaftError::APIError(ClientWriteError::ChangeMembershipError(error)) => AdminOutcome::Invalid(error.to_string()),
-        RaftError::APIError(
-            error @ (ClientWriteError::LogEntryDiscarded(_) | ClientWriteError::PreconditionFailed(_)),
-        ) => AdminOutcome::Unknown(error.to_string()),
-        RaftError::Fatal(fatal) => AdminOutcome::Unknown(fatal.to_string()),
     }
 }
 

@@ -127,8 +127,8 @@ impl Comparer {
         }
         let ruling = self.node.divergence.ruling();
         if ruling.standing == Standing::Trusted && !ruling.given_up.is_empty() {
-            let members = self.node.members();
-            if !members.is_empty() && !ruling.given_up.iter().any(|id| members.contains_key(id)) {
+            let is_member = |id: &u64| self.node.peer(*id).is_some();
+            if self.node.group().is_some() && !ruling.given_up.iter().any(is_member) {
                 // Those whose states were given up were replaced.
                 rule(&self.node, Ruling::default()).await;
             }
@@ -184,9 +184,7 @@ impl Comparer {
         {
             // Its operator named that node's state as the right one, so that it serves; this one does not.
             tracing::info!(heir, "handing leadership to the node whose state an operator accepted");
-            if let Err(error) = node.raft.trigger().transfer_leader(*heir).await {
-                tracing::debug!(%error, "consensus has ended");
-            }
+            node.offer_leadership(*heir).await;
         }
         if verdict == Verdict::Confirmed {
             for (id, theirs) in known.differing(mine.index) {

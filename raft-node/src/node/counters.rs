@@ -44,6 +44,20 @@ impl Drop for Open {
     }
 }
 
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub(crate) struct Level(AtomicU64);
+
+impl Level {
+    pub(crate) fn set(&self, value: usize) {
+        self.0.store(value as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// All of a node's counters.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -59,6 +73,9 @@ pub(crate) struct Counters {
     pub(crate) ticks: Counter,
     pub(crate) checkpoints_confirmed: Counter,
     pub(crate) state_differences: Counter,
+    pub(crate) members_refused: Counter,
+    pub(crate) transfers_failed: Counter,
+    pub(crate) voters_unheard: Level,
     pub(crate) streams: Gauge,
     pub(crate) streams_refused: Counter,
 }

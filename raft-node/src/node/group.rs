@@ -167,6 +167,7 @@ impl Inner {
                             }
                             false => tracing::info!("{}", known.0),
                         }
+                        self.part.waits_for(known.0.to_string());
                         told = Some(known);
                     }
                 }

@@ -15,7 +15,7 @@ use quorate_api::{GroupId, Member, StoreId};
 use quorate_planted::{Bug, planted};
 use tokio::{sync::watch, time::sleep};
 
-use super::{Inner, StopReason, counters::Counter};
+use super::{Inner, StopReason, counters::Counter, standing::ANSWER_WITHIN};
 use crate::raft::{
     identity::{Caller, Identity, Refused},
     links::{LinkError, Target},
@@ -27,8 +27,6 @@ use crate::raft::{
 const SELF_CHECK_PAUSE: Duration = Duration::from_millis(50);
 /// How long this node may take to answer itself.
 const SELF_CHECK_DEADLINE: Duration = Duration::from_millis(500);
-/// How long a node that is to be added may take to answer.
-const IDENTIFY_DEADLINE: Duration = Duration::from_secs(1);
 /// Callers of whom the last refusal is remembered, so that each is told once.
 const CALLERS_MAX: usize = 64;
 
@@ -50,6 +48,8 @@ pub(crate) struct Part {
     pub(super) refused: Counter,
     /// Reasons why no group is founded that an operator has to deal with.
     pub(super) founding_held_up: Counter,
+    /// What this node waits for while it is a member of no group.
+    waiting: Mutex<Option<String>>,
     /// The last refusal of each caller.
     told: Mutex<BTreeMap<u64, Refused>>,
 }
@@ -62,8 +62,14 @@ impl Part {
             taken: watch::Sender::new(taken),
             refused: Counter::default(),
             founding_held_up: Counter::default(),
+            waiting: Mutex::default(),
             told: Mutex::default(),
         }
+    }
+
+    /// Takes note of what this node waits for.
+    pub(super) fn waits_for(&self, what: String) {
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(what);
     }
 
     /// Says once for each caller why its calls are refused.
@@ -87,6 +93,15 @@ impl Inner {
         let metrics = self.raft.server_metrics();
         let now = metrics.borrow_watched();
         now.membership_config.membership().nodes().next().map(|(_, peer)| peer.group_id)
+    }
+
+    /// Whether this node is a member of a group. One that is not has nothing to show; the text says what it waits for.
+    pub(crate) fn belongs(&self) -> Result<(), String> {
+        if self.group().is_some() {
+            return Ok(());
+        }
+        let waiting = self.part.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Err(waiting.unwrap_or_else(|| "this node is a member of no group yet".to_owned()))
     }
 
     /// The store that the group knows under `id`.
@@ -142,18 +157,17 @@ impl Inner {
     /// A node that is to become a member, as every membership will name it.
     ///
     /// # Errors
-    /// Why it cannot be one, in words: it does not answer, or its store belongs to another group.
+    /// Why it cannot be one: the end of a sentence that begins with its name, with the cure.
     pub(crate) async fn identify(&self, member: &Member) -> Result<Peer, String> {
         let (id, addr) = (member.node_id, &member.peer_addr);
-        let Some(ours) = self.group() else { return Err("this node belongs to no group".to_owned()) };
-        let hello = self.ask_hello(id, addr, IDENTIFY_DEADLINE).await.map_err(|error| {
-            format!("members: node {id} does not answer at {addr} ({error}): start it, or correct its address")
-        })?;
+        let Some(ours) = self.group() else { return Err("is asked by a node that belongs to no group".to_owned()) };
+        let hello = self.ask_hello(id, addr, ANSWER_WITHIN).await;
+        let hello = hello
+            .map_err(|error| format!("does not answer at {addr} ({error}): start it, or correct its peer_addr"))?;
         match hello.group.filter(|theirs| *theirs != ours && !planted(Bug::GroupIdUnchecked)) {
             None => Ok(Peer::new(member, ours, hello.store)),
             Some(theirs) => Err(format!(
-                "members: node {id} at {addr} is a member of another group, {theirs}: start a node with an empty data \
-                 directory instead"
+                "is a member of another group, {theirs}: start a node with an empty data directory at {addr} instead"
             )),
         }
     }

@@ -3,7 +3,10 @@
 //! Invariant: a command is *not proposed*, *applied*, or *unknown*. Not proposed is said only where nothing
 //! can have been written to any log; an attempt is repeated only after that.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use openraft::{errors::ClientWriteError, vote::leader_id_std::CommittedLeaderId};
 use quorate_api::{Applied, Problem, ProblemKind};
@@ -196,6 +199,9 @@ impl Inner {
     ) -> Result<oneshot::Receiver<WriteResult>, Outcome> {
         if let Err(error) = self.world.failpoints.hit("propose.before") {
             return Err(Outcome::NotServing(error.to_string()));
+        }
+        if self.writes_held.load(Ordering::SeqCst) {
+            return Err(Outcome::NotProposed);
         }
         let stamp = self.clock.stamp(term).ok_or(Outcome::NotProposed)?;
         let (reply, answer) = Reply::new(place);

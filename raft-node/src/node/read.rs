@@ -49,7 +49,7 @@ impl Node {
 
 impl Inner {
     fn read_local(&self) -> Result<Snapshot, Problem> {
-        self.serving().map_err(|why| Problem::new(ProblemKind::NotReady, why))?;
+        self.serving().and_then(|()| self.belongs()).map_err(|why| Problem::new(ProblemKind::NotReady, why))?;
         if !self.is_recovered() {
             let detail = "this node has not yet caught up with what it had applied before it restarted";
             return Err(Problem::new(ProblemKind::NotReady, detail));
@@ -59,7 +59,7 @@ impl Inner {
 
     async fn read_linearizable(&self, deadline: Instant) -> Result<Snapshot, Problem> {
         loop {
-            self.serving().map_err(|why| Problem::new(ProblemKind::NotReady, why))?;
+            self.serving().and_then(|()| self.belongs()).map_err(|why| Problem::new(ProblemKind::NotReady, why))?;
             if planted(Bug::ReadWithoutReadIndex) {
                 return Ok(self.applied.snapshot());
             }

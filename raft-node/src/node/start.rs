@@ -1,6 +1,10 @@
 //! How a node starts, and the duties that run beside openraft until it stops.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use openraft::{
     Config, SnapshotPolicy, StepDownPolicy, async_runtime::WatchReceiver, errors::Fatal, storage::RaftLogStorage,
@@ -138,6 +142,8 @@ impl Node {
             pace: std::sync::Mutex::new(Pace::new(Instant::now())),
             divergence: Divergence::new(ruling),
             suspended,
+            changing: Arc::default(),
+            writes_held: AtomicBool::new(false),
             draining: watch::Sender::new(false),
             stop,
         });
@@ -210,6 +216,7 @@ impl Inner {
         if let Some(peer) = unchecked {
             self.duty("check-own-address", Arc::clone(self).check_own_address(peer));
         }
+        self.duty("tend-members", Arc::clone(self).tend_members());
         self.duty("recover", Arc::clone(self).watch_recovery(tail));
         self.duty("watch-raft", Arc::clone(self).watch_raft());
         self.duty("watch-storage", Arc::clone(self).watch_storage());

@@ -58,25 +58,29 @@ impl Node {
     pub fn cluster(&self) -> ClusterView {
         let inner = &self.inner;
         let metrics = inner.raft.metrics().borrow_watched().clone();
-        let voters = inner.voters();
         let last_log_index = metrics.last_log_index;
         let matched = |id: u64| {
             let replication = metrics.replication.as_ref()?;
             if id == inner.links.me() { last_log_index } else { replication.get(&id)?.as_ref().map(|log| log.index) }
         };
-        let members = inner.members().into_iter().map(|(node_id, peer)| MemberView {
-            node_id,
-            peer_addr: peer.peer_addr,
-            api_addr: peer.api_addr,
+        let membership = metrics.membership_config.membership();
+        let sets = membership.get_joint_config();
+        let members = membership.nodes().map(|(node_id, peer)| MemberView {
+            node_id: *node_id,
+            peer_addr: peer.peer_addr.clone(),
+            api_addr: peer.api_addr.clone(),
             store_id: peer.store_id,
-            voter: voters.contains(&node_id),
-            matched_index: matched(node_id),
+            voter: sets.iter().any(|set| set.contains(node_id)),
+            matched_index: matched(*node_id),
         });
         ClusterView {
             cluster_id: inner.config.cluster_id.clone(),
             group_id: inner.group(),
             leader: inner.leader(),
             term: metrics.current_term,
+            membership_index: index(metrics.membership_config.log_id().as_ref()),
+            joint: sets.len() > 1,
+            voter_sets: sets.iter().map(|set| set.iter().copied().collect()).collect(),
             members: members.collect(),
         }
     }
@@ -153,6 +157,10 @@ impl Node {
             checkpoints_confirmed: counters.checkpoints_confirmed.get(),
             state_differences: counters.state_differences.get(),
             undecided: inner.divergence.is_undecided(),
+            members_refused: counters.members_refused.get(),
+            transfers_failed: counters.transfers_failed.get(),
+            joint: metrics.membership_config.membership().get_joint_config().len() > 1,
+            voters_unheard: counters.voters_unheard.get(),
             streams: counters.streams.get(),
             streams_refused: counters.streams_refused.get(),
             snapshots_failed: inner.snapshots.failed.get(),
@@ -173,6 +181,7 @@ impl Node {
     pub fn readiness(&self) -> Result<(), String> {
         let inner = &self.inner;
         inner.serving()?;
+        inner.belongs()?;
         if !inner.is_recovered() {
             return Err("recovering what was applied before the restart".to_owned());
         }

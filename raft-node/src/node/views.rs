@@ -186,6 +186,14 @@ pub struct NodeMetrics {
     pub state_differences: u64,
     /// Whether this node does not serve because a difference is not decided.
     pub undecided: bool,
+    /// Members that were not let in, or not made voters, because they did not answer or did not catch up.
+    pub members_refused: u64,
+    /// Times that this node was to hand leadership over, and did not.
+    pub transfers_failed: u64,
+    /// Whether a change of the voters is half done.
+    pub joint: bool,
+    /// As the leader: voters that have not answered since it began to lead, some time ago.
+    pub voters_unheard: u64,
     /// Open frame streams.
     pub streams: u64,
     /// Event streams refused because all their places were taken.

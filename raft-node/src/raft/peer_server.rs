@@ -59,6 +59,7 @@ pub(crate) fn router(node: Arc<Inner>) -> Router {
         .route(paths::COMPARE, post(compare))
         .route(paths::HELLO, post(hello))
         .route(paths::ADMIN, post(admin))
+        .route(paths::STANDING, post(standing))
         .layer(DefaultBodyLimit::max(FRAME_MAX + 64))
         .layer(from_fn_with_state(Arc::clone(&node), admit))
         .with_state(node)
@@ -245,6 +246,10 @@ async fn compare(State(node): Node, Extension(Sender(caller)): Extension<Sender>
 
 async fn hello(State(node): Node, Extension(Sender(caller)): Extension<Sender>) -> Answer {
     write(&node.hello(&caller))
+}
+
+async fn standing(State(node): Node) -> Answer {
+    write(&node.standing_here().await.map_err(stopped)?)
 }
 
 async fn admin(State(node): Node, body: Bytes) -> Answer {

@@ -49,6 +49,7 @@ pub(crate) mod paths {
     pub(crate) const COMPARE: &str = "/peer/v1/compare";
     pub(crate) const HELLO: &str = "/peer/v1/hello";
     pub(crate) const ADMIN: &str = "/peer/v1/admin";
+    pub(crate) const STANDING: &str = "/peer/v1/standing";
 }
 
 /// Entries, or a heartbeat, with the leader's clock.
@@ -129,6 +130,16 @@ pub(crate) struct Hello {
     pub(crate) knows_you_as: Option<StoreId>,
 }
 
+/// How a node stands now, as it says itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub(crate) struct Standing {
+    /// The end of its log.
+    pub(crate) last_log: Option<LogId>,
+    /// Why it does not serve, where it does not.
+    pub(crate) serving: Result<(), String>,
+}
+
 /// Administration, on its way to the leader.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Admin {
@@ -142,11 +153,15 @@ pub(crate) enum AdminCall {
     TransferLeader(u64),
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum AdminOutcome {
     Done,
+    /// Nothing was begun.
     NotLeader,
+    /// It cannot be; nothing was begun.
     Invalid(String),
+    /// The group as it is now does not allow it; nothing was changed.
+    Conflict(String),
     /// It was begun; how it ends is not known.
     Unknown(String),
 }

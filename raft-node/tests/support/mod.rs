@@ -14,7 +14,7 @@ use std::{
 
 use axum::Router;
 use http_body_util::BodyExt;
-use quorate_api::{Applied, Consistency, Faults, Member};
+use quorate_api::{Applied, ChangeMembers, Consistency, Faults, Member};
 use quorate_ledger::{Answer, Command, Envelope, Outcome, Response};
 use quorate_log_store::{Storage, StorageOptions, WriterMode};
 use quorate_node::{
@@ -294,6 +294,11 @@ impl Group {
 
     pub(crate) fn node(&self, id: u64) -> &Node {
         &self.nodes[&id].0
+    }
+
+    /// A change to these members, from those that node `id` knows.
+    pub(crate) fn change(&self, id: u64, members: Vec<Member>) -> ChangeMembers {
+        ChangeMembers { membership_index: self.node(id).cluster().membership_index, members }
     }
 
     pub(crate) fn ids(&self) -> Vec<u64> {

@@ -181,9 +181,16 @@ impl Operator {
     /// faster than its clients look must tell them.
     pub async fn set_members(&self, ids: &BTreeSet<u64>) {
         self.learn_addresses();
-        let change = ChangeMembers { members: ids.iter().map(|id| member(*id)).collect() };
         loop {
-            let changed = self.client().change_members(&change, Duration::from_secs(10)).await.is_ok();
+            let changed = match self.client().cluster(&ReadOptions::linearizable().within(ATTEMPT)).await {
+                Ok(cluster) => {
+                    let membership_index = cluster.data.membership_index;
+                    let members = ids.iter().map(|id| member(*id)).collect();
+                    let change = ChangeMembers { membership_index, members };
+                    self.client().change_members(&change, Duration::from_secs(10)).await.is_ok()
+                }
+                Err(_) => false,
+            };
             if changed || self.members().await.is_some_and(|present| present == *ids) {
                 note!(self.sim.trace, "op: the members are {ids:?}");
                 sleep(HEARD_OF).await;

@@ -174,8 +174,10 @@ pub(crate) fn unanswerable() -> Vec<Row> {
 
 /// Changes of the group that cannot be. `first` is a member as it is.
 pub(crate) fn impossible_groups(first: &Value) -> Vec<Row> {
-    let members =
-        |what, members: Value| row(what, Ask::json(MEMBERS, json!({"members": members}).to_string()), 400, INVALID);
+    let change = |index: Value, members: Value| {
+        Ask::json(MEMBERS, json!({"membership_index": index, "members": members}).to_string())
+    };
+    let members = |what, members: Value| row(what, change(json!(0), members), 400, INVALID);
     let body = |what, path: &str, body: &str| row(what, Ask::json(path, body), 400, INVALID);
     let with = |field: &str, value: Value| {
         let mut member = first.clone();
@@ -197,8 +199,12 @@ pub(crate) fn impossible_groups(first: &Value) -> Vec<Row> {
         members("another address for a member", json!([with("peer_addr", json!("127.0.0.1:1"))])),
         members("a member with a field too many", json!([with("weight", json!(2))])),
         members("a member that is a number", json!([1])),
-        body("members missing", MEMBERS, "{}"),
-        body("members null", MEMBERS, r#"{"members":null}"#),
+        row("members of a time that is not now", change(json!(1_000_000), json!([first])), 409, "conflict"),
+        row("one of three members", change(json!(0), json!([first])), 409, "conflict"),
+        row("members of before the beginning", change(json!(-1), json!([first])), 400, INVALID),
+        row("members of no time", Ask::json(MEMBERS, json!({"members": [first]}).to_string()), 400, INVALID),
+        body("members missing", MEMBERS, r#"{"membership_index":0}"#),
+        body("members null", MEMBERS, r#"{"membership_index":0,"members":null}"#),
         body("a leader that is no member", transfer, r#"{"to":9}"#),
         body("a leader in words", transfer, r#"{"to":"node-1"}"#),
         body("a leader below 0", transfer, r#"{"to":-1}"#),

@@ -83,6 +83,7 @@ struct State {
     arrived: Vec<Arrived>,
     leader: Option<u64>,
     down: Vec<String>,
+    hung: Vec<String>,
     reader: Option<Reader>,
     streams: mpsc::UnboundedSender<Opened>,
 }
@@ -111,6 +112,7 @@ impl Group {
             arrived: Vec::new(),
             leader: Some(1),
             down: Vec::new(),
+            hung: Vec::new(),
             reader: None,
             streams,
         };
@@ -147,6 +149,11 @@ impl Group {
         self.state().down = hosts.iter().map(|host| (*host).to_owned()).collect();
     }
 
+    /// These hosts take connections, and answer nothing.
+    pub(crate) fn set_hung(&self, hosts: &[&str]) {
+        self.state().hung = hosts.iter().map(|host| (*host).to_owned()).collect();
+    }
+
     /// What reads (and openings of streams) are answered, by host and path.
     pub(crate) fn set_reader<F>(&self, reader: F)
     where
@@ -163,6 +170,11 @@ impl Group {
     pub(crate) fn arrived(&self) -> Vec<Arrived> {
         let state = self.state();
         state.arrived.iter().filter(|one| !one.path.starts_with("/v1/cluster")).cloned().collect()
+    }
+
+    /// All that arrived.
+    pub(crate) fn arrived_anywhere(&self) -> Vec<Arrived> {
+        self.state().arrived.clone()
     }
 
     /// The batches that arrived.
@@ -201,7 +213,7 @@ impl Group {
         };
         let members = [(1, "a"), (2, "b"), (3, "c")].map(member).to_vec();
         let node_id = members.iter().find(|member| member.api_addr == format!("{host}:1")).map_or(0, |one| one.node_id);
-        let view = ClusterView { cluster_id: "quorate".into(), group_id: None, leader, term: 1, members };
+        let view = ClusterView { cluster_id: "quorate".into(), leader, term: 1, members, ..ClusterView::default() };
         serde_json::to_vec(&read(node_id, 1, view)).unwrap()
     }
 
@@ -304,6 +316,9 @@ impl Http for Group {
                 if state.down.contains(&host) {
                     return Err(CallError::Connect("down".into()));
                 }
+            }
+            if self.state().hung.contains(&host) {
+                return std::future::pending().await;
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
             if path.starts_with("/v1/cluster?") {

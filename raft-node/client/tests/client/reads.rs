@@ -5,10 +5,11 @@ use std::{
     time::Duration,
 };
 
-use quorate_api::{ExposureView, PositionView, Problem, ProblemKind};
+use quorate_api::{ChangeMembers, ExposureView, PositionView, Problem, ProblemKind};
 use quorate_client::{CallFailed, OrderQuery, ReadOptions};
 use quorate_ledger::{Exposure, Money, Position, Qty};
 use quorate_seams::CallError;
+use tokio::time::Instant;
 
 use crate::group::{Group, read};
 
@@ -160,4 +161,30 @@ async fn a_change_of_the_group_is_not_repeated_once_it_may_have_been_made() {
     assert!(matches!(&error, CallFailed::Unavailable(problem) if problem.outcome_unknown), "{error:?}");
     assert_eq!(*calls.lock().unwrap(), 2, "again after 'no leader', not after a broken call");
     client.transfer_leader(2, Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_hangs_is_not_sent_a_change_of_the_group() {
+    let (group, _) = Group::new();
+    group.set_reader(|_, _| Ok((200, b"{}".to_vec())));
+    group.set_hung(&["a"]);
+    let members = ChangeMembers { membership_index: 0, members: Vec::new() };
+    for at in 0..3 {
+        let client = group.client(7 + at);
+        let (asked, timeout) = (Instant::now(), Duration::from_secs(5));
+        match at {
+            0 => client.transfer_leader(2, timeout).await.unwrap(),
+            1 => client.snapshot(None, timeout).await.unwrap(),
+            _ => client.change_members(&members, timeout).await.unwrap(),
+        }
+        assert!(asked.elapsed() < Duration::from_millis(1_500), "{:?}", asked.elapsed());
+    }
+    let changes: Vec<String> =
+        group.arrived_anywhere().into_iter().filter(|one| !one.path.contains('?')).map(|one| one.host).collect();
+    assert_eq!(changes.len(), 3);
+    assert!(!changes.contains(&"a".to_owned()), "{changes:?}");
+
+    // Where nobody else may be asked, nothing was sent, and the answer says so.
+    let error = group.client(11).snapshot(Some(0), Duration::from_secs(3)).await.unwrap_err();
+    assert!(matches!(&error, CallFailed::Unavailable(problem) if !problem.outcome_unknown), "{error:?}");
 }

@@ -64,7 +64,7 @@ impl Ctl {
         if let Some(path) = change {
             let wrong = |what: String| CtlError::Usage(format!("{}: {what}", path.display()));
             let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-            let change: ChangeMembers = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+            let change: ChangeMembers = serde_json::from_str(&text).map_err(|error| wrong(unreadable(&error)))?;
             self.client.change_members(&change, self.timeout).await.map_err(operation_failed)?;
         }
         let read = self.client.cluster(&self.read()).await?;
@@ -81,7 +81,22 @@ impl Ctl {
                     or_dash(member.matched_index),
                 ]);
             }
-            format!("cluster {}, term {}\n{}", read.data.cluster_id, read.data.term, grid.finish())
+            let view = &read.data;
+            let mut text = format!(
+                "cluster {}, term {}, membership_index {}\n{}",
+                view.cluster_id,
+                view.term,
+                view.membership_index,
+                grid.finish()
+            );
+            if view.joint {
+                let sets: Vec<String> = view.voter_sets.iter().map(|set| format!("{set:?}")).collect();
+                text.push_str(&format!(
+                    "\nJOINT: each of the voter sets {} must agree; the leader finishes it",
+                    sets.join(" and ")
+                ));
+            }
+            text
         })
     }
 
@@ -122,6 +137,14 @@ impl Ctl {
     fn done(&self, what: &str) -> Result<(), CtlError> {
         self.out.show(&serde_json::json!({ "done": what }), |_| what.to_owned())
     }
+}
+
+/// Why a file of members cannot be read, and what helps.
+fn unreadable(error: &serde_json::Error) -> String {
+    let hint =
+        "write the membership_index that `ledgerctl members` showed with the members from which you made the list";
+    let missing = error.to_string().contains("`membership_index`");
+    if missing { format!("{error}: {hint}") } else { error.to_string() }
 }
 
 fn yes(value: bool) -> String {
