@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::{
     process::{Process, binary},
-    site::Sites,
+    site::{Site, Sites},
     trader::Trader,
     wait::eventually,
 };
@@ -104,7 +104,7 @@ pub fn cluster_dir() -> Result<TempDir> {
 const PORTS: std::ops::Range<u32> = 10_000..32_000;
 
 /// Ports that were free a moment ago. Each call, and each process, begins to look at another place.
-fn free_ports(count: usize) -> Result<Vec<u16>> {
+pub(super) fn free_ports(count: usize) -> Result<Vec<u16>> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let places = PORTS.end - PORTS.start;
     let begin = std::process::id().wrapping_mul(7_919);
@@ -169,6 +169,12 @@ impl Cluster {
             self.ledgerctl(&["define-symbol", symbol, "--tick-size", "0.01", "--lot-size", "0.001"])?;
         }
         Ok(())
+    }
+
+    /// Where the process of this name lives: `exchange`, `maker-NAME`, `publisher`.
+    #[must_use]
+    pub fn site(&self, name: &str) -> Site {
+        self.setup.sites.named(name)
     }
 
     /// The ids of the nodes, running or not.

@@ -5,6 +5,7 @@
 mod cluster;
 mod events;
 mod flow;
+mod foreign;
 mod process;
 mod site;
 mod trader;
@@ -14,6 +15,7 @@ mod writer;
 pub use cluster::{Cluster, MakerOptions, Setup, cluster_dir};
 pub use events::{Events, Heard, NoStream};
 pub use flow::{Finished, Flow, Outcomes, Sent};
+pub use foreign::Foreign;
 pub use process::{Process, binary};
 pub use site::{Site, Sites};
 pub use trader::{Reply, Trader};

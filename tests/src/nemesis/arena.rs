@@ -86,6 +86,8 @@ pub struct Arena {
     quoting: MakerOptions,
     clocks: BTreeMap<u64, i64>,
     held: BTreeSet<Host>,
+    /// Those that run and take no part.
+    out: BTreeSet<Host>,
     /// The links that faults cut now; one that two of them cut is here twice.
     cut: Vec<Link>,
     http: reqwest::Client,
@@ -117,6 +119,7 @@ impl Arena {
             quoting: plan.quoting,
             clocks: BTreeMap::new(),
             held: BTreeSet::new(),
+            out: BTreeSet::new(),
             cut: Vec::new(),
             http,
             _undo: undo,
@@ -165,8 +168,14 @@ impl Arena {
         self.held.insert(host.clone());
     }
 
+    /// From now on, until it is released, a process that is held takes no part, though it runs.
+    pub(super) fn leave_out(&mut self, host: &Host) {
+        self.out.insert(host.clone());
+    }
+
     pub(super) fn release(&mut self, host: &Host) {
         self.held.remove(host);
+        self.out.remove(host);
     }
 
     /// The processes that there should be.
@@ -308,10 +317,35 @@ impl Arena {
         }
     }
 
-    /// Whether a process runs, and is not stopped.
+    /// Whether a process runs, is not stopped, and takes part.
     fn speaks(&mut self, host: &Host) -> bool {
         let Ok(process) = self.process(host) else { return false };
-        process.is_running() && state(process.id()).is_ok_and(|state| state != 'T')
+        let runs = process.is_running() && state(process.id()).is_ok_and(|state| state != 'T');
+        runs && !self.out.contains(host)
+    }
+
+    /// The group, as the node at this base URL knows it by itself, if it answers.
+    pub(super) async fn group_at(&self, api: &str) -> Option<Value> {
+        let answer =
+            self.http.get(format!("{api}/v1/cluster?consistency=local")).send().await.ok()?.bytes().await.ok()?;
+        Some(serde_json::from_slice::<Value>(&answer).ok()?["data"].take())
+    }
+
+    /// Asks a node for something, with so many milliseconds for it: the status and the answer, if one comes.
+    pub(super) async fn answer_to(
+        &self,
+        node: u64,
+        path: &str,
+        body: &Value,
+        deadline_ms: u64,
+        allowance: Duration,
+    ) -> Option<(u16, Value)> {
+        let request = self.http.post(format!("{}{path}", self.cluster.api(node)));
+        let request = request.timeout(Duration::from_millis(deadline_ms) + allowance);
+        let request = request.header("x-quorate-deadline-ms", deadline_ms).header("content-type", "application/json");
+        let response = request.body(body.to_string()).send().await.ok()?;
+        let status = response.status().as_u16();
+        Some((status, serde_json::from_slice(&response.bytes().await.ok()?).ok()?))
     }
 
     /// Those that a fault hits, of processes that nothing hits already.

@@ -7,12 +7,14 @@ use serde::Serialize;
 
 use super::{
     arena::Arena,
+    asked::{MustRefuse, Wish},
     clock::WrongClock,
     disk::FullDisk,
     kill::Kill,
     links::{BadLinks, Shape},
     network::Spoil,
     pause::Pause,
+    wiped::WipedDisk,
 };
 
 /// One step of a fault: a future that borrows the fault and the arena.
@@ -65,6 +67,8 @@ pub enum Pick {
     Maker,
     /// A node that does not lead, and could: it and enough others reach each other.
     Candidate,
+    /// A node that the leader reaches, and without which it still leads.
+    Spare,
 }
 
 /// By what a kind of fault hits, and whom.
@@ -80,6 +84,10 @@ pub(super) enum Aim {
     FullDisk,
     /// The clock of a node that could lead.
     WrongClock,
+    /// The disk of a node that the leader can spare.
+    WipedDisk,
+    /// A request to the leader that must be refused.
+    Refusal(Wish),
 }
 
 macro_rules! kinds {
@@ -146,6 +154,14 @@ kinds! {
     FullDisk = "full-disk",
     /// A node's wall clock is wrong, and it leads.
     WrongClock = "wrong-clock",
+    /// A node has lost its data, and starts under its old id.
+    WipedDisk = "wiped-disk",
+    /// Leadership is to be handed to a node that was killed.
+    TransferToDead = "transfer-to-dead",
+    /// A member is to be added at an address where nobody listens.
+    DeadAddressAdded = "dead-address-added",
+    /// A member of another group is to be added.
+    ForeignNode = "foreign-node",
 }
 
 impl fmt::Display for Kind {
@@ -164,6 +180,8 @@ impl Kind {
             Aim::Links(shape, spoil) => Box::new(BadLinks::new(self, shape, spoil, choice)),
             Aim::FullDisk => Box::new(FullDisk::default()),
             Aim::WrongClock => Box::new(WrongClock::new(choice)),
+            Aim::WipedDisk => Box::new(WipedDisk::new(choice)),
+            Aim::Refusal(wish) => Box::new(MustRefuse::new(self, wish, choice)),
         }
     }
 
@@ -196,6 +214,10 @@ impl Kind {
             }
             Self::FullDisk => Aim::FullDisk,
             Self::WrongClock => Aim::WrongClock,
+            Self::WipedDisk => Aim::WipedDisk,
+            Self::TransferToDead => Aim::Refusal(Wish::TransferToDead),
+            Self::DeadAddressAdded => Aim::Refusal(Wish::DeadAddress),
+            Self::ForeignNode => Aim::Refusal(Wish::ForeignNode),
         }
     }
 }

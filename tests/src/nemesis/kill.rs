@@ -11,7 +11,7 @@ use super::{
 };
 
 /// The number of SIGKILL.
-const SIGKILL: i32 = 9;
+pub(super) const SIGKILL: i32 = 9;
 
 /// kill -9 of one process or several at once; healing starts them again.
 #[derive(Debug)]

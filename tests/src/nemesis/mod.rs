@@ -1,4 +1,5 @@
-//! What hurts a cluster of real processes: kills, pauses, broken links, full disks, wrong clocks.
+//! What hurts a cluster of real processes: kills, pauses, broken links, full and wiped disks, wrong
+//! clocks, and requests that must be refused.
 //!
 //! Invariant: each fault *measures* that it happened (packets that nftables dropped, the state of a process as the
 //! kernel tells it, what the node itself said of its disk). A run whose fault measured nothing proves nothing, and
@@ -9,6 +10,7 @@
 //! fault switch for the rest.
 
 mod arena;
+mod asked;
 mod clock;
 mod disk;
 mod fault;
@@ -23,8 +25,10 @@ mod schedule;
 mod switch;
 mod tools;
 mod undo;
+mod wiped;
 
 pub use arena::{Arena, Plan};
+pub use asked::{MustRefuse, Wish};
 pub use clock::WrongClock;
 pub use disk::FullDisk;
 pub use fault::{Fault, Happened, Kind, Pick, Step};
@@ -35,3 +39,4 @@ pub use pause::Pause;
 pub use scene::Nobody;
 pub use schedule::{Planned, UnderWay, next, schedule};
 pub use tools::{can_have_namespaces, can_have_small_disks, skipped};
+pub use wiped::WipedDisk;

@@ -27,7 +27,7 @@ fn nobody<T>(why: impl Into<String>) -> Result<T, Nobody> {
 pub(super) struct Seen {
     /// No fault hits it.
     pub(super) free: bool,
-    /// It runs, and is not stopped.
+    /// It runs, is not stopped, and takes part.
     pub(super) speaks: bool,
 }
 
@@ -104,6 +104,16 @@ impl Scene {
                 let could = |host: &Host| Some(host) != leader.as_ref() && self.can_lead(host);
                 one(nodes.into_iter().filter(could).collect())
             }
+            Pick::Spare => {
+                self.serves()?;
+                let spared = |host: &Host| {
+                    let without =
+                        |other: &Host| other != host && leader.as_ref().is_some_and(|to| self.meet(to, other));
+                    let reached = leader.as_ref().is_some_and(|leader| self.meet(leader, host));
+                    reached && self.nodes().iter().filter(|other| without(other)).count() + 1 > count / 2
+                };
+                one(nodes.into_iter().filter(spared).collect())
+            }
             Pick::Majority => {
                 let mut all = nodes;
                 if all.len() <= count / 2 {
@@ -122,6 +132,14 @@ impl Scene {
             return nobody(format!("nobody is free whom {pick:?} means"));
         }
         Ok(picked)
+    }
+
+    /// Says whether somebody leads whom a majority hears.
+    pub(super) fn serves(&self) -> Result<(), Nobody> {
+        match self.leader().filter(|leader| self.can_lead(leader)) {
+            Some(_) => Ok(()),
+            None => nobody("no node leads that a majority hears"),
+        }
     }
 
     /// Says whether the disk of this node can be filled now: only what has to be written shows that there is no room.

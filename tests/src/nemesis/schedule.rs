@@ -104,10 +104,15 @@ fn timing(kind: Kind) -> (u64, u64, u64) {
         Kind::WrongClock => (0, 7_000, 10_000),
         // Until a write needs a page that was not written before.
         Kind::FullDisk => (0, 7_000, 10_000),
+        Kind::WipedDisk => (0, 2_000, 5_000),
+        Kind::TransferToDead => (0, 1_500, 4_000),
         Kind::LeaderIsolated | Kind::FollowerIsolated | Kind::Mute | Kind::Deaf | Kind::Bridge | Kind::SplitMarket => {
             (1, 2_000, 7_000)
         }
         Kind::Loss | Kind::Delay => (1, 4_000, 9_000),
+        // The group's members are none of the three lanes; this one is the shortest.
+        Kind::DeadAddressAdded => (2, 500, 2_000),
+        Kind::ForeignNode => (2, 2_000, 4_000),
         Kind::KillExchange => (2, 500, 3_000),
         Kind::PauseExchange => (2, 1_000, 5_000),
         // Also past the makers' lease.

@@ -3,6 +3,7 @@
 
 use super::{
     super::{
+        asked::Wish,
         fault::{Aim, Kind},
         network::Spoil,
     },
@@ -34,6 +35,8 @@ enum Target {
     Links(Spoil, Vec<Link>),
     Disk(Host),
     Clock(Host),
+    Spare(Host),
+    Ask,
 }
 
 fn target(scene: &Scene, kind: Kind, choice: u64) -> Result<Target, Nobody> {
@@ -42,6 +45,10 @@ fn target(scene: &Scene, kind: Kind, choice: u64) -> Result<Target, Nobody> {
         Aim::Links(shape, spoil) => scene.links(shape, choice).map(|(_, links)| Target::Links(spoil, links)),
         Aim::FullDisk => scene.writes(&Host::Node(SMALL_DISK)).map(|()| Target::Disk(Host::Node(SMALL_DISK))),
         Aim::WrongClock => scene.pick(Pick::Candidate, choice).map(|hosts| Target::Clock(hosts[0].clone())),
+        Aim::WipedDisk | Aim::Refusal(Wish::TransferToDead) => {
+            scene.pick(Pick::Spare, choice).map(|hosts| Target::Spare(hosts[0].clone()))
+        }
+        Aim::Refusal(Wish::DeadAddress | Wish::ForeignNode) => scene.serves().map(|()| Target::Ask),
     }
 }
 
@@ -60,6 +67,9 @@ fn after(scene: &Scene, target: &Target) -> Vec<Scene> {
         // The node goes on, and leads it may; or it has ended, for it could not write.
         Target::Disk(host) => hit(&mut after, std::slice::from_ref(host), scene.leader != Some(SMALL_DISK)),
         Target::Clock(host) => hit(&mut after, std::slice::from_ref(host), true),
+        // A node without its data takes no part.
+        Target::Spare(host) => hit(&mut after, std::slice::from_ref(host), false),
+        Target::Ask => {}
     }
     let stands = after.leader.filter(|id| after.speaks(&Host::Node(*id)));
     let elected = (1..=3).filter(|id| leads(&after, &Host::Node(*id), &after.cut));
@@ -132,6 +142,14 @@ fn is_measured(scene: &Scene, target: &Target) -> bool {
             let reached = |leader: &Host| leader == host || !scene.cut.contains(&(leader.clone(), host.clone()));
             live(host) && scene.leader().is_some_and(|leader| leads(scene, &leader, &scene.cut) && reached(&leader))
         }
+        Target::Spare(host) => {
+            // It is the leader that says so, and it still leads.
+            let mut without = scene.clone();
+            without.hosts.insert(host.clone(), Seen { free: false, speaks: false });
+            let told = |leader: &Host| leader != host && !scene.cut.contains(&(leader.clone(), host.clone()));
+            live(host) && scene.leader().is_some_and(|leader| told(&leader) && leads(&without, &leader, &scene.cut))
+        }
+        Target::Ask => scene.leader().is_some_and(|leader| leads(scene, &leader, &scene.cut)),
         Target::Clock(host) => live(host) && scene.leader().as_ref() != Some(host) && leads(scene, host, &scene.cut),
     }
 }
@@ -195,23 +213,30 @@ fn whatever_two_faults_hit_already_a_third_is_measured() {
 fn a_second_fault_does_not_begin_only_where_there_is_nobody_left_for_it() {
     let never = try_all(&beginnings(), &[], 2, &mut Vec::new());
     let all: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+    // The leader does without one node, and not without two.
+    let spare = ["wiped-disk", "transfer-to-dead"];
+    let with_spare = |others: &[&'static str]| [others, &spare].concat();
+    // The last node still asks for votes; it is sent nothing, elects nobody, and writes nothing.
+    let alone = ["kill-majority", "kill-all", "deaf", "exchange-cut-off", "loss", "delay", "full-disk", "wrong-clock"];
     let expected: BTreeMap<&str, Vec<&str>> = BTreeMap::from([
-        ("kill-leader", vec!["kill-all"]),
-        ("kill-follower", vec!["kill-all"]),
-        // The last node still asks for votes; it is sent nothing, elects nobody, and writes nothing.
-        (
-            "kill-majority",
-            vec!["kill-majority", "kill-all", "deaf", "exchange-cut-off", "loss", "delay", "full-disk", "wrong-clock"],
-        ),
+        ("kill-leader", with_spare(&["kill-all"])),
+        ("kill-follower", with_spare(&["kill-all"])),
+        ("kill-majority", [&with_spare(&alone)[..], &["dead-address-added", "foreign-node"]].concat()),
         ("kill-all", all),
         ("kill-exchange", vec!["kill-exchange", "pause-exchange", "exchange-cut-off"]),
-        ("pause-leader", vec!["kill-all"]),
-        ("pause-follower", vec!["kill-all"]),
+        ("pause-leader", with_spare(&["kill-all"])),
+        ("pause-follower", with_spare(&["kill-all"])),
         ("pause-exchange", vec!["kill-exchange", "pause-exchange", "exchange-cut-off"]),
+        ("leader-isolated", spare.into()),
+        ("follower-isolated", spare.into()),
+        ("mute", spare.into()),
+        ("deaf", spare.into()),
         // The leader that it reaches leads nobody.
-        ("split-market", vec!["exchange-cut-off"]),
+        ("split-market", with_spare(&["exchange-cut-off"])),
         ("full-disk", vec!["kill-all", "full-disk"]),
         ("wrong-clock", vec!["kill-all"]),
+        ("wiped-disk", with_spare(&["kill-all"])),
+        ("transfer-to-dead", with_spare(&["kill-all"])),
     ]);
     assert_eq!(never, expected);
 }
