@@ -267,8 +267,12 @@ impl Inner {
         asked.retain(|id, _| !plan.added.contains_key(id));
         let lacking = self.lacking(&asked).await;
         let level = |id: &u64| plan.added.contains_key(id) || !lacking.contains_key(id);
-        for (set, name) in [(&voters, "present"), (&plan.voters, "new")] {
-            if 2 * set.iter().filter(|id| level(id)).count() <= set.len() {
+        // A present voter that does not serve, because its state is in doubt, still commits entries: it is not to hold up
+        // its own replacement.
+        let commits = |id: &u64| level(id) || matches!(lacking.get(id), Some(Lacking::Service(_)));
+        let sets: [(_, _, &dyn Fn(&u64) -> bool); 2] = [(&voters, "present", &commits), (&plan.voters, "new", &level)];
+        for (set, name, counts) in sets {
+            if 2 * set.iter().filter(|id| counts(id)).count() <= set.len() {
                 return Err(AdminOutcome::Conflict(format!(
                     "no majority of the {name} voters answers and is level now: {}; nothing was changed",
                     in_words(&lacking)
