@@ -75,7 +75,6 @@ async fn turn(turns: &Arc<Semaphore>, deadline: Instant, why: &str) -> Result<Tu
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "what does not work ends the test")]
 mod tests {
     use std::{sync::mpsc, time::Duration};
 
