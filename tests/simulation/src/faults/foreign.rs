@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use quorate_api::ChangeMembers;
+use quorate_client::ReadOptions;
 use quorate_log_store::sim_disk::SimDisk;
 use quorate_node::{config::NodeConfig, node::Node};
 use tokio::time::{sleep, timeout};
@@ -23,7 +24,8 @@ const ADD_WITHIN: Duration = Duration::from_secs(4);
 pub(super) async fn add(scene: Scene) {
     let changing = Arc::clone(&scene.operator.changing);
     let Ok(_one) = changing.try_lock() else { return };
-    let Some(members) = scene.operator.members().await else { return };
+    let read = ReadOptions::linearizable().within(ADD_WITHIN);
+    let Ok(cluster) = scene.operator.client().cluster(&read).await else { return };
     let sim = &scene.sim;
     let (id, machine) = (FIRST_ID + scene.key, sim.machine(&mut sim.state()));
     let who = Who::Node(id);
@@ -42,8 +44,10 @@ pub(super) async fn add(scene: Scene) {
     if timeout(FOUNDS_WITHIN, founds).await.is_err() {
         return sim.wrong("founds", format!("foreign node {id} founds no group of its own"));
     }
-    let listed = members.iter().copied().chain([id]).map(member).collect();
-    let added = scene.operator.client().change_members(&ChangeMembers { members: listed }, ADD_WITHIN).await;
+    let voters = cluster.data.members.iter().filter(|present| present.voter).map(|present| present.node_id);
+    let members = voters.chain([id]).map(member).collect();
+    let change = ChangeMembers { membership_index: cluster.data.membership_index, members };
+    let added = scene.operator.client().change_members(&change, ADD_WITHIN).await;
     scene.happened(id);
     if added.is_ok() {
         sim.wrong("groups do not mix", format!("node {id} of another group was added"));
