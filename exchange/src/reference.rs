@@ -180,7 +180,11 @@ impl References {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::File, io::Write};
+    use std::{
+        fs::File,
+        io::Write,
+        sync::{Arc, Mutex},
+    };
 
     use quorate_binance_api::reference::{Doubt, Given, Stamp};
     use quorate_ledger::Millis;
@@ -361,6 +365,38 @@ mod tests {
         references.set(&symbol("BBB"), &other, decimal("0.01"), ms(3_500)).expect("taken");
         assert_eq!(references.set(&symbol("AAA"), &other, decimal("0.01"), ms(3_500)), Err(Unset::NotExternal));
         assert_eq!(references.set(&symbol("CCC"), &other, decimal("0.01"), ms(3_500)), Err(Unset::NotExternal));
+    }
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("no panic").write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_dropped_is_said_now_and_then_with_its_cure() {
+        let lines = Lines::default();
+        let made = lines.clone();
+        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || made.clone()).finish();
+        tracing::subscriber::with_default(log, || {
+            let mut references = opened(&["external:BBB=50"]);
+            for at in 0..300 {
+                set(&mut references, best("0", "1"), None, at * 100).expect_err("not believed");
+            }
+            assert_eq!(dropped(&references, "BBB"), [300, 0, 0, 0]);
+        });
+        let text = String::from_utf8(lines.0.lock().expect("no panic").clone()).expect("text");
+        let said: Vec<&str> = text.lines().collect();
+        assert_eq!(said.len(), 3, "one in ten seconds: {text}");
+        assert!(said.iter().all(|line| line.contains("WARN") && line.contains("symbol=BBB")), "{text}");
+        assert!(said[0].ends_with("dropped=1") && said[1].ends_with("dropped=100"), "{text}");
+        assert!(said[0].contains("PUT /v1/reference-prices/BBB"), "{text}");
     }
 
     #[test]

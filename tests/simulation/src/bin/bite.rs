@@ -184,7 +184,9 @@ fn main() -> Result<ExitCode> {
     let bugs: Vec<Bug> = if cli.bug.is_empty() { Bug::ALL.to_vec() } else { cli.bug.clone() };
     let mut rows = Vec::new();
     let mut wrong = Vec::new();
-    println!("| planted bug | ledger's model | store's crashes | node's own | maker's | simulation |\n|---|---|---|---|---|---|");
+    println!(
+        "| planted bug | ledger's model | store's crashes | node's own | maker's | simulation |\n|---|---|---|---|---|---|"
+    );
     for bug in std::iter::once(None).chain(bugs.into_iter().map(Some)) {
         let verdicts = layers.verdicts(bug)?;
         let name = bug.map_or("none", Bug::name);

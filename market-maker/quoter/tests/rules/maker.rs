@@ -1,0 +1,189 @@
+//! A quoter, and what it did.
+
+use std::time::Duration;
+
+use quorate_ledger::{
+    Answer, Command, Digest, Event, FillCommitted, FilledMaker, Frame, Holding, Millis, Outcome, PlaceQuote, Position,
+    Price, Qty, QuoteCause, Refusal, Response, Side, Symbol,
+};
+use quorate_quoter::{
+    Answered, Belief, CommandId, Config, Input, Observed, Output, Priced, Quoter, Snapshot, SymbolSnapshot,
+};
+use quorate_strategy::FixedSpread;
+
+pub(crate) const INCARNATION: u64 = 5;
+
+pub(crate) struct Maker {
+    pub(crate) quoter: Quoter,
+    pub(crate) now: Duration,
+    pub(crate) submitted: Vec<(CommandId, Command)>,
+    pub(crate) beliefs: Vec<Belief>,
+    pub(crate) priced: Vec<Priced>,
+    pub(crate) reads: Vec<u64>,
+    pub(crate) left: bool,
+}
+
+pub(crate) fn symbol() -> Symbol {
+    "A".parse().unwrap()
+}
+
+pub(crate) fn config() -> Config {
+    let mut config = Config::new("m".parse().unwrap(), FixedSpread::new(5, 10, 100, 20).unwrap());
+    config.reference_tolerance_ticks = 3;
+    config
+}
+
+pub(crate) fn holding(epoch: u64) -> Holding {
+    Holding { symbol: symbol(), epoch, moving_until: None }
+}
+
+/// The price of the symbol, in ticks, told with an age of so many milliseconds.
+pub(crate) fn aged(ticks: i64, age: u64) -> Input {
+    Input::References(vec![Observed { symbol: symbol(), price: Price(ticks).into(), age: ms(age) }])
+}
+
+pub(crate) fn fresh(ticks: i64) -> Input {
+    aged(ticks, 0)
+}
+
+pub(crate) fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+impl Maker {
+    pub(crate) fn new() -> Self {
+        let quoter = Quoter::new(config()).unwrap();
+        Self { quoter, now: ms(1_000), submitted: vec![], beliefs: vec![], priced: vec![], reads: vec![], left: false }
+    }
+
+    /// Registered, with the state read, a reference price of 1,000 and no quote yet.
+    pub(crate) fn holding() -> Self {
+        let mut maker = Self::new();
+        maker.give(Input::Timer);
+        maker.give(fresh(1_000));
+        let (register, command) = maker.submitted.remove(0);
+        assert!(matches!(command, Command::RegisterMaker(_)));
+        maker.accept(
+            register,
+            5,
+            Answer::MakerRegistered { incarnation: INCARNATION, deadline: Millis(0), holds: vec![holding(1)] },
+        );
+        assert!(maker.submitted.is_empty(), "nothing is placed before the state was read");
+        maker.read(6);
+        maker
+    }
+
+    /// The same, with its first quote accepted.
+    pub(crate) fn quoting() -> Self {
+        let mut maker = Self::holding();
+        let (id, place) = maker.placed();
+        assert_eq!(place.cause, QuoteCause::AuthorityGained);
+        maker.accept_quote(id, 7);
+        assert!(maker.submitted.is_empty());
+        maker
+    }
+
+    pub(crate) fn give(&mut self, input: Input) {
+        for output in self.quoter.handle(self.now, input) {
+            match output {
+                Output::Submit { id, command } => self.submitted.push((id, command)),
+                Output::Read(id) => self.reads.push(id),
+                Output::Belief(belief) => self.beliefs.push(belief),
+                Output::Priced(_, priced) => self.priced.push(priced),
+                Output::WakeAt(_) => {}
+                Output::Left => self.left = true,
+            }
+        }
+    }
+
+    pub(crate) fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.now = (self.now + ms(100)).min(end);
+            self.give(fresh(1_000));
+        }
+    }
+
+    /// Renewals that were sent are accepted.
+    pub(crate) fn renew(&mut self) {
+        while let Some(at) = self.submitted.iter().position(|(_, command)| matches!(command, Command::RenewMaker(_))) {
+            let (id, _) = self.submitted.remove(at);
+            self.accept(id, 7, Answer::MakerRenewed { deadline: Millis(0), holds: vec![holding(1)] });
+        }
+    }
+
+    pub(crate) fn accept(&mut self, id: CommandId, index: u64, answer: Answer) {
+        self.respond(id, index, Outcome::Accepted(answer));
+    }
+
+    pub(crate) fn refuse(&mut self, id: CommandId, index: u64, refusal: Refusal) {
+        self.respond(id, index, Outcome::Refused(refusal));
+    }
+
+    pub(crate) fn respond(&mut self, id: CommandId, index: u64, outcome: Outcome) {
+        let response = Response { index, log_time: Millis(0), outcome };
+        self.give(Input::Answered { id, answer: Answered::Response(response) });
+    }
+
+    pub(crate) fn accept_quote(&mut self, id: CommandId, index: u64) {
+        let (bid_qty, ask_qty) = (Qty(10), Qty(10));
+        self.accept(
+            id,
+            index,
+            Answer::QuotePlaced { quote_id: index, bid_qty, ask_qty, reduced: false, deadline: Millis(0) },
+        );
+    }
+
+    pub(crate) fn read(&mut self, index: u64) {
+        let read = SymbolSnapshot {
+            symbol: symbol(),
+            position_seq: 0,
+            position: Position(0),
+            epoch: 1,
+            incarnation: Some(INCARNATION),
+            moving: false,
+            quote: None,
+        };
+        let snapshot = Snapshot { index, symbols: vec![read], quoting: true, ..Snapshot::default() };
+        let id = *self.reads.last().unwrap();
+        self.give(Input::Snapshot { id, snapshot });
+    }
+
+    pub(crate) fn frame(&mut self, index: u64, events: Vec<Event>) {
+        self.give(Input::Frame(Frame { index, log_time: Millis(0), chain: Digest::default(), events }));
+    }
+
+    pub(crate) fn fill(&mut self, index: u64, position: i64, position_seq: u64) {
+        let maker = FilledMaker::Quote {
+            quote_id: 7,
+            maker: "m".parse().unwrap(),
+            epoch: 1,
+            leaves: Qty(1),
+            position: Position(position),
+            position_seq,
+        };
+        let fill = FillCommitted {
+            trade_id: position_seq,
+            symbol: symbol(),
+            price: Price(995),
+            qty: Qty(1),
+            taker_order_id: index,
+            taker_side: Side::Sell,
+            maker,
+        };
+        self.frame(index, vec![Event::FillCommitted(fill)]);
+    }
+
+    /// The one command submitted since the last look, which places a quote.
+    pub(crate) fn placed(&mut self) -> (CommandId, PlaceQuote) {
+        match self.only() {
+            (id, Command::PlaceQuote(place)) => (id, place),
+            other => panic!("not a quote: {other:?}"),
+        }
+    }
+
+    pub(crate) fn only(&mut self) -> (CommandId, Command) {
+        assert_eq!(self.submitted.len(), 1, "{:?}", self.submitted);
+        self.submitted.remove(0)
+    }
+}
