@@ -371,11 +371,7 @@ mod tests {
         let text: String = times.iter().zip(1..).map(|(s, t)| trade(*s, t)).collect();
         let (orders, _, took) = replayed(text.as_bytes(), 0).await;
         assert_eq!(orders.len(), 8);
-        assert_eq!(
-            took.as_millis(),
-            4_000,
-            "four times two seconds at twice the speed, but for one second back and on"
-        );
+        assert_eq!(took.as_millis(), 4_000, "four times two seconds at twice the speed");
     }
 
     #[tokio::test(start_paused = true)]

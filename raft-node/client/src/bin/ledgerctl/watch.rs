@@ -15,7 +15,7 @@ pub(crate) fn lines(frame: &Frame, specs: &mut Specs, all: bool) -> Vec<String> 
     let mut lines = Vec::new();
     for event in &frame.events {
         if let Event::SymbolDefined { symbol, spec } = event {
-            specs.learn(symbol.clone(), spec.clone());
+            specs.learn(symbol.clone(), *spec);
         }
         if all || !matches!(event, Event::MakerRenewed { .. }) {
             lines.push(format!("{:>10}  {}  {}", frame.index, clock(frame.log_time), tell(event, specs)));
