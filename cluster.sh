@@ -134,7 +134,9 @@ leads() {
   local l
   l=$(leader) && [[ -n $l && $l != "${1:-}" ]] && ctl --timeout-ms 1000 positions
 }
-quoted() { (($(ctl --json quotes | grep -o '"quote_id"' | wc -l) == ${#symbols[@]})); }
+# Whether as many symbols as are awaited are quoted: all of them, unless one has no price yet.
+awaited=${#symbols[@]}
+quoted() { (($(ctl --json quotes | grep -o '"quote_id"' | wc -l) >= awaited)); }
 # Whether so many fills are committed.
 after() { (($(local_status | grep -o '"fills":[0-9]*' | sort -t: -k2 -rn | grep -om1 '[0-9]*$') >= $1)); }
 
@@ -255,6 +257,8 @@ demo() {
   [[ -z $capture ]] || reference=(--reference "external:${prices[0]}" --reference "walk:7,$(IFS=,; echo "${prices[*]:1}")")
   trap down EXIT
   say "starting three nodes, an exchange and three makers in $run"
+  # The price of the recorded symbol comes with the capture: nobody quotes it for long before that.
+  [[ -z $capture ]] || awaited=$((awaited - 1))
   up "${cluster[@]}" judge
   say "orders flow for $seconds s"
   if [[ -n $capture ]]; then
@@ -263,6 +267,7 @@ demo() {
   else
     publisher random random --seed 11 --rate 60 --max-lots 15 --seconds "$seconds"
   fi
+  awaited=${#symbols[@]}
   local began=$SECONDS part=$((seconds / 6))
   until_true "200 fills" 60 flowed 200
   flow_is_well

@@ -75,8 +75,8 @@ pub const HISTORY_PAGE_MAX: usize = 1_000;
 
 /// What the names are for that a node draws from its seed, so that they differ.
 pub(crate) mod names {
-    pub(crate) const STORE: u64 = 0x5354_4f52_45;
-    pub(crate) const GROUP: u64 = 0x4752_4f55_50;
+    pub(crate) const STORE: u64 = 0x0073_746f_7265;
+    pub(crate) const GROUP: u64 = 0x0067_726f_7570;
     pub(crate) const OPENING: u64 = 0x4f50_454e;
 }
 

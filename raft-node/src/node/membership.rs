@@ -270,9 +270,10 @@ impl Inner {
         // A present voter that does not serve, because its state is in doubt, still commits entries: it is not to hold up
         // its own replacement.
         let commits = |id: &u64| level(id) || matches!(lacking.get(id), Some(Lacking::Service(_)));
-        let sets: [(_, _, &dyn Fn(&u64) -> bool); 2] = [(&voters, "present", &commits), (&plan.voters, "new", &level)];
-        for (set, name, counts) in sets {
-            if 2 * set.iter().filter(|id| counts(id)).count() <= set.len() {
+        let present = voters.iter().filter(|id| commits(id)).count();
+        let new = plan.voters.iter().filter(|id| level(id)).count();
+        for (count, set, name) in [(present, &voters, "present"), (new, &plan.voters, "new")] {
+            if 2 * count <= set.len() {
                 return Err(AdminOutcome::Conflict(format!(
                     "no majority of the {name} voters answers and is level now: {}; nothing was changed",
                     in_words(&lacking)
