@@ -111,7 +111,11 @@ async fn a_node_refuses_with_a_reason_and_changes_nothing() -> Result<()> {
     let mut market = Market::open(&cluster).await?;
     let (_, group) = cluster.get(1, "/v1/cluster").await?;
     let mut first = group["data"]["members"][0].clone();
-    first.as_object_mut().context("a member")?.remove("matched_index");
+    let fields = first.as_object_mut().context("a member")?;
+    // What a change does not name.
+    for shown in ["matched_index", "store_id"] {
+        fields.remove(shown);
+    }
 
     let mut rows = node_rows::unreadable();
     rows.extend(node_rows::misdirected());
@@ -254,12 +258,19 @@ async fn the_peer_port_takes_nothing_from_strangers() -> Result<()> {
     let mut cluster = start().await?;
     let wire = Wire::new()?;
     let base = format!("http://127.0.0.1:{}", cluster.peer_port(1));
-    let called = |path: &str, names: [&str; 3]| {
-        let names = ["x-quorate-cluster", "x-quorate-from", "x-quorate-to"].into_iter().zip(names);
+    let (_, view) = cluster.get(1, "/v1/cluster").await?;
+    let group = view["data"]["group_id"].as_str().context("a group")?;
+    let store = |id: usize| view["data"]["members"][id - 1]["store_id"].as_str().context("a store");
+    let (mine, theirs) = (store(1)?, store(2)?);
+    let as_member = |path: &str, names: [&str; 3], identity: [&str; 3]| {
+        let headers = ["x-quorate-cluster", "x-quorate-from", "x-quorate-to"].into_iter().zip(names);
+        let identity = ["x-quorate-group", "x-quorate-store", "x-quorate-to-store"].into_iter().zip(identity);
         let ask = Ask::new("POST", format!("/peer/v1/{path}"));
-        names.fold(ask, |ask, (name, value)| ask.header(name, value))
+        headers.chain(identity).fold(ask, |ask, (name, value)| ask.header(name, value))
     };
+    let called = |path: &str, names: [&str; 3]| as_member(path, names, [group, theirs, mine]);
     let ours = ["quorate", "2", "1"];
+    let other = "0123456789abcdef0123456789abcdef";
     let mut rows = vec![
         ("no names", Ask::new("POST", "/peer/v1/vote"), 421),
         ("another cluster", called("append", ["other", "2", "1"]), 421),
@@ -269,6 +280,12 @@ async fn the_peer_port_takes_nothing_from_strangers() -> Result<()> {
         ("a node in words", called("vote", ["quorate", "2", "one"]), 421),
         ("itself", called("vote", ["quorate", "1", "1"]), 421),
         ("nobody", called("vote", ["quorate", "", "1"]), 421),
+        ("another group", as_member("vote", ours, [other, theirs, mine]), 421),
+        ("no group", as_member("append", ours, ["", theirs, mine]), 421),
+        ("a store that was wiped", as_member("vote", ours, [group, other, mine]), 421),
+        ("a call for the store that was here before", as_member("append", ours, [group, theirs, other]), 421),
+        ("no store", as_member("forward", ours, [group, "", mine]), 421),
+        ("a store in words", as_member("hello", ours, [group, "theirs", mine]), 421),
         ("a peer of 65 bits", called("vote", ["quorate", "18446744073709551616", "1"]), 421),
         ("an unknown call", called("obey", ours), 404),
         ("a call by GET", Ask { method: "GET", ..called("vote", ours) }, 405),

@@ -42,7 +42,7 @@ impl Seen {
         while self.last() < index {
             match stream.next(SILENCE_MAX).await? {
                 Heard::Frame(frame) => self.take(&frame)?,
-                Heard::Applied(_) => {}
+                Heard::Applied(_) | Heard::Group(_) => {}
                 ended @ (Heard::End(_) | Heard::Closed) => anyhow::bail!("after {}: {ended:?}", self.last()),
             }
         }
@@ -54,7 +54,7 @@ impl Seen {
         loop {
             match stream.next(SILENCE_MAX).await? {
                 Heard::Frame(frame) => self.take(&frame)?,
-                Heard::Applied(_) => {}
+                Heard::Applied(_) | Heard::Group(_) => {}
                 Heard::End(problem) => return Ok(Some(problem)),
                 Heard::Closed => return Ok(None),
             }
@@ -78,7 +78,10 @@ async fn follower(cluster: &Cluster) -> Result<u64> {
 
 async fn open(cluster: &Cluster, id: u64, last_seen: u64) -> Result<Events> {
     let stream = Events::open(&cluster.api(id), last_seen).await?;
-    stream.map_err(|refused| anyhow::anyhow!("node {id}: {refused:?}"))
+    let stream = stream.map_err(|refused| anyhow::anyhow!("node {id}: {refused:?}"))?;
+    let (_, view) = cluster.get(id, "/v1/cluster?consistency=local").await?;
+    ensure!(view["data"]["group_id"] == stream.group.as_str(), "{view} and not {}", stream.group);
+    Ok(stream)
 }
 
 /// The last index of `count` writes.

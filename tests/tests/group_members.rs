@@ -23,7 +23,9 @@ fn with(view: &Value, id: u64, peer_addr: &str) -> Result<Value> {
     let mut members: Vec<Value> = Vec::new();
     for member in view["members"].as_array().context("members")? {
         let mut member = member.clone();
-        member.as_object_mut().context("a member")?.remove("matched_index");
+        let fields = member.as_object_mut().context("a member")?;
+        fields.remove("matched_index");
+        fields.remove("store_id");
         members.push(member);
     }
     members.push(json!({"node_id": id, "peer_addr": peer_addr, "api_addr": "127.0.0.1:9", "voter": true}));

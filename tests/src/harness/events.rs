@@ -7,6 +7,9 @@ use futures_util::{Stream, StreamExt};
 use quorate_ledger::Frame;
 use serde_json::Value;
 
+/// A stream names its group within this.
+const GROUP_WITHIN: Duration = Duration::from_secs(5);
+
 type Bytes = Pin<Box<dyn Stream<Item = reqwest::Result<Vec<u8>>> + Send>>;
 
 /// One item of a stream.
@@ -14,6 +17,8 @@ type Bytes = Pin<Box<dyn Stream<Item = reqwest::Result<Vec<u8>>> + Send>>;
 pub enum Heard {
     /// What one log index did.
     Frame(Box<Frame>),
+    /// The first item: whose log indexes these are.
+    Group(String),
     /// A keep-alive: how far the node is.
     Applied(u64),
     /// The last word of the stream, a problem.
@@ -33,6 +38,8 @@ pub struct NoStream {
 
 /// An open stream.
 pub struct Events {
+    /// The group that the stream names.
+    pub group: String,
     body: Bytes,
     text: Vec<u8>,
 }
@@ -41,7 +48,7 @@ impl Events {
     /// Opens the stream of the node at `base` after the frame of index `last_seen`.
     ///
     /// # Errors
-    /// Where there is no answer.
+    /// Where there is no answer, or the stream does not begin with its group.
     pub async fn open(base: &str, last_seen: u64) -> Result<Result<Self, NoStream>> {
         let http = reqwest::Client::builder().no_proxy().build()?;
         let request = http.get(format!("{base}/v1/events")).header("last-event-id", last_seen);
@@ -52,7 +59,11 @@ impl Events {
             return Ok(Err(NoStream { status, problem }));
         }
         let body = response.bytes_stream().map(|chunk| chunk.map(|bytes| bytes.to_vec()));
-        Ok(Ok(Self { body: Box::pin(body), text: Vec::new() }))
+        let mut events = Self { group: String::new(), body: Box::pin(body), text: Vec::new() };
+        match events.next(GROUP_WITHIN).await? {
+            Heard::Group(group) => Ok(Ok(Self { group, ..events })),
+            other => bail!("a stream begins with its group, and not with {other:?}"),
+        }
     }
 
     /// The next item.
@@ -87,6 +98,10 @@ fn parse(item: &str) -> Result<Heard> {
         Some("applied") => {
             let note: Value = serde_json::from_str(data)?;
             Ok(Heard::Applied(note["applied_index"].as_u64().context("an applied index")?))
+        }
+        Some("group") => {
+            let note: Value = serde_json::from_str(data)?;
+            Ok(Heard::Group(note["group_id"].as_str().context("a group")?.to_owned()))
         }
         Some("end") => Ok(Heard::End(serde_json::from_str(data)?)),
         other => bail!("an event {other:?}: {item:?}"),
