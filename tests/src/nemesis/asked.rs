@@ -20,8 +20,6 @@ const ALLOWANCE: Duration = Duration::from_secs(1);
 /// The ids of strangers: ids of this run that no member has.
 const DEAD_ID: u64 = 70;
 const FOREIGN_IDS: std::ops::Range<u64> = 71..99;
-/// The kinds of problem with which a leader refuses.
-const REFUSALS: [&str; 3] = ["urn:quorate:invalid-request", "urn:quorate:refused", "urn:quorate:not-ready"];
 /// A port on which nobody listens.
 const NOBODY: &str = "127.0.0.1:1";
 
@@ -34,6 +32,18 @@ pub enum Wish {
     DeadAddress,
     /// A member that founded a group of its own.
     ForeignNode,
+}
+
+impl Wish {
+    /// What a leader says that refuses it for what is wrong with it, and for nothing else.
+    fn is_refused_by(self, answer: &Value) -> bool {
+        let why = match self {
+            Self::TransferToDead => "is not made the leader",
+            Self::DeadAddress => "is not added: it does not answer",
+            Self::ForeignNode => "is not added: it is a member of another group",
+        };
+        answer["type"] == "urn:quorate:conflict" && answer["detail"].as_str().is_some_and(|text| text.contains(why))
+    }
 }
 
 /// One such request, sent until it was refused once. An answer that says it was done is an error.
@@ -80,8 +90,11 @@ impl MustRefuse {
     }
 
     /// The request: where to, and what. None while there is nothing to ask yet.
-    async fn request(&mut self, arena: &Arena, members: &[Value]) -> Option<(&'static str, Value)> {
-        let with = |member: Value| json!({"members": ([members, &[member]].concat())});
+    async fn request(&mut self, arena: &Arena, group: &Value) -> Option<(&'static str, Value)> {
+        let with = |member: Value| {
+            let members = [listed(group), vec![member]].concat();
+            json!({"membership_index": group["membership_index"], "members": members})
+        };
         match (self.wish, &self.killed, &self.foreign) {
             (Wish::TransferToDead, Some(Host::Node(id)), _) => Some(("/v1/cluster/transfer-leader", json!({"to": id}))),
             (Wish::DeadAddress, ..) => {
@@ -103,15 +116,16 @@ impl MustRefuse {
         let api = arena.cluster.api(leader);
         let Some(before) = arena.group_at(&api).await else { return Ok(()) };
         let members = listed(&before);
-        let Some((path, body)) = self.request(arena, &members).await else { return Ok(()) };
+        let Some((path, body)) = self.request(arena, &before).await else { return Ok(()) };
         // No answer is none yet: the leader may just have been killed.
         let Some((status, answer)) = arena.answer_to(leader, path, &body, ANSWER_MS, ALLOWANCE).await else {
             return Ok(());
         };
         ensure!(status != 200, "{}: node {leader} did what it was asked for: {answer}", self.kind);
-        // Others say that the leader was not asked at all, or not in time.
-        let is_refusal = answer["type"].as_str().is_some_and(|kind| REFUSALS.contains(&kind));
-        let Some(after) = arena.group_at(&api).await.filter(|_| is_refusal) else { return Ok(()) };
+        // Others say that the leader was not asked at all, or not in time, or that other faults keep it from deciding.
+        let Some(after) = arena.group_at(&api).await.filter(|_| self.wish.is_refused_by(&answer)) else {
+            return Ok(());
+        };
         ensure!(listed(&after) == members, "{}: the members changed: {before} {after}", self.kind);
         // A leader that lost its term over it did not refuse it.
         if after["term"] == before["term"] && after["leader"] == before["leader"] {
