@@ -84,7 +84,7 @@ impl fmt::Display for Wait {
             ),
             Self::FirstEntries { group } => write!(f, "the group {group} is founded: waiting for its first entries"),
             Self::ToBeAdded { group } => {
-                write!(f, "waiting to be added to the group {group} (ledgerctl members add)")
+                write!(f, "waiting to be added to the group {group} (ledgerctl members --change)")
             }
             Self::Answers { missing } => write!(
                 f,
