@@ -282,7 +282,7 @@ fn ranged<T: Ord + Copy + std::fmt::Display>(
 
 /// The history travels with each snapshot: one that no peer takes must not be kept.
 fn event_retention(given: Option<u64>) -> Result<u64, ConfigError> {
-    let frames = given.unwrap_or(50_000);
+    let frames = ranged("event-retention", given, 50_000, 1_000, u64::MAX)?;
     if frames > EVENT_RETENTION_MAX {
         let what = format!(
             "{frames} frames travel with each snapshot, of which peers take at most {} MiB: take {EVENT_RETENTION_MAX} or less",
@@ -290,7 +290,7 @@ fn event_retention(given: Option<u64>) -> Result<u64, ConfigError> {
         );
         return Err(wrong("event-retention", what));
     }
-    ranged("event-retention", Some(frames), 50_000, 1_000, EVENT_RETENTION_MAX)
+    Ok(frames)
 }
 
 fn parse_members(texts: &[String]) -> Result<Vec<Member>, ConfigError> {

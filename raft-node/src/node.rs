@@ -263,6 +263,13 @@ impl Inner {
         now.membership_config.membership().voter_ids().collect()
     }
 
+    /// Whether a change of the voters is half done: two sets of them decide together.
+    pub(crate) fn is_joint(&self) -> bool {
+        let metrics = self.raft.server_metrics();
+        let now = metrics.borrow_watched();
+        now.membership_config.membership().get_joint_config().len() > 1
+    }
+
     /// Whether commands and reads are taken.
     pub(crate) fn serving(&self) -> Result<(), String> {
         if let Some(reason) = self.stop.get() {

@@ -90,6 +90,7 @@ where
         reason @ (StopReason::Storage(_)
         | StopReason::Unsupported { .. }
         | StopReason::Diverged { .. }
+        | StopReason::Copied { .. }
         | StopReason::Failed(_)) => Err(RunError::Stopped(reason)),
     }
 }

@@ -83,8 +83,9 @@ pub(crate) async fn audit(
     headers: HeaderMap,
     Query(query): Query<Freshness>,
 ) -> Result<Response, Failure> {
-    let turn = node.turn_to_audit(deadline(&headers)?).await?;
+    // Whoever waits for an index waits without the turn.
     let snapshot = fresh(&node, &headers, query.consistency, query.min_index).await?;
+    let turn = node.turn_to_audit(deadline(&headers)?).await?;
     let audit = node.audit_in(Some(turn), &snapshot).await;
     Ok(answer(&node, query.consistency, &snapshot, audit))
 }

@@ -50,7 +50,11 @@ fn render(node: &Node) -> String {
         ("snapshots_built_total", "snapshots built", m.snapshots_built),
         ("snapshots_installed_total", "snapshots installed from a leader", m.snapshots_installed),
         ("identity_refused_total", "peer calls of or for another store or group: raise an alarm", m.identity_refused),
-        ("refused_by_members_total", "calls that members refused for who they or this node are", m.refused_by_members),
+        (
+            "refused_by_members_total",
+            "this node's calls that met another group or store than its own: raise an alarm",
+            m.refused_by_members,
+        ),
         ("founding_held_up_total", "reasons told why no group was founded", m.founding_held_up),
         ("fills_total", "fills committed", m.fills),
         ("storage_commits_total", "durable commits", m.storage.commits),

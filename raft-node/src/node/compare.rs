@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     Inner, StopReason,
     divergence::{self, Alarm},
-    verdict::{Claim, Digests, Known, Ruling, Standing, Verdict},
+    verdict::{Claim, Digests, Known, Ruling, Trust, Verdict},
 };
 use crate::raft::{
     links::Target,
@@ -126,7 +126,7 @@ impl Comparer {
             self.compare_at(Claim { digests: Digests { state, ..mine }, ..first }, None).await;
         }
         let ruling = self.node.divergence.ruling();
-        if ruling.standing == Standing::Trusted && !ruling.given_up.is_empty() {
+        if ruling.trust == Trust::Whole && !ruling.given_up.is_empty() {
             let is_member = |id: &u64| self.node.peer(*id).is_some();
             if self.node.group().is_some() && !ruling.given_up.iter().any(is_member) {
                 // Those whose states were given up were replaced.
@@ -146,13 +146,17 @@ impl Comparer {
     /// What this node had where the difference that is not decided was found.
     fn undecided(&self) -> Option<Claim> {
         let ruling = self.node.divergence.ruling();
-        let difference = ruling.difference.filter(|_| ruling.standing == Standing::Undecided);
+        let difference = ruling.difference.filter(|_| ruling.trust == Trust::Undecided);
         difference.map(|difference| difference.mine)
     }
 
     /// Asks all voters, judges, and acts on it. Whoever raised `alarm` counts also where it does not answer.
     async fn compare_at(&mut self, mine: Claim, alarm: Option<Alarm>) -> Verdict {
         let node = &self.node;
+        if node.is_joint() {
+            // Two sets of voters decide together: it is compared again when one of them is left.
+            return Verdict::Open;
+        }
         let voters = node.voters();
         let deadline = if alarm.is_some() { ALARM_DEADLINE } else { COMPARE_DEADLINE };
         let answers = ask(node, mine, &voters, deadline).await;
@@ -165,6 +169,7 @@ impl Comparer {
         let gives_up = answers.iter().filter(|(_, answer)| answer.given_up).map(|(id, _)| *id);
         let gives_up: BTreeSet<u64> =
             gives_up.chain(alarm.filter(|alarm| alarm.gave_up).map(|alarm| alarm.from)).collect();
+        let gives_up: BTreeSet<u64> = gives_up.into_iter().filter(|id| voters.contains(id)).collect();
         let contested = before.given_up.intersection(&gives_up).copied().collect();
         let known = Known {
             mine: mine.digests,
@@ -178,7 +183,7 @@ impl Comparer {
         if after != before {
             rule(node, after.clone()).await;
         }
-        if after.standing == Standing::Undecided
+        if after.trust == Trust::Undecided
             && let Some(heir) = gives_up.first()
             && node.leader() == Some(node.links.me())
         {
@@ -225,14 +230,17 @@ async fn rule(node: &Inner, ruling: Ruling) {
         tracing::error!(%error, "the verdict on this node's state cannot be kept");
         return;
     }
-    let (standing, index) = (ruling.standing, ruling.difference.as_ref().map_or(0, |found| found.mine.index));
+    let was_undecided = node.divergence.is_undecided();
+    let (trust, index) = (ruling.trust, ruling.difference.as_ref().map_or(0, |found| found.mine.index));
     node.divergence.set(ruling);
-    match (standing, suspends) {
-        (Standing::Diverged, why) => node.stop(StopReason::Diverged { index, why: why.unwrap_or_default() }),
-        (Standing::Undecided, why) => tracing::error!("not serving: {}", why.unwrap_or_default()),
-        (Standing::Trusted, _) => {
+    match (trust, suspends) {
+        (Trust::Diverged, why) => node.stop(StopReason::Diverged { index, why: why.unwrap_or_default() }),
+        (Trust::Undecided, why) => tracing::error!("not serving: {}", why.unwrap_or_default()),
+        (Trust::Whole, _) => {
             node.suspend(None);
-            tracing::warn!("the difference of states is settled, for this node's own: serving");
+            if was_undecided {
+                tracing::warn!("the difference of states is settled, for this node's own: serving");
+            }
         }
     }
 }

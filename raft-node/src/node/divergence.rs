@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{
     StartError,
-    verdict::{Claim, Ruling, Standing},
+    verdict::{Claim, Ruling, Trust},
 };
 
 /// Somebody has other digests than this node.
@@ -61,7 +61,7 @@ pub(crate) async fn recover(storage: &Storage, accept_own_state: bool) -> Result
         Some(stored) => postcard::from_bytes(&stored).map_err(|error| unreadable(error.to_string()))?,
         None => Ruling::default(),
     };
-    if ruling.standing == Standing::Diverged {
+    if ruling.trust == Trust::Diverged {
         let why = ruling.suspends().unwrap_or_default();
         let refused =
             if accept_own_state { " (--accept-own-state does not cure this: a majority has decided)" } else { "" };
@@ -105,7 +105,7 @@ impl Divergence {
     }
 
     pub(crate) fn is_undecided(&self) -> bool {
-        lock(&self.ruling).standing == Standing::Undecided
+        lock(&self.ruling).trust == Trust::Undecided
     }
 
     pub(crate) fn has_given_up(&self, id: u64) -> bool {
@@ -143,10 +143,10 @@ impl Divergence {
     pub(crate) fn view(&self) -> Option<DivergenceView> {
         let ruling = self.ruling();
         let difference = ruling.difference?;
-        let verdict = match ruling.standing {
-            Standing::Trusted => "accepted",
-            Standing::Undecided => "undecided",
-            Standing::Diverged => "diverged",
+        let verdict = match ruling.trust {
+            Trust::Whole => "accepted",
+            Trust::Undecided => "undecided",
+            Trust::Diverged => "diverged",
         };
         let others = difference.others.into_iter().map(|(node_id, claim)| PeerDigest {
             node_id,

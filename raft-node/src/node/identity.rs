@@ -27,6 +27,10 @@ use crate::raft::{
 const SELF_CHECK_PAUSE: Duration = Duration::from_millis(50);
 /// How long this node may take to answer itself.
 const SELF_CHECK_DEADLINE: Duration = Duration::from_millis(500);
+/// Why a member does not take part yet.
+const NOT_REACHED: &str = "this node has not reached itself at its member address yet: the log says why";
+/// Why a node has nothing to show.
+const NO_GROUP: &str = "this node is a member of no group yet: add it with ledgerctl members --change FILE";
 /// Callers of whom the last refusal is remembered, so that each is told once.
 const CALLERS_MAX: usize = 64;
 
@@ -51,7 +55,7 @@ pub(crate) struct Part {
     /// What this node waits for while it is a member of no group.
     waiting: Mutex<Option<String>>,
     /// The last refusal of each caller.
-    told: Mutex<BTreeMap<u64, Refused>>,
+    told: Mutex<BTreeMap<(u64, StoreId), Refused>>,
 }
 
 impl Part {
@@ -73,17 +77,18 @@ impl Part {
     }
 
     /// Says once for each caller why its calls are refused.
-    fn tell(&self, from: u64, refused: &Refused) {
+    fn tell(&self, caller: &Caller, refused: &Refused) {
         self.refused.add(1);
+        let (from, key) = (caller.id, (caller.id, caller.store));
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.get(&from) == Some(refused) {
+        if told.get(&key) == Some(refused) {
             return;
         }
         if told.len() >= CALLERS_MAX {
             told.clear();
         }
         tracing::warn!(from, "a peer's call is refused: {refused}");
-        told.insert(from, refused.clone());
+        told.insert(key, refused.clone());
     }
 }
 
@@ -101,7 +106,12 @@ impl Inner {
             return Ok(());
         }
         let waiting = self.part.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Err(waiting.unwrap_or_else(|| "this node is a member of no group yet".to_owned()))
+        Err(waiting.unwrap_or_else(|| NO_GROUP.to_owned()))
+    }
+
+    /// Whether this node takes part: a member does once it has reached itself.
+    pub(crate) fn takes_part(&self) -> Result<(), String> {
+        if *self.part.taken.borrow() { Ok(()) } else { Err(NOT_REACHED.to_owned()) }
     }
 
     /// The store that the group knows under `id`.
@@ -119,22 +129,24 @@ impl Inner {
     /// Who makes a call with these headers, if the call is taken. A hello is taken from anybody in the cluster.
     pub(crate) fn admit_caller(&self, headers: &HeaderMap, is_hello: bool) -> Result<Caller, NotAdmitted> {
         let identity = self.identity();
-        let caller = identity.caller(headers).map_err(|refused| NotAdmitted::Refused(refused.to_string()))?;
+        let caller = identity.caller(headers).map_err(|refused| {
+            // Anybody may call: what names no peer of this cluster is counted, and not told.
+            self.part.refused.add(1);
+            NotAdmitted::Refused(refused.to_string())
+        })?;
         let known = self.known_store(caller.id);
         if is_hello {
             // It is answered, so that the caller hears what is wrong; and it is said here too.
             if let Err(refused) = identity.knows(&caller, known) {
-                self.part.tell(caller.id, &refused);
+                self.part.tell(&caller, &refused);
             }
             return Ok(caller);
         }
         if let Err(refused) = identity.takes(&caller, known) {
-            self.part.tell(caller.id, &refused);
+            self.part.tell(&caller, &refused);
             return Err(NotAdmitted::Refused(refused.to_string()));
         }
-        if !*self.part.taken.borrow() {
-            return Err(NotAdmitted::NotYet("this node has not reached itself at its member address yet".to_owned()));
-        }
+        self.takes_part().map_err(NotAdmitted::NotYet)?;
         Ok(caller)
     }
 
@@ -184,10 +196,7 @@ impl Inner {
                     return self.take_part();
                 }
                 Ok(_) => {
-                    return self.stop(StopReason::Failed(format!(
-                        "another process with a copy of this store answers at this node's member address {addr}: stop \
-                         one of the two and remove its copy of the data directory"
-                    )));
+                    return self.stop(StopReason::Copied { addr: addr.clone() });
                 }
                 Err(LinkError::Refused(_, why)) => format!("another node answers there: {why}"),
                 Err(error @ (LinkError::NotReached(_) | LinkError::Broken(_) | LinkError::Timeout(_))) => {

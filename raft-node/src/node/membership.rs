@@ -42,8 +42,8 @@ pub(crate) const BUSY: &str =
     "a change of the members, or of the leader, is under way: look at /v1/cluster when it is done, then decide anew";
 /// A new voter that does not answer for so long while it catches up is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
-/// A new voter that has not caught up within this is given up.
-const CATCH_UP_MAX: Duration = Duration::from_secs(600);
+/// A new voter that has not come to hold more of the log for so long is given up. A snapshot takes some of that.
+const STALL_MAX: Duration = Duration::from_secs(120);
 /// Pause between two rounds of questions.
 const ROUND_PAUSE: Duration = Duration::from_millis(100);
 /// Pause between two looks at this node's own state.
@@ -222,7 +222,10 @@ impl Inner {
     async fn write_members(&self, present: &Members, change: Change<u64, Peer>) -> Result<Members, AdminOutcome> {
         let unchanged = Precondition::LastMembershipLogId { last_membership_log_id: *present.log_id() };
         self.raft.change_membership_if(change, true, [unchanged]).await.map_err(admin_error)?;
-        self.settled_members().await.map_err(|_| AdminOutcome::Unknown("this node is stopping".to_owned()))
+        self.settled_members().await.map_err(|outcome| match outcome {
+            AdminOutcome::Conflict(why) => AdminOutcome::Unknown(why),
+            outcome => outcome,
+        })
     }
 
     /// What a new member is entered as, once it has been asked; or why it is not let in, in words.
@@ -292,8 +295,9 @@ impl Inner {
     /// Waits until all who are to vote from now on are level, and a majority of all the new voters is. Gives up, with
     /// the reason, where one of them has been silent for too long.
     async fn catch_up(&self, plan: &Plan) -> Result<(), String> {
-        let began = Instant::now();
-        let mut hopeful = began;
+        let held = || -> Vec<_> { plan.promoted.iter().map(|id| self.matched(*id)).collect() };
+        let mut progress = (held(), Instant::now());
+        let mut hopeful = progress.1;
         loop {
             let lacking = self.lacking(&plan.peers).await;
             let level = plan.voters.iter().filter(|id| !lacking.contains_key(id)).count();
@@ -311,7 +315,11 @@ impl Inner {
             if hope {
                 hopeful = now;
             }
-            if now - hopeful >= SILENCE_MAX || now - began >= CATCH_UP_MAX {
+            let holding = held();
+            if holding != progress.0 {
+                progress = (holding, now);
+            }
+            if now - hopeful >= SILENCE_MAX || now - progress.1 >= STALL_MAX {
                 return Err(format!("the voters are not changed: {}", in_words(&lacking)));
             }
             sleep(ROUND_PAUSE).await;

@@ -159,7 +159,7 @@ impl Node {
             undecided: inner.divergence.is_undecided(),
             members_refused: counters.members_refused.get(),
             transfers_failed: counters.transfers_failed.get(),
-            joint: metrics.membership_config.membership().get_joint_config().len() > 1,
+            joint: inner.is_joint(),
             voters_unheard: counters.voters_unheard.get(),
             streams: counters.streams.get(),
             streams_refused: counters.streams_refused.get(),
@@ -182,6 +182,7 @@ impl Node {
         let inner = &self.inner;
         inner.serving()?;
         inner.belongs()?;
+        inner.takes_part()?;
         if !inner.is_recovered() {
             return Err("recovering what was applied before the restart".to_owned());
         }

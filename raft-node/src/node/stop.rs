@@ -25,6 +25,7 @@ impl StopCell {
                     StopReason::Storage(_)
                     | StopReason::Unsupported { .. }
                     | StopReason::Diverged { .. }
+                    | StopReason::Copied { .. }
                     | StopReason::Failed(_) => tracing::error!(%reason, "stopping"),
                 }
                 *kept = Some(reason.clone());

@@ -78,8 +78,9 @@ impl Inner {
                 tracing::warn!(
                     node = id,
                     addr,
-                    "voter {id} has not answered since this node began to lead: start it, or, where its address is \
-                     wrong or its machine lost, replace it under a new id (ledgerctl members --change)"
+                    "voter {id} has confirmed nothing since this node began to lead: see that it runs and is reached, or, \
+                     where its address is wrong or its machine lost, replace it under a new id (ledgerctl members \
+                     --change FILE)"
                 );
             }
         }

@@ -105,6 +105,11 @@ impl Inner {
 
     /// As the leader, asks the member `to` to lead, unless a change of the members or of the leader is under way.
     pub(super) async fn offer_leadership(&self, to: u64) {
+        let Some(peer) = self.peer(to) else { return };
+        // Before it takes the turn: one that lags holds up no change of the members.
+        if self.level(to, &peer).await.is_err() {
+            return;
+        }
         let Ok(_turn) = self.changing.try_lock() else { return };
         if let Handover::Not(why) = self.hand_over_to(to).await {
             tracing::info!("node {to} {why}");

@@ -103,10 +103,10 @@ impl Known<'_> {
 
 /// How a node stands to its own state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Standing {
+pub(crate) enum Trust {
     /// Nothing speaks against it, or what did was settled.
     #[default]
-    Trusted,
+    Whole,
     /// A difference is known, and nobody has decided which state is right.
     Undecided,
     /// A majority holds another state: for good.
@@ -138,7 +138,7 @@ impl fmt::Display for Difference {
 /// What a node keeps, over restarts and snapshots, of what was found out of its state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ruling {
-    pub(crate) standing: Standing,
+    pub(crate) trust: Trust,
     /// The difference that it rests on; also one that an operator has settled.
     pub(crate) difference: Option<Difference>,
     /// Nodes whose states an operator gave up for this node's own.
@@ -153,8 +153,8 @@ impl Ruling {
         match verdict {
             Verdict::Open => {}
             Verdict::Confirmed => {
-                if self.standing == Standing::Undecided && self.is_settled_by(index, &known.mine) {
-                    next.standing = Standing::Trusted;
+                if self.trust == Trust::Undecided && self.is_settled_by(index, &known.mine) {
+                    next.trust = Trust::Whole;
                     next.difference = None;
                 }
             }
@@ -163,14 +163,14 @@ impl Ruling {
                 let found = Difference { mine: Claim { index, digests: known.mine }, others: known.differing(index) };
                 match &mut next.difference {
                     // The first one stays: whoever decides it decides all.
-                    Some(first) if self.standing == Standing::Undecided => {
+                    Some(first) if self.trust == Trust::Undecided => {
                         for (id, claim) in found.others {
                             first.others.entry(id).or_insert(claim);
                         }
                     }
                     difference => *difference = Some(found),
                 }
-                next.standing = if verdict == Verdict::Diverged { Standing::Diverged } else { Standing::Undecided };
+                next.trust = if verdict == Verdict::Diverged { Trust::Diverged } else { Trust::Undecided };
             }
         }
         next
@@ -186,26 +186,26 @@ impl Ruling {
 
     /// An operator has named this node's state as the right one: whom that gives up, if there was anything to decide.
     pub(crate) fn accept(&mut self) -> Option<Difference> {
-        if self.standing != Standing::Undecided {
+        if self.trust != Trust::Undecided {
             return None;
         }
         let difference = self.difference.clone()?;
-        self.standing = Standing::Trusted;
+        self.trust = Trust::Whole;
         self.given_up.extend(difference.others.keys());
         Some(difference)
     }
 
     /// Why this node does not serve, with the cure.
     pub(crate) fn suspends(&self) -> Option<String> {
-        if self.standing == Standing::Trusted {
+        if self.trust == Trust::Whole {
             return None;
         }
         let difference = self.difference.as_ref().map_or_else(String::new, ToString::to_string);
-        Some(match self.standing {
-            Standing::Diverged => {
+        Some(match self.trust {
+            Trust::Diverged => {
                 format!("this node's state differs from the majority's: {difference}; {DIVERGED_CURE}")
             }
-            Standing::Trusted | Standing::Undecided => format!("{UNDECIDED}: {difference}; {UNDECIDED_CURE}"),
+            Trust::Whole | Trust::Undecided => format!("{UNDECIDED}: {difference}; {UNDECIDED_CURE}"),
         })
     }
 }
@@ -316,19 +316,19 @@ mod tests {
     #[test]
     fn undecided_ends_by_a_majority_at_that_index_or_later_and_not_by_silence() {
         let undecided = rule(&Ruling::default(), 9, digests(1), &[digests(2)], 3, &[]);
-        assert_eq!(undecided.standing, Standing::Undecided);
+        assert_eq!(undecided.trust, Trust::Undecided);
         assert_eq!(rule(&undecided, 10, digests(1), &[], 3, &[]), undecided);
         assert_eq!(rule(&undecided, 8, digests(1), &[digests(1)], 3, &[]), undecided);
         assert_eq!(rule(&undecided, 9, digests(1), &[digests(1)], 3, &[]), Ruling::default());
         let diverged = rule(&undecided, 12, digests(1), &[digests(2), digests(2)], 3, &[]);
-        assert_eq!(diverged.standing, Standing::Diverged);
+        assert_eq!(diverged.trust, Trust::Diverged);
         assert!(diverged.suspends().unwrap().contains("new node id"));
     }
 
     #[test]
     fn equal_chains_do_not_settle_states_that_differ() {
         let undecided = rule(&Ruling::default(), 9, with_state(1, 1), &[with_state(1, 2)], 3, &[]);
-        assert_eq!(undecided.standing, Standing::Undecided);
+        assert_eq!(undecided.trust, Trust::Undecided);
         assert_eq!(rule(&undecided, 10, digests(1), &[digests(1), digests(1)], 3, &[]), undecided);
         assert_eq!(rule(&undecided, 10, with_state(1, 1), &[with_state(1, 1)], 3, &[]), Ruling::default());
     }
@@ -339,18 +339,18 @@ mod tests {
         assert!(undecided.suspends().unwrap().contains("--accept-own-state"));
         let given_up = undecided.accept().unwrap();
         assert!(given_up.to_string().contains(&Digest([2; 32]).to_string()), "{given_up}");
-        assert_eq!((undecided.standing, undecided.suspends()), (Standing::Trusted, None));
+        assert_eq!((undecided.trust, undecided.suspends()), (Trust::Whole, None));
         assert_eq!(rule(&undecided, 20, digests(1), &[digests(2)], 2, &[]), undecided);
         // Another node that differs is not settled by it.
-        assert_eq!(rule(&undecided, 20, digests(1), &[digests(2), digests(3)], 3, &[]).standing, Standing::Undecided);
+        assert_eq!(rule(&undecided, 20, digests(1), &[digests(2), digests(3)], 3, &[]).trust, Trust::Undecided);
         // Nor is it settled where both states were accepted.
         let contested = rule(&undecided, 20, digests(1), &[digests(2)], 2, &[2]);
-        assert_eq!((contested.standing, contested.given_up.len()), (Standing::Undecided, 0));
+        assert_eq!((contested.trust, contested.given_up.len()), (Trust::Undecided, 0));
 
         assert_eq!(Ruling::default().accept(), None);
         let mut diverged = rule(&Ruling::default(), 9, digests(1), &[digests(2), digests(2)], 3, &[]);
         assert_eq!(diverged.accept(), None);
-        assert_eq!(diverged.standing, Standing::Diverged);
+        assert_eq!(diverged.trust, Trust::Diverged);
     }
 
     #[test]

@@ -99,6 +99,15 @@ pub enum StopReason {
         /// The digests, and the cure.
         why: String,
     },
+    /// Another process answers at this node's member address, with a copy of this store.
+    #[error(
+        "another process with a copy of this store answers at this node's member address {addr}: stop one of the two and \
+         remove its copy of the data directory"
+    )]
+    Copied {
+        /// The address.
+        addr: String,
+    },
     /// The consensus task ended by itself: a bug.
     #[error("the consensus task failed: {0}")]
     Failed(String),

@@ -37,7 +37,7 @@ pub(crate) enum Refused {
     Cluster { ours: String, theirs: String },
     #[error("this is node {me}, not '{meant}'")]
     Node { me: u64, meant: String },
-    #[error("'{0}' cannot be the id and '{1}' the store of a peer")]
+    #[error("the call names no peer: its id is '{0}', and its store is '{1}'")]
     Caller(String, String),
     #[error(
         "node {me} is a member of the group {ours}, and the call comes from the group {theirs}: start every node with \

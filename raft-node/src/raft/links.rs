@@ -190,7 +190,7 @@ impl Links {
             self.refusals.add(1);
             let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
             if refused.get(&to.id) != Some(&text) {
-                tracing::warn!(node = to.id, addr = to.addr, "a member refuses this node's calls: {text}");
+                tracing::warn!(node = to.id, addr = to.addr, "no call is made to this member: {text}");
                 refused.insert(to.id, text.clone());
             }
         }
@@ -204,5 +204,8 @@ fn other_store(headers: &HeaderMap, expected: StoreId) -> Option<String> {
     if text.parse() == Ok(expected) || planted(Bug::WipedNodeVotes) {
         return None;
     }
-    Some(format!("the answer came from the store '{text}', and the group knows this node by the store {expected}"))
+    Some(format!(
+        "the node there runs on the store '{text}', and the group knows the member by the store {expected}: its data \
+         directory was removed or replaced, or its address is another node's"
+    ))
 }

@@ -143,9 +143,9 @@ impl PeerClient {
         answer.map_err(rpc_error)
     }
 
-    /// Counts a snapshot that was sent in vain, and says so, unless the peer was not there at all.
+    /// Counts a snapshot that was sent in vain, and says so, unless the peer was not there or took no call.
     fn snapshot_not_taken(&self, error: &LinkError, sent_bytes: u64, took: Duration) {
-        if matches!(error, LinkError::NotReached(_)) {
+        if matches!(error, LinkError::NotReached(_) | LinkError::Refused(..)) {
             return;
         }
         self.snapshots.failed.add(1);
@@ -156,6 +156,7 @@ impl PeerClient {
         said.insert(self.target, Instant::now());
         let cure = match error {
             LinkError::Timeout(limit) if *limit == SNAPSHOT_DEADLINE => SLOW_CURE,
+            LinkError::Timeout(_) => "see that the node is not stopped or overloaded",
             _ => snapshot::TOO_LARGE_CURE,
         };
         tracing::warn!(

@@ -253,7 +253,10 @@ impl Sim {
         match reason {
             StopReason::Shutdown => {}
             StopReason::Storage(_) => self.count("nodes stopped by storage"),
-            StopReason::Unsupported { .. } | StopReason::Diverged { .. } | StopReason::Failed(_) => {
+            StopReason::Unsupported { .. }
+            | StopReason::Diverged { .. }
+            | StopReason::Copied { .. }
+            | StopReason::Failed(_) => {
                 self.wrong("nodes stop for a reason", format!("node {id}: {reason}"));
             }
         }

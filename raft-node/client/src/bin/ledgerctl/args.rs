@@ -150,7 +150,7 @@ pub(crate) enum Task {
     },
     /// Show the members, or change them
     Members {
-        /// JSON file: {"membership_index":0,"members":[{"node_id":1,"peer_addr":"host:port","api_addr":"host:port","voter":true},..]}; those not listed leave; membership_index is the one that `members` showed
+        /// JSON file: {"membership_index":0,"members":[{"node_id":1,"peer_addr":"host:port","api_addr":"host:port","voter":true},..]}; those not listed leave; a new node takes an id that no member ever had; membership_index is the one that `members` showed
         #[arg(long, value_name = "FILE")]
         change: Option<PathBuf>,
     },
