@@ -89,7 +89,10 @@ impl Inner {
             };
             match &outcome {
                 AdminOutcome::Done => tracing::info!(members = ?change.members, "these are the members"),
-                outcome => tracing::warn!(members = ?change.members, ?outcome, "the members were not changed as asked"),
+                AdminOutcome::NotLeader => tracing::info!("the members were not changed: this node no longer leads"),
+                AdminOutcome::Invalid(why) | AdminOutcome::Conflict(why) | AdminOutcome::Unknown(why) => {
+                    tracing::warn!(wanted = %listed(&change), "the members were not changed as asked: {why}");
+                }
             }
             let leaves = !change.members.iter().any(|member| member.voter && member.node_id == node.links.me());
             let resign = leaves && matches!(outcome, AdminOutcome::Done);
@@ -162,15 +165,15 @@ impl Inner {
         if plan.voters != present.membership().voter_ids().collect() {
             if let Err(why) = self.catch_up(&plan).await {
                 self.counters.members_refused.add(1);
-                tracing::warn!(
-                    "{why}: see that it runs, is reached and has a working disk, then send the change again"
-                );
                 if !plan.added.is_empty() {
                     let added = plan.added.keys().copied().collect();
                     let removed = self.write_members(&present, Change::RemoveNodes(added)).await;
                     removed.map_err(|outcome| half_way(outcome, written))?;
                 }
-                return Err(AdminOutcome::Conflict(format!("{why}; the members are as they were")));
+                return Err(AdminOutcome::Conflict(format!(
+                    "{why}: see that it runs, is reached and has a working disk, then send the change again; the members \
+                     are as they were"
+                )));
             }
             // Those that no longer vote stay as learners until the next step, and so hear of it.
             let replaced = self.write_members(&present, Change::ReplaceAllVoters(plan.voters.clone())).await;
@@ -243,7 +246,6 @@ impl Inner {
         for (id, answer) in asked {
             let peer = answer.map_err(|why| {
                 self.counters.members_refused.add(1);
-                tracing::warn!(node = id, "{why}, then send the change again");
                 AdminOutcome::Conflict(format!("{why}; nothing was changed"))
             })?;
             if plan.voters.contains(&id) {
@@ -275,7 +277,8 @@ impl Inner {
         for (count, set, name) in [(present, &voters, "present"), (new, &plan.voters, "new")] {
             if 2 * count <= set.len() {
                 return Err(AdminOutcome::Conflict(format!(
-                    "no majority of the {name} voters answers and is level now: {}; nothing was changed",
+                    "no majority of the {name} voters answers and is level now: {}: see that they run and are reached; nothing was \
+                     changed",
                     in_words(&lacking)
                 )));
             }
@@ -284,9 +287,9 @@ impl Inner {
             lacking.iter().find(|(id, lacks)| plan.promoted.contains(id) && !matches!(lacks, Lacking::Entries(_)));
         let Some((id, lacks)) = silent else { return Ok(()) };
         self.counters.members_refused.add(1);
-        let why = format!("node {id} is not made a voter: it {lacks}");
-        tracing::warn!(node = id, "{why}: start it, or remove it from the members");
-        Err(AdminOutcome::Conflict(format!("{why}: start it; nothing was changed")))
+        Err(AdminOutcome::Conflict(format!(
+            "node {id} is not made a voter: it {lacks}: start it, or remove it from the members; nothing was changed"
+        )))
     }
 
     /// Waits until all who are to vote from now on are level, and a majority of all the new voters is. Gives up, with
@@ -323,6 +326,15 @@ impl Inner {
         let asked = peers.iter().map(|(id, peer)| async { Some((*id, self.level(*id, peer).await.err()?)) });
         join_all(asked).await.into_iter().flatten().collect()
     }
+}
+
+/// The members that a change asks for, in a few words.
+fn listed(change: &ChangeMembers) -> String {
+    let words = change.members.iter().map(|member| match member.voter {
+        true => member.node_id.to_string(),
+        false => format!("{} (learner)", member.node_id),
+    });
+    words.collect::<Vec<_>>().join(", ")
 }
 
 fn voters_of(change: &ChangeMembers) -> BTreeSet<u64> {
