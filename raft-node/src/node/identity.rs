@@ -48,7 +48,7 @@ pub(crate) struct Part {
     pub(super) refused: Counter,
     /// Reasons why no group is founded that an operator has to deal with.
     pub(super) founding_held_up: Counter,
-    /// What this node waits for while it is a member of no group.
+    /// What this node waits for while it is a member of no group, or does not take part.
     waiting: Mutex<Option<String>>,
     /// The last refusal of each caller.
     told: Mutex<BTreeMap<u64, Refused>>,
@@ -65,6 +65,15 @@ impl Part {
             waiting: Mutex::default(),
             told: Mutex::default(),
         }
+    }
+
+    /// Whether this node takes part; else what it waits for.
+    pub(super) fn is_taken(&self) -> Result<(), String> {
+        if *self.taken.borrow() {
+            return Ok(());
+        }
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Err(waiting.unwrap_or_else(|| "this node has not reached itself at its member address yet".to_owned()))
     }
 
     /// Takes note of what this node waits for.
@@ -132,9 +141,7 @@ impl Inner {
             self.part.tell(caller.id, &refused);
             return Err(NotAdmitted::Refused(refused.to_string()));
         }
-        if !*self.part.taken.borrow() {
-            return Err(NotAdmitted::NotYet("this node has not reached itself at its member address yet".to_owned()));
-        }
+        self.part.is_taken().map_err(NotAdmitted::NotYet)?;
         Ok(caller)
     }
 
@@ -195,11 +202,12 @@ impl Inner {
                 }
             };
             if told.as_ref() != Some(&problem) {
-                tracing::warn!(
-                    %addr,
-                    "this node does not take part, because it does not reach itself at its member address: {problem}. \
-                     Start it where the group knows it; behind NAT, start it with --no-self-check"
+                let why = format!(
+                    "this node does not take part, because it does not reach itself at its member address {addr}: \
+                     {problem}. Start it where the group knows it; behind NAT, start it with --no-self-check"
                 );
+                tracing::warn!("{why}");
+                self.part.waits_for(why);
                 told = Some(problem);
             }
             sleep(SELF_CHECK_PAUSE).await;

@@ -99,8 +99,8 @@ pub enum StopReason {
         /// The digests, and the cure.
         why: String,
     },
-    /// The consensus task ended by itself: a bug.
-    #[error("the consensus task failed: {0}")]
+    /// It cannot go on for another reason: it runs on a copy of a store, or a task failed.
+    #[error("{0}")]
     Failed(String),
 }
 
