@@ -40,7 +40,7 @@ use crate::raft::{
 /// What is said while another change is under way.
 pub(crate) const BUSY: &str =
     "a change of the members, or of the leader, is under way: look at /v1/cluster when it is done, then decide anew";
-/// A new voter that does not answer for so long while it catches up is given up.
+/// A new voter that neither answers nor comes to hold more of the log for so long, while it catches up, is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// A new voter that has not caught up within this is given up.
 const CATCH_UP_MAX: Duration = Duration::from_secs(600);
@@ -297,8 +297,12 @@ impl Inner {
     async fn catch_up(&self, plan: &Plan) -> Result<(), String> {
         let began = Instant::now();
         let mut hopeful = began;
+        let mut held = BTreeMap::new();
         loop {
             let lacking = self.lacking(&plan.peers).await;
+            // Who takes large entries may be too busy to answer in time: that it comes to hold more shows that it is there.
+            let holds: BTreeMap<u64, _> = plan.promoted.iter().map(|id| (*id, self.matched(*id))).collect();
+            let advances = |id: &u64| holds.get(id) > held.get(id);
             let level = plan.voters.iter().filter(|id| !lacking.contains_key(id)).count();
             if 2 * level > plan.voters.len() && !plan.promoted.iter().any(|id| lacking.contains_key(id)) {
                 return Ok(());
@@ -306,7 +310,8 @@ impl Inner {
             let may_be = |id: &u64| match lacking.get(id) {
                 None => true,
                 Some(Lacking::Entries(_)) => plan.promoted.contains(id),
-                Some(Lacking::Answer { .. } | Lacking::Service(_)) => false,
+                Some(Lacking::Answer { .. }) => advances(id),
+                Some(Lacking::Service(_)) => false,
             };
             let hope = 2 * plan.voters.iter().filter(|id| may_be(id)).count() > plan.voters.len()
                 && plan.promoted.iter().all(may_be);
@@ -314,6 +319,7 @@ impl Inner {
             if hope {
                 hopeful = now;
             }
+            held = holds;
             if now - hopeful >= SILENCE_MAX || now - began >= CATCH_UP_MAX {
                 return Err(format!("the voters are not changed: {}", in_words(&lacking)));
             }
