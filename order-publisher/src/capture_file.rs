@@ -33,6 +33,12 @@ pub enum CaptureError {
         /// Why.
         source: io::Error,
     },
+    /// It is no file that can be read twice: a directory, a pipe, a device.
+    #[error("capture: {path}: is not a regular file, and a capture is read twice: write it to a file first")]
+    NotAFile {
+        /// What it is called.
+        path: PathBuf,
+    },
     /// A line in the middle is not of a capture.
     #[error(
         "capture: {path}:{line}: {what}; a line is `<local_ns> {{\"stream\":..,\"data\":..}}`: mend or remove it, or cut \
@@ -75,6 +81,10 @@ enum Piece {
 impl Lines {
     pub(crate) fn open(path: &Path) -> Result<Self, CaptureError> {
         let wrong = |source| CaptureError::Io { path: path.to_owned(), line: 1, source };
+        // Before it is opened: to open a pipe would wait for whoever writes into it.
+        if !path.metadata().map_err(wrong)?.is_file() {
+            return Err(CaptureError::NotAFile { path: path.to_owned() });
+        }
         let mut file = BufReader::new(File::open(path).map_err(wrong)?);
         let gzip = file.fill_buf().map_err(wrong)?.starts_with(&GZIP);
         let reader: Box<dyn BufRead + Send> =
@@ -152,6 +162,9 @@ impl Lines {
 }
 
 fn read(bytes: Vec<u8>) -> Result<Line, String> {
+    if u64::try_from(bytes.len()).is_ok_and(|len| len >= LINE_MAX) {
+        return Err(format!("is longer than {} MiB", LINE_MAX >> 20));
+    }
     let text = String::from_utf8(bytes).map_err(|_| "is not text".to_owned())?;
     if text.trim().is_empty() {
         return Err("is empty".to_owned());
@@ -269,10 +282,26 @@ mod tests {
         refused(format!("{GOOD}{}\n{GOOD}", "x".repeat(3 << 20)).as_bytes(), "capture:2: ");
         refused(b"{\"stream\":\"a@trade\"}\n", "capture:1: ");
         refused(&[0; 100], "capture:1: ");
+        let endless = usize::try_from(LINE_MAX).unwrap();
+        refused(&[GOOD.as_bytes(), &vec![b' '; endless], GOOD.as_bytes()].concat(), "capture:2: is longer than 16 MiB");
         let mut packed = gzip(&GOOD.repeat(2_000));
         let middle = packed.len() / 2;
         packed[middle] ^= 0xff;
         refused(&packed, "capture:");
         assert!(Lines::open(Path::new("/nonexistent/capture")).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_read_twice_is_refused_before_it_is_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for path in [dir.path(), &pipe, Path::new("/dev/zero")] {
+            let error = Lines::open(path).map(|_| ()).unwrap_err().to_string();
+            assert!(
+                error.ends_with("is not a regular file, and a capture is read twice: write it to a file first"),
+                "{error}"
+            );
+        }
     }
 }

@@ -409,7 +409,8 @@ impl Publisher<'_> {
                         let names: Vec<&str> = info.symbols.iter().map(|row| row.symbol.as_str()).collect();
                         let known = if names.is_empty() { "no symbol".to_owned() } else { names.join(", ") };
                         let known = format!("it has {known}: name one of those, or define it first");
-                        if Instant::now() >= symbols_by {
+                        // Not after one more pause, in which the time would be up: that would be called its silence.
+                        if Instant::now() + LOOK_AGAIN >= symbols_by {
                             return Err(PublishError::NoSymbol { missing, known });
                         }
                         format!("the exchange has no {missing}; {known}")

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use quorate_node::{config::Settings, process};
+use quorate_node::{config::Settings, process, run::RunError};
 use quorate_seams::{colours, explain};
 use tracing_subscriber::EnvFilter;
 
@@ -50,7 +50,10 @@ fn main() -> ExitCode {
     match process::run_until_signal(settings, accept_own_state) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{}", explain(error.as_ref()));
+            // A node that stopped by itself has said why.
+            if !matches!(error.downcast_ref(), Some(RunError::Stopped(_))) {
+                tracing::error!("{}", explain(error.as_ref()));
+            }
             ExitCode::FAILURE
         }
     }

@@ -232,6 +232,10 @@ async fn a_copy_that_starts_first_takes_no_part_and_stops_once_the_original_is_t
         copies.push(group.launch_copy(id).await);
     }
     sleep(LONG).await;
+    for (copy, _world) in &copies {
+        let why = copy.readiness().unwrap_err();
+        assert!(why.contains("does not reach itself") && why.contains("--no-self-check"), "{why}");
+    }
     let terms: Vec<u64> = copies.iter().map(|(copy, _)| copy.status().term).collect();
     for id in [1, 2, 3] {
         group.launch(id).await;

@@ -152,6 +152,29 @@ async fn a_learner_votes_only_when_it_answers_and_is_level() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_new_voter_that_is_too_busy_to_answer_is_not_given_up_while_it_comes_to_hold_more() {
+    let mut group = Group::start(1, Settings::default()).await;
+    for _ in 0..40 {
+        group.node(1).propose(vec![open_session(); 512], within(10_000)).await;
+    }
+    group.launch(2).await;
+    let node = group.node(1).clone();
+    let asked = at(&node, voters(&[1, 2]));
+    let change = tokio::spawn(async move { node.change_members(asked, within(120_000)).await });
+    until("it is a learner", || group.node(1).cluster().members.len() == 2).await;
+    group.slow(2, "/peer/v1/standing", Duration::from_secs(5));
+    let busy = within(30_000);
+    while Instant::now() < busy {
+        write(&group, 1).await;
+        sleep(Duration::from_millis(200)).await;
+        assert!(!change.is_finished(), "{:?}", voter_set(&group, 1));
+    }
+    group.slow(2, "/peer/v1/standing", Duration::ZERO);
+    change.await.unwrap().unwrap();
+    assert_eq!(voter_set(&group, 1), [[1, 2]]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_new_voter_that_falls_silent_while_it_catches_up_is_taken_out_again() {
     let mut group = Group::start(1, Settings::default()).await;
     for _ in 0..40 {

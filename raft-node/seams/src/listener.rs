@@ -41,8 +41,10 @@ const SPARE_PLACES: usize = 64;
 const UNUSED_MAX: Duration = Duration::from_secs(1);
 /// one that was answered and has asked nothing since (a stream of events says something each second),
 const IDLE_MAX: Duration = Duration::from_secs(3);
-/// and one whose request is not complete, or not answered (no call may take so long).
+/// and one whose request is not complete, or not answered (no call may take so long);
 const UNANSWERED_MAX: Duration = Duration::from_secs(15);
+/// but at a spare place after so long: half requests must not shut out what must always get through.
+const UNANSWERED_SPARE_MAX: Duration = Duration::from_secs(3);
 /// How long a connection that lost its place may take to end.
 const LEAVE_MAX: Duration = Duration::from_millis(200);
 /// That places are short is said so often at most.
@@ -162,6 +164,7 @@ impl Seat {
     /// For how long it has been quiet beyond what it may, if it has.
     fn overdue_ms(&self, now_ms: u64) -> Option<u64> {
         let may = match (self.asked.load(Ordering::Relaxed), self.read.load(Ordering::Relaxed)) {
+            (true, _) if self.place == Place::Spare => UNANSWERED_SPARE_MAX,
             (true, _) => UNANSWERED_MAX,
             (false, true) => IDLE_MAX,
             (false, false) => UNUSED_MAX,
@@ -425,6 +428,23 @@ mod tests {
         held.pop();
         let _next = TcpStream::connect(addr).await.unwrap();
         let (placed, _) = timeout(Duration::from_secs(20), bounded.accept()).await.unwrap();
+        assert_eq!(placed.place, Place::Spare);
+    }
+
+    #[tokio::test]
+    async fn half_requests_do_not_shut_the_spare_places() {
+        let (mut bounded, addr) = listening(0).await;
+        let mut callers = Vec::new();
+        for _ in 0..SPARE_PLACES {
+            let mut caller = TcpStream::connect(addr).await.unwrap();
+            caller.write_all(b"GET / HT").await.unwrap();
+            let (mut placed, _) = timeout(Duration::from_secs(20), bounded.accept()).await.unwrap();
+            tokio::spawn(async move { while placed.read(&mut [0; 8]).await.is_ok() {} });
+            callers.push(caller);
+        }
+        let _next = TcpStream::connect(addr).await.unwrap();
+        // Long before a complete call at a common place would be given up.
+        let (placed, _) = timeout(UNANSWERED_MAX / 2, bounded.accept()).await.expect("a place");
         assert_eq!(placed.place, Place::Spare);
     }
 }

@@ -27,8 +27,6 @@ use crate::raft::{
 const SELF_CHECK_PAUSE: Duration = Duration::from_millis(50);
 /// How long this node may take to answer itself.
 const SELF_CHECK_DEADLINE: Duration = Duration::from_millis(500);
-/// Why a member does not take part yet.
-const NOT_REACHED: &str = "this node has not reached itself at its member address yet: the log says why";
 /// Why a node has nothing to show.
 const NO_GROUP: &str = "this node is a member of no group yet: add it with ledgerctl members --change FILE";
 /// Callers of whom the last refusal is remembered, so that each is told once.
@@ -52,7 +50,7 @@ pub(crate) struct Part {
     pub(super) refused: Counter,
     /// Reasons why no group is founded that an operator has to deal with.
     pub(super) founding_held_up: Counter,
-    /// What this node waits for while it is a member of no group.
+    /// What this node waits for while it is a member of no group, or does not take part.
     waiting: Mutex<Option<String>>,
     /// The last refusal of each caller.
     told: Mutex<BTreeMap<(u64, StoreId), Refused>>,
@@ -69,6 +67,15 @@ impl Part {
             waiting: Mutex::default(),
             told: Mutex::default(),
         }
+    }
+
+    /// Whether this node takes part; else what it waits for.
+    pub(super) fn is_taken(&self) -> Result<(), String> {
+        if *self.taken.borrow() {
+            return Ok(());
+        }
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Err(waiting.unwrap_or_else(|| "this node has not reached itself at its member address yet".to_owned()))
     }
 
     /// Takes note of what this node waits for.
@@ -109,11 +116,6 @@ impl Inner {
         Err(waiting.unwrap_or_else(|| NO_GROUP.to_owned()))
     }
 
-    /// Whether this node takes part: a member does once it has reached itself.
-    pub(crate) fn takes_part(&self) -> Result<(), String> {
-        if *self.part.taken.borrow() { Ok(()) } else { Err(NOT_REACHED.to_owned()) }
-    }
-
     /// The store that the group knows under `id`.
     fn known_store(&self, id: u64) -> Option<StoreId> {
         let metrics = self.raft.server_metrics();
@@ -146,7 +148,7 @@ impl Inner {
             self.part.tell(&caller, &refused);
             return Err(NotAdmitted::Refused(refused.to_string()));
         }
-        self.takes_part().map_err(NotAdmitted::NotYet)?;
+        self.part.is_taken().map_err(NotAdmitted::NotYet)?;
         Ok(caller)
     }
 
@@ -204,11 +206,12 @@ impl Inner {
                 }
             };
             if told.as_ref() != Some(&problem) {
-                tracing::warn!(
-                    %addr,
-                    "this node does not take part, because it does not reach itself at its member address: {problem}. \
-                     Start it where the group knows it; behind NAT, start it with --no-self-check"
+                let why = format!(
+                    "this node does not take part, because it does not reach itself at its member address {addr}: \
+                     {problem}. Start it where the group knows it; behind NAT, start it with --no-self-check"
                 );
+                tracing::warn!("{why}");
+                self.part.waits_for(why);
                 told = Some(problem);
             }
             sleep(SELF_CHECK_PAUSE).await;

@@ -40,7 +40,7 @@ use crate::raft::{
 /// What is said while another change is under way.
 pub(crate) const BUSY: &str =
     "a change of the members, or of the leader, is under way: look at /v1/cluster when it is done, then decide anew";
-/// A new voter that does not answer for so long while it catches up is given up.
+/// A new voter that neither answers nor comes to hold more of the log for so long, while it catches up, is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// A new voter that has not come to hold more of the log for so long is given up. A snapshot takes some of that.
 const STALL_MAX: Duration = Duration::from_secs(120);
@@ -89,7 +89,10 @@ impl Inner {
             };
             match &outcome {
                 AdminOutcome::Done => tracing::info!(members = ?change.members, "these are the members"),
-                outcome => tracing::warn!(members = ?change.members, ?outcome, "the members were not changed as asked"),
+                AdminOutcome::NotLeader => tracing::info!("the members were not changed: this node no longer leads"),
+                AdminOutcome::Invalid(why) | AdminOutcome::Conflict(why) | AdminOutcome::Unknown(why) => {
+                    tracing::warn!(wanted = %listed(&change), "the members were not changed as asked: {why}");
+                }
             }
             let leaves = !change.members.iter().any(|member| member.voter && member.node_id == node.links.me());
             let resign = leaves && matches!(outcome, AdminOutcome::Done);
@@ -162,15 +165,15 @@ impl Inner {
         if plan.voters != present.membership().voter_ids().collect() {
             if let Err(why) = self.catch_up(&plan).await {
                 self.counters.members_refused.add(1);
-                tracing::warn!(
-                    "{why}: see that it runs, is reached and has a working disk, then send the change again"
-                );
                 if !plan.added.is_empty() {
                     let added = plan.added.keys().copied().collect();
                     let removed = self.write_members(&present, Change::RemoveNodes(added)).await;
                     removed.map_err(|outcome| half_way(outcome, written))?;
                 }
-                return Err(AdminOutcome::Conflict(format!("{why}; the members are as they were")));
+                return Err(AdminOutcome::Conflict(format!(
+                    "{why}: see that it runs, is reached and has a working disk, then send the change again; the members \
+                     are as they were"
+                )));
             }
             // Those that no longer vote stay as learners until the next step, and so hear of it.
             let replaced = self.write_members(&present, Change::ReplaceAllVoters(plan.voters.clone())).await;
@@ -246,7 +249,6 @@ impl Inner {
         for (id, answer) in asked {
             let peer = answer.map_err(|why| {
                 self.counters.members_refused.add(1);
-                tracing::warn!(node = id, "{why}, then send the change again");
                 AdminOutcome::Conflict(format!("{why}; nothing was changed"))
             })?;
             if plan.voters.contains(&id) {
@@ -278,7 +280,8 @@ impl Inner {
         for (count, set, name) in [(present, &voters, "present"), (new, &plan.voters, "new")] {
             if 2 * count <= set.len() {
                 return Err(AdminOutcome::Conflict(format!(
-                    "no majority of the {name} voters answers and is level now: {}; nothing was changed",
+                    "no majority of the {name} voters answers and is level now: {}: see that they run and are reached; nothing was \
+                     changed",
                     in_words(&lacking)
                 )));
             }
@@ -287,19 +290,22 @@ impl Inner {
             lacking.iter().find(|(id, lacks)| plan.promoted.contains(id) && !matches!(lacks, Lacking::Entries(_)));
         let Some((id, lacks)) = silent else { return Ok(()) };
         self.counters.members_refused.add(1);
-        let why = format!("node {id} is not made a voter: it {lacks}");
-        tracing::warn!(node = id, "{why}: start it, or remove it from the members");
-        Err(AdminOutcome::Conflict(format!("{why}: start it; nothing was changed")))
+        Err(AdminOutcome::Conflict(format!(
+            "node {id} is not made a voter: it {lacks}: start it, or remove it from the members; nothing was changed"
+        )))
     }
 
     /// Waits until all who are to vote from now on are level, and a majority of all the new voters is. Gives up, with
     /// the reason, where one of them has been silent for too long.
     async fn catch_up(&self, plan: &Plan) -> Result<(), String> {
-        let held = || -> Vec<_> { plan.promoted.iter().map(|id| self.matched(*id)).collect() };
-        let mut progress = (held(), Instant::now());
-        let mut hopeful = progress.1;
+        let mut progressed = Instant::now();
+        let mut hopeful = progressed;
+        let mut held = BTreeMap::new();
         loop {
             let lacking = self.lacking(&plan.peers).await;
+            // Who takes large entries may be too busy to answer in time: that it comes to hold more shows that it is there.
+            let holds: BTreeMap<u64, _> = plan.promoted.iter().map(|id| (*id, self.matched(*id))).collect();
+            let advances = |id: &u64| holds.get(id) > held.get(id);
             let level = plan.voters.iter().filter(|id| !lacking.contains_key(id)).count();
             if 2 * level > plan.voters.len() && !plan.promoted.iter().any(|id| lacking.contains_key(id)) {
                 return Ok(());
@@ -307,7 +313,8 @@ impl Inner {
             let may_be = |id: &u64| match lacking.get(id) {
                 None => true,
                 Some(Lacking::Entries(_)) => plan.promoted.contains(id),
-                Some(Lacking::Answer { .. } | Lacking::Service(_)) => false,
+                Some(Lacking::Answer { .. }) => advances(id),
+                Some(Lacking::Service(_)) => false,
             };
             let hope = 2 * plan.voters.iter().filter(|id| may_be(id)).count() > plan.voters.len()
                 && plan.promoted.iter().all(may_be);
@@ -315,11 +322,11 @@ impl Inner {
             if hope {
                 hopeful = now;
             }
-            let holding = held();
-            if holding != progress.0 {
-                progress = (holding, now);
+            if holds != held {
+                progressed = now;
             }
-            if now - hopeful >= SILENCE_MAX || now - progress.1 >= STALL_MAX {
+            held = holds;
+            if now - hopeful >= SILENCE_MAX || now - progressed >= STALL_MAX {
                 return Err(format!("the voters are not changed: {}", in_words(&lacking)));
             }
             sleep(ROUND_PAUSE).await;
@@ -331,6 +338,15 @@ impl Inner {
         let asked = peers.iter().map(|(id, peer)| async { Some((*id, self.level(*id, peer).await.err()?)) });
         join_all(asked).await.into_iter().flatten().collect()
     }
+}
+
+/// The members that a change asks for, in a few words.
+fn listed(change: &ChangeMembers) -> String {
+    let words = change.members.iter().map(|member| match member.voter {
+        true => member.node_id.to_string(),
+        false => format!("{} (learner)", member.node_id),
+    });
+    words.collect::<Vec<_>>().join(", ")
 }
 
 fn voters_of(change: &ChangeMembers) -> BTreeSet<u64> {

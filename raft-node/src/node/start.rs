@@ -274,12 +274,14 @@ impl Inner {
                     );
                     return self.stop(StopReason::Storage(why));
                 }
-                Some(Fatal::Panicked) => return self.stop(StopReason::Failed("it panicked".to_owned())),
+                Some(Fatal::Panicked) => {
+                    return self.stop(StopReason::Failed("the consensus task panicked".to_owned()));
+                }
                 Some(Fatal::Stopped) => return self.stop(StopReason::Shutdown),
                 None => {}
             }
             if metrics.changed().await.is_err() {
-                return self.stop(StopReason::Failed("it ended without a word".to_owned()));
+                return self.stop(StopReason::Failed("the consensus task ended without a word".to_owned()));
             }
         }
     }

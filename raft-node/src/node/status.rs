@@ -182,7 +182,7 @@ impl Node {
         let inner = &self.inner;
         inner.serving()?;
         inner.belongs()?;
-        inner.takes_part()?;
+        inner.part.is_taken()?;
         if !inner.is_recovered() {
             return Err("recovering what was applied before the restart".to_owned());
         }

@@ -87,6 +87,8 @@ type Routes = Arc<Mutex<BTreeMap<String, (Router, Tasks)>>>;
 #[derive(Clone, Default)]
 pub(crate) struct MemoryHttp {
     routes: Routes,
+    /// Calls to these paths there are answered only after so long.
+    slow: Arc<Mutex<BTreeMap<(String, String), Duration>>>,
     /// Calls that found nobody.
     refused: Arc<Mutex<BTreeMap<String, u64>>>,
 }
@@ -102,6 +104,8 @@ impl Http for MemoryHttp {
         Box::pin(async move {
             let addr = request.uri().authority().unwrap().to_string();
             sleep(LATENCY).await;
+            let busy = self.slow.lock().unwrap().get(&(addr.clone(), request.uri().path().to_owned())).copied();
+            sleep(busy.unwrap_or_default()).await;
             let route = self.routes.lock().unwrap().get(&addr).cloned();
             let Some((router, tasks)) = route else {
                 *self.refused.lock().unwrap().entry(addr.clone()).or_default() += 1;
@@ -312,6 +316,11 @@ impl Group {
     /// Calls to node `id` that found nobody there.
     pub(crate) fn refused(&self, id: u64) -> u64 {
         self.http.refused.lock().unwrap().get(&format!("peer:{id}")).copied().unwrap_or(0)
+    }
+
+    /// From now on the node answers calls to `path` only after so long.
+    pub(crate) fn slow(&self, id: u64, path: &str, takes: Duration) {
+        self.http.slow.lock().unwrap().insert((member(id).peer_addr, path.to_owned()), takes);
     }
 
     /// Cuts `id` off from everybody else.
