@@ -14,7 +14,6 @@ use quorate_ledger::{Decimal, Symbol};
 
 use feed::{Feed, Source};
 pub use feed::{FeedStats, Now, Reference, Set, Unset};
-pub use walk::WALK_STEP;
 
 /// A capture is replayed at most so many times faster than it was recorded.
 const SPEED_MAX: u32 = 1_000;
