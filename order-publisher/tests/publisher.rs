@@ -11,7 +11,13 @@ use std::{
 };
 
 use clap::Parser;
-use quorate_binance_api::{ApiError, Params, endpoints::Endpoint, model::OrderStatus, signing};
+use quorate_binance_api::{
+    ApiError, Params,
+    endpoints::Endpoint,
+    model::OrderStatus,
+    reference::{Believed, Given, Stamp},
+    signing,
+};
 use quorate_order_publisher::{
     Config, Failure, PublishError, Settings,
     config::{RandomSettings, ReplaySettings},
@@ -72,6 +78,7 @@ struct State {
     at_once: usize,
 }
 
+    believed: Believed,
 #[derive(Debug, Clone)]
 struct Exchange {
     state: Arc<Mutex<State>>,
@@ -105,8 +112,17 @@ impl Http for Exchange {
                 }
                 ("PUT", "/v1/reference-prices/A") => {
                     let price: Value = serde_json::from_str(body).unwrap();
-                    state.references.push(price["bid"].as_str().unwrap().to_owned());
-                    Ok(json!({}))
+                    let number = |name: &str| price[name].as_u64();
+                    let stamp = Stamp { epoch: 0, seq: number("seq"), time: number("time") };
+                    let decimal = |name: &str| price[name].as_str().unwrap().parse().unwrap();
+                    let given = Given::Best { bid: decimal("bid"), ask: decimal("ask") };
+                    match state.believed.check(given, stamp) {
+                        Ok(_) => {
+                            state.references.push(price["bid"].as_str().unwrap().to_owned());
+                            Ok(json!({}))
+                        }
+                        Err(doubt) => Err(ApiError::new(-1013, doubt.to_string())),
+                    }
                 }
                 (method, "/api/v3/order") => {
                     let params = Params::parse(query, body).unwrap();
@@ -239,6 +255,7 @@ impl Setup {
         let exchange = Exchange { state: Arc::new(Mutex::new(state)), clocks };
         Self { exchange, dir: tempfile::tempdir().unwrap() }
     }
+            believed: Believed::default(),
 
     fn world(&self) -> World {
         World {
@@ -498,6 +515,26 @@ fn trades(count: u64) -> Vec<String> {
     };
     (0..count).map(trade).collect()
 }
+#[tokio::test(start_paused = true)]
+async fn the_reference_price_follows_also_after_a_jump_of_the_recorders_clock() {
+    let setup = Setup::new(Manners::default());
+    // Fifty years ahead for two seconds, and back; then best prices whose number is below that of those before them.
+    let far = 1_577_880_000;
+    let lines = [(1, 1), (far, 2), (far + 2, 3), (3, 4), (5, 5), (7, 2), (9, 6)].map(|(s, u)| {
+        let best = format!(r#"{{"s":"A","u":{u},"b":"10{u}.01","B":"1","a":"10{u}.05","A":"1"}}"#);
+        let trade = format!(r#"{{"s":"A","t":{s},"p":"100","q":"0.7","T":1,"m":true}}"#);
+        let ns = s * 1_000_000_000_u64;
+        format!(
+            "{ns} {{\"stream\":\"a@bookTicker\",\"data\":{best}}}\n{ns} {{\"stream\":\"a@trade\",\"data\":{trade}}}\n"
+        )
+    });
+    setup.replayed(&lines.concat(), "").await.unwrap();
+    // Of prices that come at once the newest is set.
+    let mut taken = setup.state().references.clone();
+    taken.dedup();
+    assert_eq!(taken, ["102.01", "104.01", "105.01", "106.01"]);
+}
+
 
 #[tokio::test(start_paused = true)]
 async fn a_torn_end_of_a_capture_is_its_end() {
