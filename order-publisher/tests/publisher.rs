@@ -31,14 +31,17 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 #[derive(Debug)]
-struct PausedClocks(Instant);
+struct PausedClocks {
+    began: Instant,
+    ahead_ms: u64,
+}
 
 impl Clocks for PausedClocks {
     fn wall_ms(&self) -> u64 {
-        1_700_000_000_000 + u64::try_from(self.monotonic().as_millis()).unwrap()
+        1_700_000_000_000 + self.ahead_ms + u64::try_from(self.monotonic().as_millis()).unwrap()
     }
     fn monotonic(&self) -> Duration {
-        self.0.elapsed()
+        self.began.elapsed()
     }
 }
 
@@ -251,7 +254,7 @@ impl Setup {
             most_at_once: 0,
             at_once: 0,
         };
-        let clocks = Arc::new(PausedClocks(Instant::now()));
+        let clocks = Arc::new(PausedClocks { began: Instant::now(), ahead_ms: 0 });
         let exchange = Exchange { state: Arc::new(Mutex::new(state)), clocks };
         Self { exchange, dir: tempfile::tempdir().unwrap() }
     }
@@ -635,4 +638,20 @@ async fn an_order_that_can_no_longer_arrive_is_known_not_to_be_there() {
     // Its window has closed: the exchange takes it no more, and had not taken it.
     assert_eq!((summary.rejected[&-2013], summary.unknown.left), (3, 0));
     assert!((60.0..70.0).contains(&summary.seconds), "{}", summary.seconds);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_whose_window_has_not_opened_is_not_taken_for_one_that_cannot_arrive() {
+    let mut setup = Setup::new(Manners { requests_lost: 100, ..Manners::default() });
+    let clocks = |ahead: u64| Arc::new(PausedClocks { began: Instant::now(), ahead_ms: ahead * 1_000 });
+    setup.exchange.clocks = clocks(30);
+    let summary = setup.run("--seed 1 --count 3 --patience-seconds 2").await;
+    assert_eq!((summary.sent, summary.unknown.left), (3, 3));
+    // All clocks were 30 s ahead, and are set right: the orders count only in a while.
+    setup.exchange.clocks = clocks(0);
+    setup.state().manners = Manners::default();
+    let summary = setup.run("--seed 1 --count 4 --patience-seconds 60").await;
+    assert_eq!((summary.unknown.settled_by_resend, summary.unknown.left), (3, 0), "{summary:?}");
+    assert!(summary.rejected.is_empty() && summary.seconds > 20.0, "{summary:?}");
+    assert!(setup.state().executed.values().all(|times| *times == 1));
 }
