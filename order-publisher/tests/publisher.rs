@@ -66,6 +66,8 @@ struct Manners {
     second: bool,
     /// No symbol has a reference price.
     priceless: bool,
+    /// Cancels are refused with this code.
+    cancels_refused: Option<i32>,
 }
 
 #[derive(Debug)]
@@ -76,12 +78,12 @@ struct State {
     orders: BTreeMap<String, Value>,
     executed: BTreeMap<String, u32>,
     references: Vec<String>,
+    believed: Believed,
     posts: u64,
     most_at_once: usize,
     at_once: usize,
 }
 
-    believed: Believed,
 #[derive(Debug, Clone)]
 struct Exchange {
     state: Arc<Mutex<State>>,
@@ -231,6 +233,9 @@ impl State {
     }
 
     fn cancel(&mut self, params: &Params) -> Result<Value, ApiError> {
+        if let Some(code) = self.manners.cancels_refused {
+            return Err(ApiError::new(code, "no"));
+        }
         let known = self.orders.get_mut(params.get("origClientOrderId").unwrap());
         known.ok_or_else(ApiError::cancel_rejected)?["status"] = json!("CANCELED");
         self.find(params)
@@ -250,6 +255,7 @@ impl Setup {
             orders: BTreeMap::new(),
             executed: BTreeMap::new(),
             references: Vec::new(),
+            believed: Believed::default(),
             posts: 0,
             most_at_once: 0,
             at_once: 0,
@@ -258,7 +264,6 @@ impl Setup {
         let exchange = Exchange { state: Arc::new(Mutex::new(state)), clocks };
         Self { exchange, dir: tempfile::tempdir().unwrap() }
     }
-            believed: Believed::default(),
 
     fn world(&self) -> World {
         World {
@@ -510,14 +515,6 @@ async fn recorded_trades_are_sent_and_the_reference_price_follows() {
     assert!(state.references.len() > 80);
 }
 
-/// Trades of `A`, ten a second.
-fn trades(count: u64) -> Vec<String> {
-    let trade = |t| {
-        let ns = 1_000_000_000 + t * 100_000_000;
-        format!(r#"{ns} {{"stream":"a@trade","data":{{"s":"A","t":{t},"p":"100","q":"0.7","T":1,"m":true}}}}"#)
-    };
-    (0..count).map(trade).collect()
-}
 #[tokio::test(start_paused = true)]
 async fn the_reference_price_follows_also_after_a_jump_of_the_recorders_clock() {
     let setup = Setup::new(Manners::default());
@@ -538,6 +535,14 @@ async fn the_reference_price_follows_also_after_a_jump_of_the_recorders_clock() 
     assert_eq!(taken, ["102.01", "104.01", "105.01", "106.01"]);
 }
 
+/// Trades of `A`, ten a second.
+fn trades(count: u64) -> Vec<String> {
+    let trade = |t| {
+        let ns = 1_000_000_000 + t * 100_000_000;
+        format!(r#"{ns} {{"stream":"a@trade","data":{{"s":"A","t":{t},"p":"100","q":"0.7","T":1,"m":true}}}}"#)
+    };
+    (0..count).map(trade).collect()
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_torn_end_of_a_capture_is_its_end() {
@@ -629,6 +634,30 @@ async fn what_rests_is_taken_back_at_the_end() {
     let summary = run(setup.random(flags), setup.world(), stop).await.unwrap();
     assert!(summary.rested > 20 && summary.cancelled > summary.rested, "{summary:?}");
     assert_eq!((resting(&setup), summary.left_resting), (0, 0), "those of the killed run as well");
+    assert!(summary.is_settled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_that_cannot_be_taken_back_is_counted_at_once_where_the_refusal_is_for_good() {
+    let flags = "--seed 3 --rate 100 --count 100 --cross-share 0.2 --resting-max 10 --patience-seconds 40";
+    for (code, seconds) in [(-1022, 0.5..4.0), (-1121, 0.5..4.0), (-1001, 40.0..44.0)] {
+        let setup = Setup::new(Manners { cancels_refused: Some(code), ..Manners::default() });
+        let summary = setup.run(flags).await;
+        assert!(summary.rested > 50, "{summary:?}");
+        assert_eq!((summary.cancelled, summary.left_resting), (0, summary.rested), "{code}");
+        assert!(!summary.is_settled());
+        assert!(seconds.contains(&summary.seconds), "{code}: {}", summary.seconds);
+    }
+    // What was refused while the run lasted is taken back at its end.
+    let setup = Setup::new(Manners { cancels_refused: Some(-1022), ..Manners::default() });
+    let world = setup.world();
+    let stop = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        setup.state().manners.cancels_refused = None;
+    };
+    let summary = run(setup.random(&flags.replace(" --count 100", "")), world, stop).await.unwrap();
+    assert_eq!((summary.cancelled, summary.left_resting), (summary.rested, 0), "{summary:?}");
+    assert!(summary.is_settled());
 }
 
 #[tokio::test(start_paused = true)]
