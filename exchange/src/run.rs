@@ -24,6 +24,9 @@ const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// How long connections and the session may take to end after that.
 const CLOSE_MAX: Duration = Duration::from_millis(500);
 
+/// What the log advises where places for connections are short.
+const SHORT_OF_PLACES: &str = "let clients share connections, or raise --max-connections";
+
 /// Why the exchange ended, unless it was told to.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -60,7 +63,7 @@ pub async fn run(
     let closing = watch::Sender::new(false);
     let mut close = closing.subscribe();
     let closed = async move { drop(close.wait_for(|closing| *closing).await) };
-    let listener = Bounded::new(listener, desk.config.max_connections);
+    let listener = Bounded::new(listener, desk.config.max_connections, 0, SHORT_OF_PLACES);
     let serve = axum::serve(listener, router(Arc::clone(&desk))).with_graceful_shutdown(closed);
     let served = world.tasks.spawn(async move { serve.await });
 

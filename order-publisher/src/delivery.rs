@@ -106,8 +106,9 @@ pub(crate) async fn settle(venue: &Venue, order: &Order, patience: Duration) -> 
             Err(Failed::Refused(error)) if error.code == NO_SUCH_ORDER => match venue.place(order).await {
                 Ok(standing) => return settled(Outcome::Taken(standing), Way::Resend),
                 // It may have arrived between the question and now: it is asked for once more.
+                // A window that has not opened yet is no closed one, nor is one that is still open by the clock here.
                 Err(Failed::Refused(again)) if again.code == TIMESTAMP => {
-                    closed = true;
+                    closed = again != ApiError::timestamp(true) && venue.window_is_past(order);
                     again.to_string()
                 }
                 Err(Failed::Refused(error)) if !is_repeat(&error) && !error.is_passing() => {

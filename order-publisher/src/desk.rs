@@ -5,7 +5,10 @@
 use std::{
     collections::VecDeque,
     io,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -31,6 +34,8 @@ pub(crate) struct Desk {
     /// The first failure of the journal: nothing is sent after it.
     pub(crate) failure: Mutex<Option<io::Error>>,
     pub(crate) patience: Duration,
+    /// Whether it was said that the exchange refuses to take back an order.
+    pub(crate) told_of_left: AtomicBool,
 }
 
 impl Desk {
@@ -78,18 +83,32 @@ impl Desk {
     async fn take_back(&self, symbol: String, client_order_id: String) {
         match self.venue.cancel(&symbol, &client_order_id).await {
             Ok(standing) => self.taken_back(symbol, client_order_id, standing.status).await,
-            // Filled meanwhile, or not to be had: it is not needed for anything.
-            Err(error) => tracing::debug!(order = client_order_id, %error, "not taken back"),
+            // Filled meanwhile: it rests no more.
+            Err(Failed::Refused(error)) if rests_no_more(&error) => {}
+            // It is tried again after the next order that rests, or at the end of the run.
+            Err(error) => {
+                tracing::debug!(order = client_order_id, %error, "not taken back yet");
+                lock(&self.resting).push_front((symbol, client_order_id));
+            }
         }
     }
 
-    /// Takes back an order at the end of a run, trying until `give_up`.
+    /// Takes back an order at the end of a run, trying until `give_up` or until the exchange refuses for good.
     pub(crate) async fn take_back_by(&self, symbol: String, client_order_id: String, give_up: Instant) {
         while Instant::now() < give_up {
             match self.venue.cancel(&symbol, &client_order_id).await {
                 Ok(standing) => return self.taken_back(symbol, client_order_id, standing.status).await,
                 // Filled meanwhile: it rests no more.
-                Err(Failed::Refused(error)) if error.code == ApiError::cancel_rejected().code => return,
+                Err(Failed::Refused(error)) if rests_no_more(&error) => return,
+                Err(Failed::Refused(error)) if !error.is_passing() => {
+                    if !self.told_of_left.swap(true, Ordering::Relaxed) {
+                        tracing::warn!(
+                            order = client_order_id, %error,
+                            "the exchange refuses to take back an order; later refusals are only counted"
+                        );
+                    }
+                    break;
+                }
                 Err(error) => tracing::debug!(order = client_order_id, %error, "not taken back yet"),
             }
             tokio::time::sleep(AGAIN_AFTER).await;
@@ -114,6 +133,11 @@ impl Desk {
             }
         }
     }
+}
+
+/// Whether the answer to a cancel says that there is nothing left to take back.
+fn rests_no_more(error: &ApiError) -> bool {
+    error.code == ApiError::cancel_rejected().code
 }
 
 fn answer_line(order: Order, delivered: &Delivered) -> Line {

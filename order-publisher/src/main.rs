@@ -17,8 +17,9 @@ use tracing_subscriber::EnvFilter;
 /// Sends external orders to the exchange: generated ones, or the trades of a recorded file
 ///
 /// Ends with a summary on standard output; logs and progress go to standard error. What rests at the end is taken back.
-/// Exit code 0: something was sent, and every outcome is known; 1: nothing was sent, or the run ended by an error, which
-/// comes after the summary; 3: some outcomes are still unknown.
+/// Exit code 0: something was sent, every outcome is known, and nothing rests; 1: nothing was sent, or the run ended by an
+/// error, which comes after the summary; 3: some outcomes are still unknown, or some orders could not be taken back and may
+/// rest still.
 #[derive(Parser)]
 #[command(name = "order-publisher", version)]
 struct Cli {
@@ -44,8 +45,8 @@ enum Modes {
     },
 }
 
-/// Some outcomes are still unknown.
-const EXIT_UNKNOWN: u8 = 3;
+/// Some outcomes are still unknown, or some orders may rest still.
+const EXIT_UNSETTLED: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -83,17 +84,17 @@ fn publish(mode: Modes) -> Result<ExitCode> {
         Ok(summary) => (Some(Box::new(summary)), None),
         Err(Failure { error, summary }) => (summary, Some(error)),
     };
-    let unknown = summary.as_ref().is_some_and(|summary| summary.unknown.left > 0);
+    let unsettled = summary.as_ref().is_some_and(|summary| !summary.is_settled());
     if let Some(summary) = summary {
         print(&summary, json)?;
     }
     match error {
         // The exit code must say that there is something left to settle; the error is told here.
-        Some(error) if unknown => tracing::error!("{}", explain(&error)),
+        Some(error) if unsettled => tracing::error!("{}", explain(&error)),
         Some(error) => return Err(error.into()),
         None => {}
     }
-    Ok(if unknown { ExitCode::from(EXIT_UNKNOWN) } else { ExitCode::SUCCESS })
+    Ok(if unsettled { ExitCode::from(EXIT_UNSETTLED) } else { ExitCode::SUCCESS })
 }
 
 #[allow(clippy::print_stdout, reason = "the summary is what this program is asked for")]

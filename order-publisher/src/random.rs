@@ -90,8 +90,8 @@ impl Random {
         tokio::time::sleep_until(self.due).await;
         let give_up = Instant::now() + self.patience;
         loop {
-            if let Some(planned) = self.plan(n, |symbol| self.references.of(symbol)) {
-                self.tell_of_passed(n, &planned);
+            if let Some((planned, turn)) = self.plan(n, |symbol| self.references.of(symbol)) {
+                self.tell_of_passed(turn, &planned);
                 return Ok(planned);
             }
             if Instant::now() >= give_up {
@@ -107,10 +107,9 @@ impl Random {
         names.join(", ")
     }
 
-    /// Warns once of each symbol whose turn it was, and that was passed over.
-    fn tell_of_passed(&mut self, n: u64, planned: &Planned) {
-        let mut rng = seeded_rng(self.seed, 2 * n + 1);
-        let symbol = &self.instruments[rng.random_range(0..self.instruments.len())].symbol;
+    /// Warns once of each symbol that was passed over when it had its `turn`.
+    fn tell_of_passed(&mut self, turn: usize, planned: &Planned) {
+        let symbol = &self.instruments[turn].symbol;
         if *symbol != planned.symbol && self.passed.insert(symbol.clone()) {
             tracing::warn!(
                 symbol,
@@ -125,7 +124,8 @@ impl Random {
         Duration::from_secs_f64(-(1.0 - uniform).ln() / self.settings.rate)
     }
 
-    fn plan<'a>(&'a self, n: u64, reference: impl Fn(&str) -> Option<i64>) -> Option<Planned> {
+    /// The order `n`, with the number of the instrument whose turn it was; `None` where no instrument has a price.
+    fn plan<'a>(&'a self, n: u64, reference: impl Fn(&str) -> Option<i64>) -> Option<(Planned, usize)> {
         let mut rng = seeded_rng(self.seed, 2 * n + 1);
         let settings = &self.settings;
         let turn = rng.random_range(0..self.instruments.len());
@@ -147,7 +147,7 @@ impl Random {
             let ticks = if buys { reference.saturating_add(away) } else { reference.saturating_sub(away) };
             steps(instrument.tick, ticks.clamp(1, MAX_PRICE))
         });
-        Some(Planned {
+        let planned = Planned {
             symbol: instrument.symbol.clone(),
             side: if buys { Side::Buy } else { Side::Sell },
             order_type,
@@ -155,7 +155,8 @@ impl Random {
             price,
             qty: steps(instrument.lot, lots),
             source: None,
-        })
+        };
+        Some((planned, turn))
     }
 }
 
@@ -195,9 +196,10 @@ mod tests {
         let random = random(0.5);
         let mut passed = 0;
         for n in 1..200 {
-            let all = random.plan(n, |_| Some(1_000)).unwrap();
+            let (all, turn) = random.plan(n, |_| Some(1_000)).unwrap();
+            assert_eq!(random.instruments[turn].symbol, all.symbol);
             let some = random.plan(n, |symbol| (symbol == "B").then_some(1_000)).unwrap();
-            assert_eq!(some, Planned { symbol: "B".into(), ..all.clone() });
+            assert_eq!(some, (Planned { symbol: "B".into(), ..all.clone() }, turn));
             passed += u32::from(all.symbol == "A");
         }
         assert!(passed > 50, "{passed}");
@@ -217,7 +219,7 @@ mod tests {
 
     #[tokio::test]
     async fn shares_and_distances_are_as_asked_for() {
-        let orders: Vec<_> = (1..2_000).map(|n| random(0.8).plan(n, |_| Some(1_000)).unwrap()).collect();
+        let orders: Vec<_> = (1..2_000).map(|n| random(0.8).plan(n, |_| Some(1_000)).unwrap().0).collect();
         let share = |test: fn(&Planned) -> bool| {
             f64::from(u32::try_from(orders.iter().filter(|order| test(order)).count()).unwrap()) / 1_999.0
         };

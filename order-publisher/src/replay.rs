@@ -147,7 +147,6 @@ pub(crate) struct Best {
     bid: Decimal,
     ask: Decimal,
     update_id: u64,
-    local_ns: u64,
 }
 
 /// Reads a capture in its own time.
@@ -204,7 +203,7 @@ impl Replay {
                     if self.trades >= self.skip {
                         self.wait_for(captured.local_ns).await;
                     }
-                    self.reference.send_replace(Some(Best { bid, ask, update_id, local_ns: captured.local_ns }));
+                    self.reference.send_replace(Some(Best { bid, ask, update_id }));
                 }
                 Message::Trade { by_orders: false, .. } => self.skipped.trades += 1,
                 Message::Trade { qty, buyer_is_maker, .. } => {
@@ -260,7 +259,7 @@ impl Replay {
 }
 
 /// Sets the exchange's reference price to the newest best prices seen, until no more can come. `feed` tells the exchange
-/// whose numbers these are.
+/// whose numbers these are. The recorder's clock is not told: it may have jumped, and what follows is in order all the same.
 pub(crate) async fn lead(venue: Venue, symbol: String, feed: String, mut seen: watch::Receiver<Option<Best>>) {
     let mut silent = false;
     while seen.changed().await.is_ok() {
@@ -270,7 +269,6 @@ pub(crate) async fn lead(venue: Venue, symbol: String, feed: String, mut seen: w
             ask: Some(best.ask.to_string()),
             feed: Some(feed.clone()),
             seq: Some(best.update_id),
-            time: Some(best.local_ns),
             ..SetReferencePrice::default()
         };
         match venue.set_reference_price(&symbol, &set).await {
@@ -346,7 +344,7 @@ mod tests {
         let seen: Vec<_> = orders.iter().map(|order| (order.side, order.qty.as_str(), order.source)).collect();
         assert_eq!(seen, [(Side::Buy, "0.02", Some(1)), (Side::Sell, "0.50", Some(2))]);
         let (bid, ask) = (decimal("100.04"), decimal("100.06"));
-        assert_eq!(reference, Some(Best { bid, ask, update_id: 2, local_ns: 2_000_000_000 }));
+        assert_eq!(reference, Some(Best { bid, ask, update_id: 2 }));
         assert_eq!(took.as_millis(), 1_000, "two seconds at twice the speed");
     }
 

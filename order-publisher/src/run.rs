@@ -6,7 +6,7 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -180,6 +180,7 @@ pub async fn run(config: Config, world: World, shutdown: impl Future<Output = ()
         },
         failure: Mutex::default(),
         patience: config.patience,
+        told_of_left: AtomicBool::new(false),
     });
     if past.run.is_none() {
         desk.journal.write(&Line::Run(run.clone())).await.map_err(PublishError::JournalWrite)?;

@@ -120,6 +120,12 @@ impl Summary {
         taken + refused + self.not_sent + self.unknown.left
     }
 
+    /// Whether every outcome is known, and nothing that this publisher sent is left at the exchange.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.unknown.left == 0 && self.left_resting == 0
+    }
+
     pub(crate) fn delivered(&mut self, delivered: &Delivered) {
         let settled = match delivered.way {
             Way::Answer => None,

@@ -120,6 +120,11 @@ impl Venue {
         self.call::<serde_json::Value>(request).await.map(|_| ())
     }
 
+    /// Whether the window in which an order counts is past, by the clock here.
+    pub(crate) fn window_is_past(&self, order: &Order) -> bool {
+        self.world.clocks.wall_ms() > order.timestamp.saturating_add(RECV_WINDOW_MAX_MS)
+    }
+
     /// The parameters with the window in which they count, and with their signature, where there is a secret.
     fn windowed(&self, parameters: String) -> String {
         let parameters = format!("{parameters}&recvWindow={RECV_WINDOW_MAX_MS}");

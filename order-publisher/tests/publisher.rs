@@ -11,7 +11,13 @@ use std::{
 };
 
 use clap::Parser;
-use quorate_binance_api::{ApiError, Params, endpoints::Endpoint, model::OrderStatus, signing};
+use quorate_binance_api::{
+    ApiError, Params,
+    endpoints::Endpoint,
+    model::OrderStatus,
+    reference::{Believed, Given, Stamp},
+    signing,
+};
 use quorate_order_publisher::{
     Config, Failure, PublishError, Settings,
     config::{RandomSettings, ReplaySettings},
@@ -25,14 +31,17 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 #[derive(Debug)]
-struct PausedClocks(Instant);
+struct PausedClocks {
+    began: Instant,
+    ahead_ms: u64,
+}
 
 impl Clocks for PausedClocks {
     fn wall_ms(&self) -> u64 {
-        1_700_000_000_000 + u64::try_from(self.monotonic().as_millis()).unwrap()
+        1_700_000_000_000 + self.ahead_ms + u64::try_from(self.monotonic().as_millis()).unwrap()
     }
     fn monotonic(&self) -> Duration {
-        self.0.elapsed()
+        self.began.elapsed()
     }
 }
 
@@ -57,6 +66,8 @@ struct Manners {
     second: bool,
     /// No symbol has a reference price.
     priceless: bool,
+    /// Cancels are refused with this code.
+    cancels_refused: Option<i32>,
 }
 
 #[derive(Debug)]
@@ -67,6 +78,7 @@ struct State {
     orders: BTreeMap<String, Value>,
     executed: BTreeMap<String, u32>,
     references: Vec<String>,
+    believed: Believed,
     posts: u64,
     most_at_once: usize,
     at_once: usize,
@@ -105,8 +117,17 @@ impl Http for Exchange {
                 }
                 ("PUT", "/v1/reference-prices/A") => {
                     let price: Value = serde_json::from_str(body).unwrap();
-                    state.references.push(price["bid"].as_str().unwrap().to_owned());
-                    Ok(json!({}))
+                    let number = |name: &str| price[name].as_u64();
+                    let stamp = Stamp { epoch: 0, seq: number("seq"), time: number("time") };
+                    let decimal = |name: &str| price[name].as_str().unwrap().parse().unwrap();
+                    let given = Given::Best { bid: decimal("bid"), ask: decimal("ask") };
+                    match state.believed.check(given, stamp) {
+                        Ok(_) => {
+                            state.references.push(price["bid"].as_str().unwrap().to_owned());
+                            Ok(json!({}))
+                        }
+                        Err(doubt) => Err(ApiError::new(-1013, doubt.to_string())),
+                    }
                 }
                 (method, "/api/v3/order") => {
                     let params = Params::parse(query, body).unwrap();
@@ -212,6 +233,9 @@ impl State {
     }
 
     fn cancel(&mut self, params: &Params) -> Result<Value, ApiError> {
+        if let Some(code) = self.manners.cancels_refused {
+            return Err(ApiError::new(code, "no"));
+        }
         let known = self.orders.get_mut(params.get("origClientOrderId").unwrap());
         known.ok_or_else(ApiError::cancel_rejected)?["status"] = json!("CANCELED");
         self.find(params)
@@ -231,11 +255,12 @@ impl Setup {
             orders: BTreeMap::new(),
             executed: BTreeMap::new(),
             references: Vec::new(),
+            believed: Believed::default(),
             posts: 0,
             most_at_once: 0,
             at_once: 0,
         };
-        let clocks = Arc::new(PausedClocks(Instant::now()));
+        let clocks = Arc::new(PausedClocks { began: Instant::now(), ahead_ms: 0 });
         let exchange = Exchange { state: Arc::new(Mutex::new(state)), clocks };
         Self { exchange, dir: tempfile::tempdir().unwrap() }
     }
@@ -490,6 +515,26 @@ async fn recorded_trades_are_sent_and_the_reference_price_follows() {
     assert!(state.references.len() > 80);
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_reference_price_follows_also_after_a_jump_of_the_recorders_clock() {
+    let setup = Setup::new(Manners::default());
+    // Fifty years ahead for two seconds, and back; then best prices whose number is below that of those before them.
+    let far = 1_577_880_000;
+    let lines = [(1, 1), (far, 2), (far + 2, 3), (3, 4), (5, 5), (7, 2), (9, 6)].map(|(s, u)| {
+        let best = format!(r#"{{"s":"A","u":{u},"b":"10{u}.01","B":"1","a":"10{u}.05","A":"1"}}"#);
+        let trade = format!(r#"{{"s":"A","t":{s},"p":"100","q":"0.7","T":1,"m":true}}"#);
+        let ns = s * 1_000_000_000_u64;
+        format!(
+            "{ns} {{\"stream\":\"a@bookTicker\",\"data\":{best}}}\n{ns} {{\"stream\":\"a@trade\",\"data\":{trade}}}\n"
+        )
+    });
+    setup.replayed(&lines.concat(), "").await.unwrap();
+    // Of prices that come at once the newest is set.
+    let mut taken = setup.state().references.clone();
+    taken.dedup();
+    assert_eq!(taken, ["102.01", "104.01", "105.01", "106.01"]);
+}
+
 /// Trades of `A`, ten a second.
 fn trades(count: u64) -> Vec<String> {
     let trade = |t| {
@@ -589,6 +634,30 @@ async fn what_rests_is_taken_back_at_the_end() {
     let summary = run(setup.random(flags), setup.world(), stop).await.unwrap();
     assert!(summary.rested > 20 && summary.cancelled > summary.rested, "{summary:?}");
     assert_eq!((resting(&setup), summary.left_resting), (0, 0), "those of the killed run as well");
+    assert!(summary.is_settled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_that_cannot_be_taken_back_is_counted_at_once_where_the_refusal_is_for_good() {
+    let flags = "--seed 3 --rate 100 --count 100 --cross-share 0.2 --resting-max 10 --patience-seconds 40";
+    for (code, seconds) in [(-1022, 0.5..4.0), (-1121, 0.5..4.0), (-1001, 40.0..44.0)] {
+        let setup = Setup::new(Manners { cancels_refused: Some(code), ..Manners::default() });
+        let summary = setup.run(flags).await;
+        assert!(summary.rested > 50, "{summary:?}");
+        assert_eq!((summary.cancelled, summary.left_resting), (0, summary.rested), "{code}");
+        assert!(!summary.is_settled());
+        assert!(seconds.contains(&summary.seconds), "{code}: {}", summary.seconds);
+    }
+    // What was refused while the run lasted is taken back at its end.
+    let setup = Setup::new(Manners { cancels_refused: Some(-1022), ..Manners::default() });
+    let world = setup.world();
+    let stop = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        setup.state().manners.cancels_refused = None;
+    };
+    let summary = run(setup.random(&flags.replace(" --count 100", "")), world, stop).await.unwrap();
+    assert_eq!((summary.cancelled, summary.left_resting), (summary.rested, 0), "{summary:?}");
+    assert!(summary.is_settled());
 }
 
 #[tokio::test(start_paused = true)]
@@ -598,4 +667,20 @@ async fn an_order_that_can_no_longer_arrive_is_known_not_to_be_there() {
     // Its window has closed: the exchange takes it no more, and had not taken it.
     assert_eq!((summary.rejected[&-2013], summary.unknown.left), (3, 0));
     assert!((60.0..70.0).contains(&summary.seconds), "{}", summary.seconds);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_whose_window_has_not_opened_is_not_taken_for_one_that_cannot_arrive() {
+    let mut setup = Setup::new(Manners { requests_lost: 100, ..Manners::default() });
+    let clocks = |ahead: u64| Arc::new(PausedClocks { began: Instant::now(), ahead_ms: ahead * 1_000 });
+    setup.exchange.clocks = clocks(30);
+    let summary = setup.run("--seed 1 --count 3 --patience-seconds 2").await;
+    assert_eq!((summary.sent, summary.unknown.left), (3, 3));
+    // All clocks were 30 s ahead, and are set right: the orders count only in a while.
+    setup.exchange.clocks = clocks(0);
+    setup.state().manners = Manners::default();
+    let summary = setup.run("--seed 1 --count 4 --patience-seconds 60").await;
+    assert_eq!((summary.unknown.settled_by_resend, summary.unknown.left), (3, 0), "{summary:?}");
+    assert!(summary.rejected.is_empty() && summary.seconds > 20.0, "{summary:?}");
+    assert!(setup.state().executed.values().all(|times| *times == 1));
 }

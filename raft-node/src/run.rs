@@ -15,6 +15,13 @@ use crate::{
 
 /// Peer connections at most: each peer keeps a few.
 const PEER_CONNECTIONS_MAX: usize = 256;
+/// Places for clients beside those of `--max-connections`, for what must always get through.
+const API_CONNECTIONS_SPARE: usize = 64;
+/// What the log advises where places for peers are short.
+const SHORT_OF_PEER_PLACES: &str =
+    "each peer needs only a few, so find out what else connects to --listen-peer, and keep it away from there";
+/// What the log advises where places for clients are short.
+const SHORT_OF_API_PLACES: &str = "let clients share connections, or raise --max-connections";
 /// How long connections may take to finish what they do, once the node has stopped.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
@@ -64,15 +71,17 @@ where
     let tasks = world.tasks.clone();
     let node = Node::start(config, world, storage).await?;
     let closing = watch::Sender::new(false);
-    let serve = |listener, router, max| {
+    let serve = |listener: Bounded, router| {
         let mut close = closing.subscribe();
         let closed = async move { drop(close.wait_for(|closing| *closing).await) };
         let service = Router::into_make_service_with_connect_info::<Place>(router);
-        let served = axum::serve(Bounded::new(listener, max), service).with_graceful_shutdown(closed);
+        let served = axum::serve(listener, service).with_graceful_shutdown(closed);
         tasks.spawn(async move { served.await })
     };
-    let peers = serve(listeners.peer, node.peer_router(), PEER_CONNECTIONS_MAX);
-    let clients = serve(listeners.api, api(node.clone()), max_connections);
+    let peers = Bounded::new(listeners.peer, PEER_CONNECTIONS_MAX, 0, SHORT_OF_PEER_PLACES);
+    let peers = serve(peers, node.peer_router());
+    let clients = Bounded::new(listeners.api, max_connections, API_CONNECTIONS_SPARE, SHORT_OF_API_PLACES);
+    let clients = serve(clients, api(node.clone()));
 
     let reason = tokio::select! {
         biased;

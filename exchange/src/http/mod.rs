@@ -84,7 +84,7 @@ fn ok<T: Serialize>(value: &T) -> Result<Response, Failed> {
     Ok(json(StatusCode::OK, value))
 }
 
-/// A request's parameters: of the query, and but for `GET` also of the form body. Each is one that the endpoint
+/// A request's parameters: of the query, and but for `GET` and `HEAD` also of the form body. Each is one that the endpoint
 /// takes; nothing is left out of account.
 struct Sent(Params);
 
@@ -93,7 +93,9 @@ impl<S: Send + Sync> FromRequest<S> for Sent {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failed> {
         let query = request.uri().query().unwrap_or_default().to_owned();
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        // The routes serve HEAD as GET, and leave the answer's body out.
+        let method = if request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
+        let path = request.uri().path().to_owned();
         let body = whole(request, state).await?;
         if method == Method::GET && !body.is_empty() {
             let what = "Not all sent parameters were read; those of a GET request stand in the query, not in a body.";

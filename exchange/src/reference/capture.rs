@@ -1,4 +1,5 @@
-//! The best prices of a recorded file.
+//! The best prices of a recorded file, in the order of their update ids and at the pace of the recorder's clock. Where
+//! that clock jumps, in either direction, no time passes, and the file goes on from there.
 
 use std::{
     fs::File,
@@ -15,6 +16,34 @@ use quorate_binance_api::{
 use quorate_ledger::{Decimal, Symbol};
 
 use super::InvalidReference;
+
+/// Longest gap between two messages that is kept. A longer one is passed over, for the recorder stood still or its clock
+/// jumped.
+const GAP_MAX: Duration = Duration::from_secs(600);
+/// How far the recorder's clock may go back and still count as the same: then no time passes until it has caught up.
+const BACK_MAX: Duration = Duration::from_secs(1);
+
+/// The recorder's clock without its jumps.
+#[derive(Debug, Default)]
+struct Pace {
+    latest_ns: Option<u64>,
+    offset: Duration,
+}
+
+impl Pace {
+    /// How long after the first message the one of `local_ns` came; the flag says that the clock has jumped before it.
+    fn at(&mut self, local_ns: u64) -> (Duration, bool) {
+        let latest_ns = *self.latest_ns.get_or_insert(local_ns);
+        let ahead = Duration::from_nanos(local_ns.saturating_sub(latest_ns));
+        let back = Duration::from_nanos(latest_ns.saturating_sub(local_ns));
+        let jumped = ahead > GAP_MAX || back > BACK_MAX;
+        if !jumped {
+            self.offset += ahead;
+        }
+        self.latest_ns = Some(if jumped { local_ns } else { local_ns.max(latest_ns) });
+        (self.offset, jumped)
+    }
+}
 
 /// A sign of life of the recorded market: its price from then on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +63,8 @@ pub(super) fn read(path: &Path, symbol: &Symbol) -> Result<(Vec<Sign>, Vec<Doubt
         Box::new(file)
     };
     let (mut signs, mut doubts) = (Vec::new(), Vec::new());
-    let (mut first, mut latest) = (None, 0);
+    let (mut pace, mut told) = (Pace::default(), false);
+    let mut first = None;
     let mut believed = Believed::default();
     // The price that stands; none where the last best prices were not believed.
     let mut stands = None;
@@ -42,9 +72,16 @@ pub(super) fn read(path: &Path, symbol: &Symbol) -> Result<(Vec<Sign>, Vec<Doubt
         let line = line.map_err(|error| wrong(format!("line {}: {error}", at + 1)))?;
         let captured = parse_line(&line).map_err(|error| wrong(format!("line {}: {error}", at + 1)))?;
         let Some(captured) = captured.filter(|captured| captured.symbol == symbol.as_str()) else { continue };
+        let (offset, jumped) = pace.at(captured.local_ns);
+        if jumped && !std::mem::replace(&mut told, true) {
+            let (file, line) = (path.display(), at + 1);
+            tracing::warn!(
+                "capture: {file}:{line}: the recorder's clock jumps: that is passed over, and so are later jumps"
+            );
+        }
         match captured.message {
             Message::BookTicker { bid, ask, update_id } => {
-                let stamp = Stamp { epoch: 0, seq: Some(update_id), time: Some(captured.local_ns) };
+                let stamp = Stamp { epoch: 0, seq: Some(update_id), time: None };
                 let checked = believed.check(Given::Best { bid, ask }, stamp);
                 stands = checked.ok();
                 doubts.extend(checked.err());
@@ -52,12 +89,9 @@ pub(super) fn read(path: &Path, symbol: &Symbol) -> Result<(Vec<Sign>, Vec<Doubt
             Message::Trade { .. } => {}
         }
         // Trades show that the market lives, and so that its last price stands.
-        if let Some(price) = stands
-            && captured.local_ns >= latest
-        {
-            latest = captured.local_ns;
-            let first = *first.get_or_insert(captured.local_ns);
-            signs.push(Sign { offset: Duration::from_nanos(captured.local_ns - first), price });
+        if let Some(price) = stands {
+            let first = *first.get_or_insert(offset);
+            signs.push(Sign { offset: offset.saturating_sub(first), price });
         }
     }
     if signs.is_empty() {

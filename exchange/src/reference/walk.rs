@@ -10,7 +10,7 @@ use std::time::Duration;
 use quorate_ledger::{MAX_PRICE, Symbol};
 
 /// A walk takes one step in this time.
-pub const WALK_STEP: Duration = Duration::from_millis(250);
+pub(super) const WALK_STEP: Duration = Duration::from_millis(250);
 /// A walk stays within this part of its start, in millionths, either way, or within one tick.
 const RANGE_MILLIONTHS: i128 = 5_000;
 /// One step is at most this part of the start, in millionths, or one tick.

@@ -1,7 +1,7 @@
 //! Every error that a request can earn before it reaches the ledger, and what anybody may read.
 
-use quorate_binance_api::signing::sign;
-use serde_json::json;
+use quorate_binance_api::{endpoints::ENDPOINTS, signing::sign};
+use serde_json::{Value, json};
 
 use crate::world::{Exchange, code, group};
 
@@ -92,6 +92,16 @@ async fn each_bad_call_gets_its_status() {
     assert_eq!(code(&exchange.get("/api/v3/depth").await), (400, -1102));
     assert_eq!(code(&exchange.get("/api/v3/depth?symbol=NOPE").await), (400, -1121));
     assert_eq!(code(&exchange.get("/api/v3/exchangeInfo?symbols=BTCUSDT").await), (400, -1100));
+    // HEAD is GET without the answer's body.
+    for endpoint in ENDPOINTS.iter().filter(|endpoint| endpoint.method == "GET") {
+        for parameters in ["", "?symbol=BTCUSDT", "?symbol=BTCUSDT&orderId=7", "?bogus=1"] {
+            let path = format!("{}{parameters}", endpoint.path);
+            for body in ["", "symbol=BTCUSDT"] {
+                let (head, get) = (exchange.call("HEAD", &path, body).await, exchange.call("GET", &path, body).await);
+                assert_eq!(head, (get.0, Value::String(String::new())), "{path} {body}");
+            }
+        }
+    }
     let put = |body: &'static str| exchange.call("PUT", "/v1/reference-prices/BTCUSDT", body);
     assert_eq!(code(&put(r#"{"price":"100"}"#).await), (409, -1013));
     assert_eq!(code(&put(r#"{"price":"0"}"#).await), (400, -1013));

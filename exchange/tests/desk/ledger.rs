@@ -413,11 +413,8 @@ fn orders(ledger: &Ledger, query: &BTreeMap<String, String>) -> Vec<OrderView> {
             && is("order_id", order.id.to_string())
             && is("symbol", order.order.symbol.to_string())
             && (!query.contains_key("open") || order.status.is_open())
-            && order.id > after
     };
-    let mut rows: Vec<OrderView> =
-        ledger.open_orders().chain(ledger.closed_orders()).filter(wanted).map(order_view).collect();
-    rows.sort_by_key(|row| row.order_id);
+    let mut rows: Vec<OrderView> = ledger.orders_after(after).filter(wanted).map(order_view).collect();
     rows.truncate(query.get("limit").map_or(1_000, |limit| limit.parse().unwrap()));
     rows
 }

@@ -210,20 +210,10 @@ impl Ledger {
         self.indexes.best(symbol, side).map(|(price, _)| price)
     }
 
-    /// An account's open orders, by id.
-    pub fn open_orders_of<'a>(&'a self, account: &'a Account) -> impl Iterator<Item = &'a Order> {
-        self.indexes.open_of(account, 0).filter_map(|id| self.order(id))
-    }
-
     /// An account's open orders with an id above `after`, by id.
     pub fn open_orders_of_after<'a>(&'a self, account: &'a Account, after: OrderId) -> impl Iterator<Item = &'a Order> {
         let above = after.checked_add(1).into_iter();
         above.flat_map(move |first| self.indexes.open_of(account, first)).filter_map(|id| self.order(id))
-    }
-
-    /// Closed orders that are remembered, by (timestamp, id).
-    pub fn closed_orders(&self) -> impl Iterator<Item = &Order> {
-        self.indexes.closed.iter().filter_map(|(_, id)| self.order(*id))
     }
 
     /// How many closed orders are remembered.

@@ -1,8 +1,8 @@
 //! A listener that holds a bounded number of connections: real sockets, so never part of a simulation.
 //!
 //! Invariant: connections that say nothing shut nobody out. Where all places are taken, whoever comes next gets the place of
-//! the connection that has been quiet for longest; where none is quiet, one of a few spare places, which are for calls
-//! that must always get through.
+//! the connection that has been quiet for longest; where none is quiet, one of the spare places, if the listener has any.
+//! Those are for calls that must always get through.
 
 use std::{
     collections::BTreeMap,
@@ -35,15 +35,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A connection to which nothing was written for so long is closed: whoever begins a request and does not end it, or says
 /// nothing at all, keeps its place no longer. Every answer, keep-alive and event is a write.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
-/// Places beside the common ones, for [`Place::Spare`].
-const SPARE_PLACES: usize = 64;
-/// Where places are short: a connection that has sent nothing at all loses its place after so long,
+/// Where places are short, a connection that has sent nothing at all loses its place after so long.
 const UNUSED_MAX: Duration = Duration::from_secs(1);
-/// one that was answered and has asked nothing since (a stream of events says something each second),
+/// Where places are short, a connection that was answered and has asked nothing since loses its place after so long. A
+/// stream of events says something each second, and so keeps its place.
 const IDLE_MAX: Duration = Duration::from_secs(3);
-/// and one whose request is not complete, or not answered (no call may take so long);
+/// Where places are short, a connection whose request is not complete, or not answered, loses its place after so long. No
+/// call may take that long.
 const UNANSWERED_MAX: Duration = Duration::from_secs(15);
-/// but at a spare place after so long: half requests must not shut out what must always get through.
+/// At a spare place it loses that after so long already: half requests must not shut out what must always get through.
 const UNANSWERED_SPARE_MAX: Duration = Duration::from_secs(3);
 /// How long a connection that lost its place may take to end.
 const LEAVE_MAX: Duration = Duration::from_millis(200);
@@ -51,7 +51,7 @@ const LEAVE_MAX: Duration = Duration::from_millis(200);
 const WARN_EVERY: Duration = Duration::from_secs(30);
 
 /// Which place a connection has got. Services find it as `ConnectInfo<Place>` among a request's extensions, if they are
-/// served with connect info.
+/// served with connect info. A listener that has spare places must be served so, and its service must look at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// One of the common ones.
@@ -67,7 +67,7 @@ impl Connected<IncomingStream<'_, Bounded>> for Place {
     }
 }
 
-/// At most so many connections at a time, and a few spare ones, without Nagle's algorithm; the next ones wait.
+/// At most so many connections at a time, and so many spare ones, without Nagle's algorithm; the next ones wait.
 #[derive(Debug)]
 pub struct Bounded {
     listener: TcpListener,
@@ -75,20 +75,23 @@ pub struct Bounded {
     spare: Arc<Semaphore>,
     seats: Arc<Seats>,
     max: usize,
+    cure: &'static str,
     silence: Duration,
     warned: Option<Instant>,
 }
 
 impl Bounded {
-    /// Holds at most `max` connections of `listener` open, and 64 spare ones ([`Place::Spare`]).
+    /// Holds at most `max` connections of `listener` open, and `spare` ones beside them ([`Place::Spare`]). `cure` is what
+    /// the log advises whoever runs the process to do when places are short; it ends the sentence.
     #[must_use]
-    pub fn new(listener: TcpListener, max: usize) -> Self {
+    pub fn new(listener: TcpListener, max: usize, spare: usize, cure: &'static str) -> Self {
         Self {
             listener,
             places: Arc::new(Semaphore::new(max)),
-            spare: Arc::new(Semaphore::new(SPARE_PLACES)),
+            spare: Arc::new(Semaphore::new(spare)),
             seats: Arc::new(Seats { began: Instant::now(), taken: Mutex::default(), serial: AtomicU64::new(0) }),
             max,
+            cure,
             silence: SILENCE_MAX,
             warned: None,
         }
@@ -100,14 +103,15 @@ impl Bounded {
         Self { silence, ..self }
     }
 
-    /// A place for a connection: a common one if there is one, or if a quiet connection leaves its own; else a spare one.
+    /// A place for a connection: a common one if there is one, or if a quiet connection leaves its own; else a spare one;
+    /// and as long as there is neither, it waits.
     async fn place(&mut self) -> (Place, Option<OwnedSemaphorePermit>) {
         loop {
             for (place, permits) in [(Place::Common, &self.places), (Place::Spare, &self.spare)] {
                 if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
                     return (place, Some(permit));
                 }
-                self.warned = warn(self.warned, self.max);
+                self.warned = warn(self.warned, self.max, self.cure);
                 if self.seats.free_the_quietest(place)
                     && let Ok(permit) = timeout(LEAVE_MAX, Arc::clone(permits).acquire_owned()).await
                 {
@@ -121,14 +125,13 @@ impl Bounded {
 }
 
 /// Says that places are short, unless that was said lately; when it was said last.
-fn warn(warned: Option<Instant>, max: usize) -> Option<Instant> {
+fn warn(warned: Option<Instant>, max: usize, cure: &str) -> Option<Instant> {
     if warned.is_some_and(|warned| warned.elapsed() < WARN_EVERY) {
         return warned;
     }
     tracing::warn!(
         max,
-        "all places for connections are taken: those that say nothing are closed in favour of new ones; let clients \
-         share connections, or raise --max-connections"
+        "all places for connections are taken: those that say nothing are closed in favour of new ones; {cure}"
     );
     Some(Instant::now())
 }
@@ -343,7 +346,7 @@ mod tests {
         let silence = Duration::from_millis(300);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let mut bounded = Bounded::new(listener, 1).closing_after(silence);
+        let mut bounded = Bounded::new(listener, 1, 0, CURE).closing_after(silence);
         let mut half = TcpStream::connect(addr).await.unwrap();
         let (mut placed, _) = bounded.accept().await;
         half.write_all(b"GET / HT").await.unwrap();
@@ -364,15 +367,18 @@ mod tests {
         }
     }
 
-    async fn listening(max: usize) -> (Bounded, SocketAddr) {
+    /// What the log advises in these tests.
+    const CURE: &str = "call less";
+
+    async fn listening(max: usize, spare: usize) -> (Bounded, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        (Bounded::new(listener, max), addr)
+        (Bounded::new(listener, max, spare, CURE), addr)
     }
 
     #[tokio::test]
     async fn a_quiet_connection_leaves_its_place_to_the_next_and_a_stream_keeps_it() {
-        let (mut bounded, addr) = listening(2).await;
+        let (mut bounded, addr) = listening(2, 64).await;
         let _quiet = TcpStream::connect(addr).await.unwrap();
         let (mut quiet, _) = bounded.accept().await;
         let mut watcher = TcpStream::connect(addr).await.unwrap();
@@ -413,9 +419,9 @@ mod tests {
 
     #[tokio::test]
     async fn spare_places_are_bounded_and_come_back() {
-        let (mut bounded, addr) = listening(0).await;
+        let (mut bounded, addr) = listening(0, 3).await;
         let mut held = Vec::new();
-        for _ in 0..SPARE_PLACES {
+        for _ in 0..3 {
             let caller = TcpStream::connect(addr).await.unwrap();
             let (placed, _) = timeout(Duration::from_secs(20), bounded.accept()).await.unwrap();
             assert_eq!(placed.place, Place::Spare);
@@ -433,9 +439,9 @@ mod tests {
 
     #[tokio::test]
     async fn half_requests_do_not_shut_the_spare_places() {
-        let (mut bounded, addr) = listening(0).await;
+        let (mut bounded, addr) = listening(0, 64).await;
         let mut callers = Vec::new();
-        for _ in 0..SPARE_PLACES {
+        for _ in 0..64 {
             let mut caller = TcpStream::connect(addr).await.unwrap();
             caller.write_all(b"GET / HT").await.unwrap();
             let (mut placed, _) = timeout(Duration::from_secs(20), bounded.accept()).await.unwrap();
@@ -446,5 +452,20 @@ mod tests {
         // Long before a complete call at a common place would be given up.
         let (placed, _) = timeout(UNANSWERED_MAX / 2, bounded.accept()).await.expect("a place");
         assert_eq!(placed.place, Place::Spare);
+    }
+
+    #[tokio::test]
+    async fn without_spare_places_a_caller_waits_for_a_common_one() {
+        let (mut bounded, addr) = listening(1, 0).await;
+        let _first = TcpStream::connect(addr).await.unwrap();
+        let (held, _) = bounded.accept().await;
+        // Busy: it may not be closed for a while.
+        held.seat.passed(held.seats.began, true);
+        let _second = TcpStream::connect(addr).await.unwrap();
+        assert!(timeout(Duration::from_millis(300), bounded.accept()).await.is_err(), "there is no place");
+        drop(held);
+        let _third = TcpStream::connect(addr).await.unwrap();
+        let (placed, _) = timeout(Duration::from_secs(20), bounded.accept()).await.unwrap();
+        assert_eq!(placed.place, Place::Common);
     }
 }

@@ -165,7 +165,12 @@ fn the_kill_switch_ends_everything_and_latches() {
     rig.ok(kill_switch(true, 0));
     assert_eq!(rig.events[0], Event::KillSwitchChanged { engaged: true, control_version: 1 });
     assert_eq!(ended(&rig.events), [("AAA", QuoteEndReason::KillSwitch), ("BBB", QuoteEndReason::KillSwitch)]);
-    let closed: Vec<_> = rig.ledger.closed_orders().map(|order| (order.id, order.status)).collect();
+    let closed: Vec<_> = rig
+        .ledger
+        .orders_after(0)
+        .filter(|order| !order.status.is_open())
+        .map(|order| (order.id, order.status))
+        .collect();
     assert_eq!(closed, [(buy, OrderStatus::Cancelled), (sell, OrderStatus::Cancelled)]);
 
     let refusal = Refusal::KillSwitch { control_version: 1 };

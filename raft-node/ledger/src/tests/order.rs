@@ -369,8 +369,8 @@ fn there_is_room_for_so_many_open_orders() {
     assert_eq!(rig.ledger.open_order_count(), OPEN_ORDERS_MAX);
     let more = rig.order("BBB", "more", Side::Buy, 90, 1);
     assert_eq!(refuse(&mut rig, more), Refusal::Full { what: "open orders".to_owned(), max: OPEN_ORDERS_MAX as u64 });
-    assert_eq!(rig.ledger.open_orders_of(&Account::new("alice").unwrap()).count(), OPEN_ORDERS_MAX);
-    assert_eq!(rig.ledger.open_orders_of(&Account::new("alic").unwrap()).count(), 0);
+    assert_eq!(rig.ledger.open_orders_of_after(&Account::new("alice").unwrap(), 0).count(), OPEN_ORDERS_MAX);
+    assert_eq!(rig.ledger.open_orders_of_after(&Account::new("alic").unwrap(), 0).count(), 0);
 }
 
 #[test]
