@@ -12,7 +12,7 @@ use quorate_ledger::Frame;
 
 use crate::{
     invariants::{self, Invariant},
-    view::{Acked, Believed, ReadSeen, View},
+    view::{Acked, Believed, Placing, ReadSeen, View},
 };
 
 /// Time between two steps.
@@ -117,6 +117,11 @@ impl Checks {
     /// A client was told that something is committed.
     pub fn acked(&mut self, acked: &Acked) {
         self.ask(|invariant| invariant.acked(acked));
+    }
+
+    /// A maker sends a quote for the symbol of the feed.
+    pub fn placing(&mut self, placing: &Placing) {
+        self.ask(|invariant| invariant.placing(placing));
     }
 
     /// A client was answered a read.

@@ -13,6 +13,7 @@ use quorate_exchange::{
 
 use crate::{
     clock::Machine,
+    feed::FED,
     note,
     plan::SYMBOLS,
     process::{Process, Who},
@@ -46,12 +47,16 @@ impl ExchangeHost {
 
 impl Sim {
     fn exchange_config(&self) -> Config {
-        let walk: Vec<String> =
-            SYMBOLS[..self.plan.symbols].iter().map(|(symbol, price, _)| format!("{symbol}={price}")).collect();
+        let priced =
+            SYMBOLS[..self.plan.symbols].iter().map(|(symbol, price, _)| (*symbol, format!("{symbol}={price}")));
+        let (fed, walk): (Vec<_>, Vec<_>) = priced.partition(|(symbol, _)| self.plan.fed && *symbol == FED);
+        let walk: Vec<String> = walk.into_iter().map(|(_, priced)| priced).collect();
+        let external = fed.into_iter().map(|(_, priced)| format!("external:{priced}"));
+        let walk = format!("walk:{},{}", self.plan.seed, walk.join(","));
         let settings = Settings {
             ledger_endpoints: Some(self.endpoints()),
             cluster_id: Some("sim".to_owned()),
-            reference: Some(vec![format!("walk:{},{}", self.plan.seed, walk.join(","))]),
+            reference: Some(external.chain([walk]).collect()),
             fault_injection: Some(true),
             ..Settings::default()
         };
@@ -94,6 +99,7 @@ impl Sim {
         host.process = Some(process.clone());
         host.desk = Some(Arc::clone(&desk));
         drop(state);
+        self.feed.exchange_begins(self.zero.elapsed());
         note!(self.trace, "x starts, life {life}");
         self.net.serve(EXCHANGE_ADDRESS, process.party.clone(), Some(router(Arc::clone(&desk))));
         let sim = Arc::clone(self);

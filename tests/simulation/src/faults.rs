@@ -4,11 +4,12 @@
 mod clock;
 mod control;
 mod disk;
-mod foreign;
 pub mod membership;
 mod mischief;
 mod network;
 mod process;
+mod strangers;
+mod transfer;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -19,6 +20,8 @@ use tokio::{
     task::JoinSet,
     time::{sleep, sleep_until},
 };
+
+pub use strangers::STRANGERS_FROM;
 
 use crate::{note, operator::Operator, plan::SYMBOLS, process::Who, sim::Sim};
 
@@ -149,8 +152,12 @@ kinds! {
     ResizeGroup = "resize-group", 0..0;
     /// Leadership is handed over.
     TransferLeader = "transfer-leader", 0..0;
+    /// A node is killed, and leadership is to be handed to it.
+    TransferToDead = "transfer-to-dead", 500..4_000;
     /// A node that founded a group of its own is to be added.
     ForeignNode = "foreign-node", 0..0;
+    /// A member is to be added at an address that nobody serves.
+    AddDeadAddress = "add-dead-address", 0..0;
     /// A snapshot is asked for.
     Snapshot = "snapshot", 0..0;
     /// The exposure limit changes.
@@ -159,6 +166,12 @@ kinds! {
     SetQuoting = "set-quoting", 0..3_000;
     /// The kill switch is engaged, and turned off.
     KillSwitch = "kill-switch", 0..2_000;
+    /// The feed of a reference price says nothing.
+    FeedDies = "feed-dies", 4_000..20_000;
+    /// It says zero.
+    FeedZero = "feed-zero", 200..12_000;
+    /// It says a bid above the ask.
+    FeedCrosses = "feed-crosses", 200..12_000;
     /// A client that sends what it should not.
     Mischief = "mischief", 0..0;
 }
@@ -235,7 +248,7 @@ impl Scene {
             Who::Node(id) => state.nodes.get_mut(&id).map(|host| &mut host.held_down),
             Who::Maker(number) => state.makers.get_mut(&number).map(|host| &mut host.held_down),
             Who::Exchange => Some(&mut state.exchange.held_down),
-            Who::Flow | Who::Operator | Who::Reader => None,
+            Who::Flow | Who::Operator | Who::Reader | Who::Feed => None,
         };
         if let Some(held) = held {
             *held = held.saturating_add_signed(by);
@@ -295,16 +308,25 @@ async fn happen(scene: Scene) {
         | Kind::ExchangeFailpoint
         | Kind::Takeover
         | Kind::RollingRestart => process::happen(scene).await,
-        Kind::PowerLoss | Kind::PowerLossAll | Kind::DieAtOperation | Kind::FailSync | Kind::FullDisk | Kind::WipeDisk | Kind::Rot => {
-            disk::happen(scene).await
-        }
+        Kind::PowerLoss
+        | Kind::PowerLossAll
+        | Kind::DieAtOperation
+        | Kind::FailSync
+        | Kind::FullDisk
+        | Kind::WipeDisk
+        | Kind::Rot => disk::happen(scene).await,
         Kind::StepWall | Kind::StepWallRestart | Kind::Drift => clock::happen(scene).await,
-        Kind::ReplaceMember
-        | Kind::ResizeGroup
-        | Kind::TransferLeader
-        | Kind::ForeignNode
-        | Kind::Snapshot => {
+        Kind::ReplaceMember | Kind::ResizeGroup | Kind::TransferLeader | Kind::Snapshot => {
             membership::happen(scene).await;
+        }
+        Kind::TransferToDead => transfer::to_dead(scene).await,
+        Kind::ForeignNode => strangers::add_foreign(scene).await,
+        Kind::AddDeadAddress => strangers::add_dead(scene).await,
+        Kind::FeedDies | Kind::FeedZero | Kind::FeedCrosses => {
+            scene.happened("");
+            scene.sim.feed.spoil(scene.fault.kind);
+            scene.last().await;
+            scene.sim.feed.mend(scene.fault.kind);
         }
         Kind::SetLimit | Kind::SetQuoting | Kind::KillSwitch => control::happen(scene).await,
         Kind::Mischief => mischief::happen(scene).await,

@@ -32,6 +32,7 @@ pub struct Healed {
 pub fn stop_faults(sim: &Arc<Sim>) {
     note!(sim.trace, "all faults stop");
     sim.net.rule(crate::net::Rules::heal);
+    sim.feed.heal();
     let everybody = sim.everybody();
     {
         let mut state = sim.state();
@@ -52,6 +53,9 @@ pub fn stop_faults(sim: &Arc<Sim>) {
             host.held_down = 0;
             host.machine.set_drift(0);
             if let Some(process) = &host.process {
+                if process.world.tasks.is_paused() {
+                    host.resumed = Some(Instant::now());
+                }
                 process.world.tasks.resume();
                 process.world.tasks.after_polls(u64::MAX, || {});
             }

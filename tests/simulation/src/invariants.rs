@@ -10,11 +10,13 @@ mod equal_digest;
 mod exposure_limit;
 mod fills_in_time;
 mod fills_once;
+mod fresh_prices;
 mod gapless_streams;
 mod leader_completeness;
 mod log_matching;
 mod log_pace;
 mod log_time;
+mod members_only;
 mod newest_quote;
 mod one_quote;
 mod positions;
@@ -25,7 +27,7 @@ use std::sync::Arc;
 
 use quorate_ledger::Frame;
 
-use crate::view::{Acked, Believed, ReadSeen, View};
+use crate::view::{Acked, Believed, Placing, ReadSeen, View};
 
 /// Two nodes never apply different things at one index; judged where frames are taken.
 pub const STATE_MACHINE_SAFETY: &str = "state machine safety";
@@ -67,6 +69,14 @@ pub trait Invariant: Send {
         Ok(())
     }
 
+    /// A maker sends a quote for the symbol of the feed.
+    ///
+    /// # Errors
+    /// See above.
+    fn placing(&mut self, _placing: &Placing) -> Result<(), String> {
+        Ok(())
+    }
+
     /// A client was answered a read.
     ///
     /// # Errors
@@ -102,6 +112,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<committed_on_quorum::CommittedOnQuorum>::default(),
         Box::<equal_digest::EqualDigest>::default(),
         Box::<audit::Audit>::default(),
+        Box::<members_only::MembersOnly>::default(),
         Box::<log_time::LogTime>::default(),
         Box::<log_pace::LogPace>::default(),
         Box::<exposure_limit::ExposureLimit>::default(),
@@ -113,6 +124,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<fills_in_time::FillsInTime>::default(),
         Box::<fills_once::FillsOnce>::default(),
         Box::<positions::Positions>::default(),
+        Box::<fresh_prices::FreshPrices>::default(),
         Box::<acknowledged::Acknowledged>::default(),
         Box::<reads::Reads>::default(),
         Box::<gapless_streams::GaplessStreams>::default(),

@@ -3,7 +3,7 @@
 //!
 //! # Code map
 //! [`plan`] is what a seed means; [`run`](mod@run) is one run; [`sim`] is its state, with [`node`], [`maker`] and [`exchange`] for
-//! the machines, [`process`] for what runs on one, [`flow`], [`operator`] and [`reader`] for the clients. The world is
+//! the machines, [`process`] for what runs on one, [`flow`], [`operator`], [`reader`] and [`feed`] for the clients. The world is
 //! simulated by [`net`], [`clock`] and the store's own simulated disk. [`faults`] break it, [`heal`] ends that.
 //! [`watch`] takes what nodes show, step by step, [`tap`] what clients are told, and [`checks`] holds both against
 //! [`invariants`]; [`recorded`] keeps what clients lived through as a history, which is checked at the end. [`trace`] is the record of a run, [`report`] and [`shrink`] are for people.
@@ -23,6 +23,7 @@ pub mod checks;
 pub mod clock;
 pub mod exchange;
 pub mod faults;
+pub mod feed;
 pub mod flow;
 pub mod heal;
 pub mod invariants;

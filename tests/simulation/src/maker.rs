@@ -10,7 +10,7 @@ use quorate_market_maker::{
 use quorate_quoter::Config;
 use quorate_seams::Clocks;
 use quorate_strategy::FixedSpread;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     clock::Machine,
@@ -33,13 +33,15 @@ pub struct MakerHost {
     pub leave: watch::Sender<bool>,
     /// Faults that keep it down.
     pub held_down: u32,
+    /// When it went on last after it stood still: what it had decided before, it sends then.
+    pub resumed: Option<Instant>,
 }
 
 impl MakerHost {
     /// A machine.
     #[must_use]
     pub fn new(machine: Arc<Machine>) -> Self {
-        Self { machine, life: 0, process: None, leave: watch::Sender::new(false), held_down: 0 }
+        Self { machine, life: 0, process: None, leave: watch::Sender::new(false), held_down: 0, resumed: None }
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How long one attempt is tried.
-const ATTEMPT: Duration = Duration::from_secs(4);
+pub const ATTEMPT: Duration = Duration::from_secs(4);
 /// Pause before the next one.
 const PAUSE: Duration = Duration::from_millis(300);
 

@@ -50,6 +50,8 @@ pub struct Plan {
     pub drift_ppm: u64,
     /// When faults stop, in milliseconds.
     pub duration_ms: u64,
+    /// Whether one symbol's reference price is fed from outside; the others walk.
+    pub fed: bool,
     /// The faults, by time.
     pub faults: Vec<Fault>,
 }
@@ -110,6 +112,7 @@ impl Plan {
             skew_ms: if rng.random_bool(0.5) { rng.random_range(0..=5_000) } else { 5 },
             drift_ppm: if rng.random_bool(0.5) { rng.random_range(0..=10_000) } else { 50 },
             duration_ms: rng.random_range(14_000..=30_000),
+            fed: rng.random_bool(0.3),
             faults: Vec::new(),
         }
     }
@@ -134,6 +137,7 @@ impl Plan {
             let Some(kind) = kinds.choose(rng).copied() else { return };
             let (low, high) = kind.lasts_ms();
             let for_ms = rng.random_range(low..=high).min(self.duration_ms - at_ms);
+            self.fed |= matches!(kind, Kind::FeedDies | Kind::FeedZero | Kind::FeedCrosses);
             self.faults.push(Fault { at_ms, for_ms, kind, seed: rng.random() });
         }
     }

@@ -33,6 +33,8 @@ pub enum Who {
     Operator,
     /// The one who reads and follows.
     Reader,
+    /// The one who tells the exchange a reference price.
+    Feed,
 }
 
 impl fmt::Display for Who {
@@ -44,6 +46,7 @@ impl fmt::Display for Who {
             Self::Flow => f.write_str("flow"),
             Self::Operator => f.write_str("op"),
             Self::Reader => f.write_str("rd"),
+            Self::Feed => f.write_str("feed"),
         }
     }
 }

@@ -40,11 +40,8 @@ struct Sent {
 }
 
 impl Recorded {
-    /// A client sends a request of commands.
-    pub fn sent(&mut self, at: u64, client: &str, request: u64, body: &[u8]) {
-        let batch: Vec<Envelope> = serde_json::from_slice(body)
-            .or_else(|_| serde_json::from_slice(body).map(|one| vec![one]))
-            .unwrap_or_default();
+    /// A client sends a request of these commands.
+    pub fn sent(&mut self, at: u64, client: &str, request: u64, batch: Vec<Envelope>) {
         let commands = batch.into_iter().map(|envelope| self.place(at, client, envelope)).collect();
         self.requests.insert(request, commands);
     }

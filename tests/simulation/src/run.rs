@@ -6,7 +6,7 @@ use quorate_log_store::sim_disk::CrashReport;
 use tokio::{runtime::Builder, runtime::RngSeed, time::sleep};
 
 use crate::{
-    checks::Violation, faults, flow::Flow, heal, operator::Operator, panics, plan::Plan, process::Who, reader,
+    checks::Violation, faults, feed, flow::Flow, heal, operator::Operator, panics, plan::Plan, process::Who, reader,
     sim::Sim, watch,
 };
 
@@ -84,6 +84,9 @@ async fn simulate(plan: Plan, keep_trace: bool) -> Outcome {
     let setting_up = operator.clone();
     operator.process.world.tasks.spawn(async move { setting_up.set_up().await });
     reader::begin(&sim);
+    if sim.plan.fed {
+        feed::begin(&sim);
+    }
     let flow = Flow::new(&sim);
     let flowing = tokio::spawn(Arc::clone(&flow).run());
 

@@ -14,8 +14,8 @@ use rand::{Rng, rngs::SmallRng};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    checks::Checks, clock::Machine, exchange::ExchangeHost, maker::MakerHost, net::Net, node::NodeHost, note,
-    plan::Plan, process::Who, tap::Tap, trace::Trace,
+    checks::Checks, clock::Machine, exchange::ExchangeHost, feed::Feed, maker::MakerHost, net::Net, node::NodeHost,
+    note, plan::Plan, process::Who, tap::Tap, trace::Trace,
 };
 
 /// The stream of the seed from which processes and ends are drawn.
@@ -29,6 +29,8 @@ pub struct Sim {
     pub trace: Arc<Trace>,
     /// The network.
     pub net: Net,
+    /// The feed of a reference price.
+    pub feed: Feed,
     /// When it began.
     pub zero: Instant,
     state: Mutex<State>,
@@ -73,6 +75,7 @@ impl Sim {
             plan,
             trace,
             net,
+            feed: Feed::default(),
             zero,
             state: Mutex::new(state),
             checks: Mutex::default(),
@@ -120,6 +123,7 @@ impl Sim {
             Who::Flow => 0x4000,
             Who::Operator => 0x5000,
             Who::Reader => 0x6000,
+            Who::Feed => 0x7000,
         };
         seeded_rng(self.plan.seed, (stream << 16) + life).random()
     }
@@ -139,6 +143,7 @@ impl Sim {
         let mut all: Vec<Who> = state.nodes.keys().map(|id| Who::Node(*id)).collect();
         all.extend(state.makers.keys().map(|number| Who::Maker(*number)));
         all.extend([Who::Exchange, Who::Flow, Who::Operator, Who::Reader]);
+        all.extend(self.plan.fed.then_some(Who::Feed));
         all
     }
 
@@ -168,7 +173,7 @@ impl Sim {
             Who::Node(id) => self.ensure_node(id),
             Who::Maker(number) => self.ensure_maker(number),
             Who::Exchange => self.ensure_exchange(),
-            Who::Flow | Who::Operator | Who::Reader => {}
+            Who::Flow | Who::Operator | Who::Reader | Who::Feed => {}
         }
     }
 
@@ -178,7 +183,7 @@ impl Sim {
             Who::Node(id) => self.crash_node(id, CrashMode::KeepAll),
             Who::Maker(number) => self.kill_maker(number),
             Who::Exchange => self.kill_exchange(),
-            Who::Flow | Who::Operator | Who::Reader => {}
+            Who::Flow | Who::Operator | Who::Reader | Who::Feed => {}
         }
     }
 

@@ -3,10 +3,11 @@
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
 };
 
 use quorate_api::{Applied, Consistency, paths};
-use quorate_ledger::Response;
+use quorate_ledger::{Command, Envelope, Response};
 use quorate_tests::history::calls::History;
 use serde::Deserialize;
 
@@ -14,8 +15,11 @@ use crate::{
     process::Who,
     recorded::Recorded,
     sim::Sim,
-    view::{Acked, ReadSeen},
+    view::{Acked, Placing, ReadSeen},
 };
+
+/// A maker that stood still sends within this what it had decided before.
+const AFTER_A_STOP: Duration = Duration::from_secs(1);
 
 /// What was known when a call began.
 #[derive(Debug, Clone, Default)]
@@ -63,7 +67,11 @@ impl Tap {
     pub fn sent(&self, number: u64, client: Who, to: Who, path: &str, body: &[u8]) {
         let (Some(sim), Who::Node(_)) = (self.sim.upgrade(), to) else { return };
         if path == paths::COMMANDS && !matches!(client, Who::Node(_)) {
-            self.recorded().sent(now(&sim), &client.to_string(), number, body);
+            let batch = commands(body);
+            if let Who::Maker(maker) = client {
+                batch.iter().for_each(|envelope| placing(&sim, maker, &envelope.command));
+            }
+            self.recorded().sent(now(&sim), &client.to_string(), number, batch);
         }
     }
 
@@ -117,6 +125,22 @@ impl Tap {
     fn recorded(&self) -> MutexGuard<'_, Recorded> {
         self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A maker sends this command: a quote for the symbol that is fed is looked at.
+fn placing(sim: &Sim, maker: u64, command: &Command) {
+    let Command::PlaceQuote(quote) = command else { return };
+    let Some(feed) = sim.feed_view().filter(|feed| feed.symbol == quote.symbol) else { return };
+    let resumed = sim.state().makers.get(&maker).and_then(|host| host.resumed);
+    if resumed.is_some_and(|resumed| resumed.elapsed() < AFTER_A_STOP) {
+        return;
+    }
+    let (epoch, quote_seq, silence) = (quote.epoch, quote.quote_seq, feed.silence);
+    sim.checks().placing(&Placing { maker, epoch, quote_seq, silence });
+}
+
+fn commands(body: &[u8]) -> Vec<Envelope> {
+    serde_json::from_slice(body).or_else(|_| serde_json::from_slice(body).map(|one| vec![one])).unwrap_or_default()
 }
 
 /// Nanoseconds since the run began.

@@ -16,6 +16,8 @@ pub struct View {
     pub step: u64,
     /// Every node that ever was, by id.
     pub nodes: BTreeMap<u64, NodeView>,
+    /// The feed of a reference price, where the run has one.
+    pub feed: Option<FeedView>,
 }
 
 /// One node.
@@ -25,6 +27,8 @@ pub struct NodeView {
     pub life: u64,
     /// Whether it runs. Otherwise all else is as it was last seen.
     pub up: bool,
+    /// Whether an empty disk took the place of the one that the group knows.
+    pub wiped: bool,
     /// The wall clock of its machine, in milliseconds since the Unix epoch.
     pub wall_ms: u64,
     /// Its consensus, where it was seen yet.
@@ -54,6 +58,8 @@ pub struct RaftView {
     pub committed: Option<(u64, u64)>,
     /// The voters of the membership in effect: several sets while it changes.
     pub voters: Vec<BTreeSet<u64>>,
+    /// All its members, voters or not.
+    pub members: BTreeSet<u64>,
     /// Where in the log that membership stands.
     pub membership_at: Option<u64>,
     /// Whether that is committed.
@@ -107,6 +113,30 @@ pub struct AppliedView {
     pub state: Option<Digest>,
     /// What its audit found at this step.
     pub audit: Vec<String>,
+}
+
+/// What a feed says of its symbol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedView {
+    /// The symbol.
+    pub symbol: Symbol,
+    /// For how long at least the exchange has taken no good price.
+    pub silence: Duration,
+    /// Whether nothing else goes wrong in this run.
+    pub alone: bool,
+}
+
+/// A maker sends a quote for the symbol of the feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placing {
+    /// Which maker.
+    pub maker: u64,
+    /// Under which epoch.
+    pub epoch: Epoch,
+    /// Which of its quotes.
+    pub quote_seq: u64,
+    /// For how long at least the exchange had taken no good price.
+    pub silence: Duration,
 }
 
 /// A maker's word on what it believes to hold.

@@ -37,13 +37,13 @@ pub async fn watch(sim: Arc<Sim>) {
 /// One step.
 pub async fn look(sim: &Arc<Sim>, step: u64, deep: bool) {
     let ids: Vec<u64> = sim.state().nodes.keys().copied().collect();
-    let mut view = View { step, ..View::default() };
+    let mut view = View { step, feed: sim.feed_view(), ..View::default() };
     for id in ids {
         take_frames(sim, id).await;
-        let (life, wall_ms, node, raft) = {
+        let (life, wiped, wall_ms, node, raft) = {
             let state = sim.state();
             let Some(host) = state.nodes.get(&id) else { continue };
-            (host.life, host.machine.wall_ms(), host.running().cloned(), host.raft_view())
+            (host.life, host.wiped, host.machine.wall_ms(), host.running().cloned(), host.raft_view())
         };
         let applied = match &node {
             Some(node) if deep => applied(node).await,
@@ -52,7 +52,7 @@ pub async fn look(sim: &Arc<Sim>, step: u64, deep: bool) {
         if let Some(node) = &node {
             ask(sim, id, (life, step), node);
         }
-        view.nodes.insert(id, NodeView { life, up: node.is_some(), wall_ms, raft, applied });
+        view.nodes.insert(id, NodeView { life, up: node.is_some(), wiped, wall_ms, raft, applied });
     }
     sim.checks().step(&view);
 }
@@ -140,6 +140,7 @@ fn raft_view((life, asked): (u64, u64), state: &RaftState<TypeConfig>, before: O
         log: log_view(state, before.filter(|view| view.life == life).map(|view| view.log)),
         committed,
         voters,
+        members: membership.membership().nodes().map(|(id, _)| *id).collect(),
         membership_at,
         membership_committed: membership_at.is_some_and(|at| committed.is_some_and(|(_, index)| at <= index)),
     }

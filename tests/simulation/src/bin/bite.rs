@@ -64,6 +64,8 @@ fn only(bug: Bug) -> &'static [&'static str] {
         Bug::StaleLeaderTicks => &["step-wall", "isolate-leader", "transfer-leader", "deaf"],
         // Somebody follows a node that stood still for as long as others took to purge their logs.
         Bug::SkipEventsAfterSnapshot => &["pause-node", "hold", "long-outage", "snapshot"],
+        // The feed is silent for long, and no update of it is late.
+        Bug::AgeByPoll => &["feed-dies"],
         _ => &[],
     }
 }

@@ -53,6 +53,6 @@ fn machine_of(scene: &Scene, who: Who) -> Option<Arc<Machine>> {
         Who::Node(id) => state.nodes.get(&id).map(|host| Arc::clone(&host.machine)),
         Who::Maker(number) => state.makers.get(&number).map(|host| Arc::clone(&host.machine)),
         Who::Exchange => Some(Arc::clone(&state.exchange.machine)),
-        Who::Flow | Who::Operator | Who::Reader => None,
+        Who::Flow | Who::Operator | Who::Reader | Who::Feed => None,
     }
 }

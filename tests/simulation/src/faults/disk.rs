@@ -77,7 +77,8 @@ async fn full(mut scene: Scene) {
     set(None);
 }
 
-/// One of the nodes that run whose data may be lost, as long as less than half of the voters have lost theirs by then.
+/// One of the voters that run whose data may be lost, as long as less than half of the voters have lost theirs by then.
+/// Others have nothing to lose: whatever disk they have when they are added is theirs.
 fn may_lose(scene: &mut Scene) -> Option<u64> {
     let mut candidates = scene.up();
     candidates.shuffle(&mut scene.rng);
@@ -92,7 +93,7 @@ fn may_lose(scene: &mut Scene) -> Option<u64> {
             let count = set.iter().filter(|voter| lost(voter) || *voter == id).count();
             count * 2 < set.len()
         };
-        lost(id) || (!voters.is_empty() && voters.iter().all(more))
+        voters.iter().any(|set| set.contains(id)) && (lost(id) || voters.iter().all(more))
     };
     candidates.into_iter().find(may)
 }

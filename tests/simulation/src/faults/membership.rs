@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use rand::{Rng, seq::IteratorRandom};
 
-use super::{Kind, Scene, foreign};
+use super::{Kind, Scene};
 use crate::{node::NodeHost, note, operator::Operator, process::Who, sim::Sim};
 
 /// Members at most.
@@ -21,7 +21,6 @@ pub(super) async fn happen(mut scene: Scene) {
             scene.happened("");
             scene.operator.snapshot().await;
         }
-        Kind::ForeignNode => foreign::add(scene).await,
         Kind::ReplaceMember => {
             let changing = Arc::clone(&scene.operator.changing);
             let Ok(_one) = changing.try_lock() else { return };

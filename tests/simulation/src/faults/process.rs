@@ -8,7 +8,7 @@ use rand::{
     Rng,
     seq::{IndexedRandom, SliceRandom},
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{Kind, Scene};
 use crate::process::Who;
@@ -196,6 +196,11 @@ async fn pause(scene: Scene, who: Who) {
     tasks.pause();
     scene.last().await;
     tasks.resume();
+    if let Who::Maker(number) = who
+        && let Some(host) = scene.sim.state().makers.get_mut(&number)
+    {
+        host.resumed = Some(Instant::now());
+    }
 }
 
 async fn leave(mut scene: Scene) {

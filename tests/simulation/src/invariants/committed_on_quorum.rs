@@ -1,5 +1,6 @@
 //! What is committed is in the logs of a quorum of the voters. A node that is down, or does not say, may hold it; it is
-//! looked at again once it is back. Not looked at while the membership changes.
+//! looked at again once it is back. One whose disk was wiped may have held it, and counts no more. Not looked at while the
+//! membership changes.
 
 use super::{Invariant, hold};
 use crate::view::View;
@@ -34,7 +35,7 @@ impl Invariant for CommittedOnQuorum {
         }
         // Only what was copied after the commit was seen says that it is missing.
         let missing = rafts().filter(|(id, node, raft)| {
-            let says = node.up && raft.life == node.life && raft.asked > seen_at;
+            let says = node.up && !node.wiped && raft.life == node.life && raft.asked > seen_at;
             says && voters.contains(id) && !raft.log.holds(term, index)
         });
         let missing: Vec<_> = missing.map(|(id, _, raft)| (id, &raft.log)).collect();

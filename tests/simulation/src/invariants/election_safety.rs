@@ -1,4 +1,5 @@
-//! At most one leader in a term; and a vote once seen to be kept is not forgotten by a restart.
+//! At most one leader in a term; and a vote once seen to be kept is not forgotten by a restart, as long as the disk is
+//! the same.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +40,13 @@ impl Invariant for ElectionSafety {
     fn step(&mut self, view: &View) -> Result<(), String> {
         for (id, node) in &view.nodes {
             let Some(raft) = node.raft.as_ref().filter(|raft| node.up && raft.life == node.life) else { continue };
-            self.vote(*id, node, raft)?;
+            if node.wiped {
+                // What the disk before it held is gone; that the new one gives no vote is another invariant.
+                self.kept.remove(id);
+                self.last.remove(id);
+            } else {
+                self.vote(*id, node, raft)?;
+            }
             if !raft.leads {
                 continue;
             }
