@@ -260,7 +260,7 @@ demo() {
   [[ -z $capture ]] || reference=(--reference "external:${prices[0]}" --reference "walk:7,$(IFS=,; echo "${prices[*]:1}")")
   trap down EXIT
   say "starting three nodes, an exchange and three makers in $run"
-  # The price of the recorded symbol comes with the capture: nobody quotes it for long before that.
+  # The price of the recorded symbol comes with the capture: nobody quotes it before that.
   [[ -z $capture ]] || awaited=$((awaited - 1))
   up "${cluster[@]}" judge
   say "orders flow for $seconds s"
