@@ -34,8 +34,8 @@ number() { [[ $1 =~ ^[0-9]{1,6}$ ]]; }
 
 base=7000; run=""; keep=()
 while [[ ${1:-} == --* ]]; do
-  [[ $1 == --help || -n ${2:-} ]] || die "$1 needs a value; ./cluster.sh help tells more"
   case $1 in
+    --base-port | --run-dir) [[ -n ${2:-} ]] || die "$1 needs a value; ./cluster.sh help tells more" ;;&
     --base-port) base=$2; shift 2 ;;
     --run-dir) run=$2; shift 2 ;;
     --help) usage; exit 0 ;;
@@ -85,6 +85,8 @@ running() {
     if alive "$name"; then echo "$name"; fi
   done
 }
+# Whether the directory of the run is empty, not there, or one that a cluster ran in: a demo removes it.
+ours() { [[ ! -e $run || -d $run && -z $(ls -A "$run") ]] || compgen -G "$run/*.mark" >/dev/null; }
 nothing_runs() { [[ -z $(running) ]]; }
 start() { # NAME PROGRAM ARGS...
   local name=$1; shift
@@ -253,11 +255,12 @@ demo() {
   seconds=$((10#$seconds))
   ((seconds >= 60)) || die "demo needs 60 seconds at least, for all that it breaks"
   [[ -z $capture || -f $capture && -r $capture ]] || die "--capture $capture: no file that can be read"
+  ours || die "--run-dir $run: a demo begins in an empty directory, and what is there is not of a cluster: name another"
   down 2>/dev/null || true; rm -rf "$run"; keep=(--event-retention 1000000) # The judge replays all that happened.
   [[ -z $capture ]] || reference=(--reference "external:${prices[0]}" --reference "walk:7,$(IFS=,; echo "${prices[*]:1}")")
   trap down EXIT
   say "starting three nodes, an exchange and three makers in $run"
-  # The price of the recorded symbol comes with the capture: nobody quotes it for long before that.
+  # The price of the recorded symbol comes with the capture: nobody quotes it before that.
   [[ -z $capture ]] || awaited=$((awaited - 1))
   up "${cluster[@]}" judge
   say "orders flow for $seconds s"

@@ -83,7 +83,7 @@ pub struct Settings {
     /// Reference prices: static:SYM=PRICE,.. walk:SEED,SYM=PRICE,.. capture:FILE,SYM or capture:FILE,SYM,SPEED or
     /// external:SYM=PRICE,..
     ///
-    /// External ones are set by PUT /v1/reference-prices/SYM. May stand several times, each for its own symbols (in the
+    /// External ones are set by PUT /v1/reference-prices/SYM; before the first, nobody quotes on PRICE. May stand several times, each for its own symbols (in the
     /// environment separated by ';').
     #[arg(long, env = "QUORATE_REFERENCE", value_name = "SOURCE", value_delimiter = ';')]
     pub reference: Option<Vec<String>>,

@@ -197,6 +197,13 @@ pub async fn run(config: Config, world: World, shutdown: impl Future<Output = ()
     let failure = lock(&desk.failure).take().or(closed);
     let mut summary = lock(&desk.summary).clone();
     summary.close(started.elapsed());
+    if summary.unknown.left > 0 {
+        let cure = match &config.journal {
+            Some(_) => "start again with the same --journal, which settles them",
+            None => "ask for them by GET /api/v3/order; with a --journal the next start would settle them",
+        };
+        tracing::warn!(left = summary.unknown.left, "the outcome of some orders is still not known: {cure}");
+    }
     let error = match (outcome, failure) {
         (_, Some(failure)) => PublishError::JournalWrite(failure),
         (Err(error), None) => error,

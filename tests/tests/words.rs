@@ -60,6 +60,16 @@ fn cluster_sh_says_what_it_misses() {
 }
 
 #[test]
+fn a_demo_removes_nothing_that_is_not_of_a_cluster() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("precious"), "kept").unwrap();
+    let output = cluster_sh(dir.path(), 9_000, &["demo"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains("not of a cluster: name another"), "{said}");
+    assert_eq!(std::fs::read_to_string(dir.path().join("precious")).unwrap(), "kept");
+}
+
+#[test]
 fn what_goes_to_a_file_has_no_colours_and_tells_each_cause_once() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("missing").join("file");

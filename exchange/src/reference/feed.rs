@@ -12,6 +12,8 @@ use super::{
 
 /// A source that has said nothing for so long is said to be silent, once.
 const SILENT_AFTER: Duration = Duration::from_secs(5);
+/// What was never confirmed is as old as log time, and at least this old: more than any maker accepts.
+const UNCONFIRMED_MIN: Duration = Duration::from_secs(86_400);
 /// Time between two lines of the log about what one source says and is not believed.
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
@@ -62,7 +64,8 @@ pub(super) enum Source {
     },
     External {
         price: Decimal,
-        confirmed: Duration,
+        /// When it was set last; never, where it stands as it was given at the start.
+        confirmed: Option<Duration>,
         feed: Option<String>,
         believed: Believed,
     },
@@ -115,13 +118,6 @@ impl Feed {
         self.stats
     }
 
-    /// What stands from outside at the start counts as said then.
-    pub(super) fn begin(&mut self, clock: Duration) {
-        if let Source::External { confirmed, .. } = &mut self.source {
-            *confirmed = clock;
-        }
-    }
-
     /// The price now, `since` the start.
     pub(super) fn look(&mut self, symbol: &Symbol, tick: Decimal, since: Duration, now: Now) -> Option<Reference> {
         let said = match self.source.says(symbol, tick, since, now) {
@@ -134,7 +130,7 @@ impl Feed {
             }
         };
         self.out_of_range = false;
-        self.notice_silence(symbol, said.age);
+        self.notice_silence(symbol, said.age.min(since));
         let half_ticks = said.half_ticks;
         let told = match (said.change, self.told) {
             (Some((seq, changed_at)), _) => Told { half_ticks, seq, changed_at },
@@ -158,7 +154,7 @@ impl Feed {
                 let checked = new.given.price().and_then(|price| half_ticks(price, tick));
                 match checked.and_then(|_| next.check(new.given, new.stamp)) {
                     Ok(taken) => {
-                        (*price, *confirmed, *believed) = (taken, clock, next);
+                        (*price, *confirmed, *believed) = (taken, Some(clock), next);
                         if new.feed.is_some() {
                             feed.clone_from(&new.feed);
                         }
@@ -218,7 +214,7 @@ impl Feed {
 impl Source {
     /// Set from outside, from this price on.
     pub(super) fn external(price: Decimal) -> Self {
-        Self::External { price, confirmed: Duration::ZERO, feed: None, believed: Believed::default() }
+        Self::External { price, confirmed: None, feed: None, believed: Believed::default() }
     }
 
     fn says(&mut self, symbol: &Symbol, tick: Decimal, since: Duration, now: Now) -> Result<Said, Doubt> {
@@ -228,7 +224,12 @@ impl Source {
                 let change = Some((1, Millis::ZERO));
                 return Ok(Said { half_ticks: half_ticks(*price, tick)?, age: Duration::ZERO, change });
             }
-            Self::External { price, confirmed, .. } => (*price, now.clock.saturating_sub(*confirmed)),
+            // What was given at the start may have been right when somebody wrote it down, and whoever starts the exchange
+            // again gives it again: nobody has confirmed it.
+            Self::External { price, confirmed, .. } => {
+                let age = confirmed.map(|confirmed| now.clock.saturating_sub(confirmed));
+                (*price, age.unwrap_or_else(|| Duration::from_millis(now.log_time.0).max(UNCONFIRMED_MIN)))
+            }
             Self::Recorded { signs, speed } => {
                 let at = since.saturating_mul(*speed);
                 let passed = signs.partition_point(|sign| sign.offset <= at).max(1);

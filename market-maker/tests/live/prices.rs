@@ -176,6 +176,27 @@ async fn a_feed_that_dies_goes_to_zero_crosses_goes_back_and_returns() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_an_external_source_begins_with_is_not_quoted_and_no_restart_brings_it_back() {
+    let node = Node::new();
+    let exchange = Exchange::start(&node, "external:A=1000", 1);
+    let _maker = start(&node, "alpha");
+    pass(2_000).await;
+    assert_eq!(bid(&node), None);
+    assert_eq!(exchange.feed(1, "900", "902").await, 200);
+    pass(500).await;
+    assert_eq!(bid(&node), Some(896));
+    let again = Exchange::start(&node, "external:A=1000", 2);
+    for _ in 0..40 {
+        pass(200).await;
+        assert!(bid(&node).is_none_or(|bid| bid == 896), "{:?}", bid(&node));
+    }
+    assert_eq!(bid(&node), None);
+    assert_eq!(again.feed(1, "910", "912").await, 200);
+    pass(500).await;
+    assert_eq!(bid(&node), Some(906));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_walk_and_a_fixed_price_stay_usable_over_a_restart_of_the_exchange() {
     for reference in ["static:A=1000", "walk:7,A=1000"] {
         let node = Node::new();
