@@ -82,8 +82,9 @@ impl fmt::Display for Report {
             let listed: Vec<String> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
             writeln!(f, "{title}: {}", listed.join(", "))
         };
-        let faults = Kind::ALL.map(|kind| (kind.name().to_owned(), self.faults.get(kind.name()).copied().unwrap_or(0)));
-        line(f, "faults", &BTreeMap::from(faults))?;
+        let mut faults = BTreeMap::from(Kind::ALL.map(|kind| (kind.name().to_owned(), 0)));
+        faults.extend(self.faults.clone());
+        line(f, "faults", &faults)?;
         let refused = |name: String| {
             let count = self.refusals.get(&name).copied().unwrap_or(0);
             (name, count)
