@@ -9,7 +9,7 @@ use quorate_planted::{Bug, planted};
 
 use super::wire::{CLUSTER_HEADER, FROM_HEADER, GROUP_HEADER, STORE_HEADER, TO_HEADER, TO_STORE_HEADER};
 
-/// Who this node is, and what its group knows of the caller.
+/// Who this node is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Identity<'a> {
     pub(crate) cluster_id: &'a str,
