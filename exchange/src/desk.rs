@@ -27,7 +27,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{config::Config, listings::Listings, log_clock::LogClock, reference::References};
+use crate::{config::Config, listings::Listings, log_clock::LogClock, reference::References, refusals::Refusals};
 
 /// How long one attempt at a proposal goes on before the engine hears *unknown*.
 const ATTEMPT: Duration = Duration::from_millis(1_500);
@@ -48,6 +48,8 @@ pub struct Desk {
     pub client: Client,
     /// What is traded.
     pub listings: Listings,
+    /// Which requests were refused.
+    pub refusals: Refusals,
     world: World,
     inner: Mutex<Inner>,
     halted: watch::Sender<Option<Halt>>,
@@ -126,6 +128,7 @@ impl Desk {
             config,
             client,
             listings: Listings::new(references, world.clocks.clone()),
+            refusals: Refusals::default(),
             world,
             inner: Mutex::new(inner),
             halted: watch::Sender::new(None),

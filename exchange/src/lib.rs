@@ -3,7 +3,7 @@
 //!
 //! Code map: [`desk`] owns the matching engine and carries its effects out; [`recover`] registers with the
 //! ledger and reads what the engine starts from; [`follow`] keeps doing so and feeds the engine; [`orders`]
-//! turns requests into orders and outcomes into answers; [`http`] serves them; [`listings`] and [`reference`](mod@reference)
+//! turns requests into orders and outcomes into answers; [`refusals`] remembers which were refused; [`http`] serves them; [`listings`] and [`reference`](mod@reference)
 //! are what is traded and its reference prices; [`run`](mod@run) wires it together for a process. A simulation
 //! takes the desk, [`follow::follow`] and [`http::router`] instead.
 //!
@@ -20,4 +20,5 @@ mod log_clock;
 pub mod orders;
 pub mod recover;
 pub mod reference;
+pub mod refusals;
 pub mod run;

@@ -87,7 +87,7 @@ pub fn placed_before(
     let kept = recover::new_order(row);
     // By the ledger's own rule the timestamp does not count.
     if kept != (NewOrder { timestamp: kept.timestamp, ..order.clone() }) {
-        return Err(duplicate());
+        return Err(ApiError::duplicate_order());
     }
     answer(&kept, filters, wanted, kept.timestamp, &result_of(row))
 }
@@ -195,17 +195,13 @@ fn not_executed(why: NotExecuted) -> ApiError {
         }
         NotExecuted::Unavailable => ApiError::disconnected("not done: the ledger takes no proposals now"),
         NotExecuted::TimedOut => ApiError::disconnected("not done: it could not be proposed in time"),
-        NotExecuted::ClientIdInFlight => duplicate(),
+        NotExecuted::ClientIdInFlight => ApiError::duplicate_order(),
     }
-}
-
-fn duplicate() -> ApiError {
-    ApiError::rejected("Duplicate order sent.")
 }
 
 fn refused(refusal: &Refusal) -> ApiError {
     match refusal {
-        Refusal::DuplicateOrder { .. } => duplicate(),
+        Refusal::DuplicateOrder { .. } => ApiError::duplicate_order(),
         Refusal::KillSwitch { .. } => ApiError::new(-1013, "Market is closed."),
         Refusal::UnknownSymbol { .. } => ApiError::invalid_symbol(),
         Refusal::TimestampTooOld { .. } => ApiError::timestamp(false),

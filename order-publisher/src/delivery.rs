@@ -67,7 +67,7 @@ pub(crate) async fn deliver(venue: &Venue, order: &Order, patience: Duration) ->
         let sent_at = Instant::now();
         let outcome = match venue.place(order).await {
             Ok(standing) => Outcome::Taken(standing),
-            Err(Failed::Refused(error)) if is_repeat(&error) => return settle(venue, order, patience).await,
+            Err(Failed::Refused(error)) if error.is_duplicate() => return settle(venue, order, patience).await,
             // Not placed, for a reason that passes: under the same name, it is as if it had not been sent.
             Err(Failed::Refused(error)) if error.is_passing() && sent_at < give_up => {
                 tracing::debug!(order = order.client_order_id, %error, "again later");
@@ -111,7 +111,7 @@ pub(crate) async fn settle(venue: &Venue, order: &Order, patience: Duration) -> 
                     closed = again != ApiError::timestamp(true) && venue.window_is_past(order);
                     again.to_string()
                 }
-                Err(Failed::Refused(error)) if !is_repeat(&error) && !error.is_passing() => {
+                Err(Failed::Refused(error)) if !error.is_duplicate() && !error.is_passing() => {
                     return settled(Outcome::Refused(error), Way::Resend);
                 }
                 Err(error) => error.to_string(),
@@ -129,8 +129,3 @@ pub(crate) async fn settle(venue: &Venue, order: &Order, patience: Duration) -> 
 const NO_SUCH_ORDER: i32 = -2013;
 /// The timestamp lies outside what is accepted.
 const TIMESTAMP: i32 = -1021;
-
-/// The exchange knows the name already, or is busy with it: no word about the order itself.
-fn is_repeat(error: &ApiError) -> bool {
-    error.code == -2010 && error.msg.starts_with("Duplicate order")
-}

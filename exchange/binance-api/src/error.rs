@@ -131,6 +131,12 @@ impl ApiError {
         Self::new(-2010, why)
     }
 
+    /// -2010: the order's name is known, or is under way, with another content.
+    #[must_use]
+    pub fn duplicate_order() -> Self {
+        Self::rejected("Duplicate order sent.")
+    }
+
     /// -2011: nothing to cancel.
     #[must_use]
     pub fn cancel_rejected() -> Self {
@@ -166,6 +172,19 @@ impl ApiError {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         matches!(self.code, -1001 | -1003 | -1008 | -1015)
+    }
+
+    /// Whether this says that the order was not placed, and that no copy of the request may place it later. A duplicate
+    /// says nothing of the order, and a server that is broken inside does not know.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        !self.is_unknown() && !self.is_passing() && !self.is_duplicate() && self.code != -1000
+    }
+
+    /// Whether the exchange knows the order's name already, or is busy with it.
+    #[must_use]
+    pub fn is_duplicate(&self) -> bool {
+        *self == Self::duplicate_order()
     }
 
     /// Its HTTP status.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use quorate_ledger::{ClientOrderId, Decimal, Symbol};
+use sha2::{Digest, Sha256};
 
 use crate::{
     error::ApiError,
@@ -81,6 +82,12 @@ impl Params {
     #[must_use]
     pub fn signed_text(&self) -> &str {
         &self.signed
+    }
+
+    /// A SHA-256 digest of the text of all parameters but the signature: equal for copies of one request.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        Sha256::digest(self.signed.as_bytes()).into()
     }
 
     /// The names of the parameters.

@@ -7,36 +7,63 @@ use futures_util::{StreamExt, stream};
 use quorate_api::OrderView;
 use quorate_binance_api::{
     ApiError,
-    model::{OrderCancelled, OrderInfo},
-    params::{NamedOrder, PlaceOrder},
+    model::{OrderCancelled, OrderInfo, OrderPlaced},
+    params::{NamedOrder, Params, PlaceOrder},
+    signing::{RECV_WINDOW_DEFAULT_MS, RECV_WINDOW_MAX_MS},
 };
 use quorate_client::OrderQuery;
 use quorate_ledger::{Account, ClientOrderId, Millis, NewOrder, Refusal, Symbol, bounds::ORDER_TIMESTAMP_AHEAD_MS};
 use quorate_matching::{Known, OrderOutcome, Target};
 
-use super::{App, Failed, Sent, account, filters, ok, reading, symbol_filters, unread};
+use super::{App, Failed, Sent, account, authenticated, check_window, filters, ok, reading, symbol_filters, unread};
 use crate::{
     desk::Desk,
     orders::{cancelled, known_info, new_order, placed, placed_before, view_info},
     recover,
+    refusals::Stamped,
 };
 
+/// `recvWindow` at most, in microseconds.
+const WINDOW_MAX_US: u64 = RECV_WINDOW_MAX_MS * 1_000;
 /// Cancels of one request under way at a time.
 const CANCELS_AT_ONCE: usize = 16;
 
 pub(super) async fn place(State(desk): App, headers: HeaderMap, Sent(params): Sent) -> Result<Response, Failed> {
-    let account = account(&desk, &headers, &params)?;
+    let account = authenticated(&desk, &headers, &params)?;
+    let now_us = desk.world().clocks.wall_ms().saturating_mul(1_000);
+    let request = stamped(&account, &params)?.filter(|request| request.timestamp_us < now_us + WINDOW_MAX_US);
+    let place = async {
+        check_window(&desk, &params)?;
+        place_now(&desk, account, &params).await
+    };
+    let placed = match request {
+        Some(request) => desk.refusals.once(request, now_us, place).await?,
+        // No copy of it can be told from a new request, or none can count while its refusal could be remembered.
+        None => place.await?,
+    };
+    ok(&placed)
+}
+
+/// The request as one that can be remembered, where it has a timestamp.
+fn stamped(account: &Account, params: &Params) -> Result<Option<Stamped>, ApiError> {
+    let Some(timestamp_us) = params.timestamp_us()? else { return Ok(None) };
+    let window_us = params.recv_window_us()?.unwrap_or(RECV_WINDOW_DEFAULT_MS * 1_000).min(WINDOW_MAX_US);
+    let key = (account.clone(), params.digest());
+    Ok(Some(Stamped { key, timestamp_us, until_us: timestamp_us.saturating_add(window_us) }))
+}
+
+async fn place_now(desk: &Arc<Desk>, account: Account, params: &Params) -> Result<OrderPlaced, ApiError> {
     let request = params.place_order()?;
-    let filters = symbol_filters(&desk, &request.symbol).await?;
-    let timestamp = order_time(&desk, params.timestamp_us()?.map(|us| us / 1_000));
-    let order = new_order(&request, &filters, account, name_of(&desk, &request)?, timestamp)?;
+    let filters = symbol_filters(desk, &request.symbol).await?;
+    let timestamp = order_time(desk, params.timestamp_us()?.map(|us| us / 1_000));
+    let order = new_order(&request, &filters, account, name_of(desk, &request)?, timestamp)?;
     let outcome = desk.place(order.clone()).await;
     if request.client_order_id.is_some()
-        && let Some(row) = placed_earlier(&desk, &order, &outcome).await?
+        && let Some(row) = placed_earlier(desk, &order, &outcome).await?
     {
-        return ok(&placed_before(&filters, request.response, &order, &row)?);
+        return placed_before(&filters, request.response, &order, &row);
     }
-    ok(&placed(&order, &filters, request.response, outcome)?)
+    placed(&order, &filters, request.response, outcome)
 }
 
 fn name_of(desk: &Desk, request: &PlaceOrder) -> Result<ClientOrderId, ApiError> {

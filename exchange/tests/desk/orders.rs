@@ -136,6 +136,37 @@ async fn a_repeat_long_after_is_told_the_same_by_the_next_exchange_and_under_the
     assert_eq!(group.executions().len(), 2);
 }
 
+/// A network may deliver a request twice, and what refused the first copy may have passed when the second one comes.
+#[tokio::test(start_paused = true)]
+async fn a_late_copy_of_a_refused_request_is_refused_and_a_new_request_is_not() {
+    let group = group();
+    let exchange = Exchange::start(&group).await;
+    let now = exchange.desk.world().clocks.wall_ms();
+    let form = |times: &str| format!("symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.001&newClientOrderId=o1{times}");
+    let place = |times: String| exchange.call("POST", "/api/v3/order", form(&times));
+    let closed = (400, json!({"code": -1013, "msg": "Market is closed."}));
+    let stamp = format!("&timestamp={now}");
+    group.kill_switch(true);
+    assert_eq!(place(stamp.clone()).await, closed);
+    let ahead = format!("&timestamp={}", now + 1_500);
+    assert_eq!(code(&place(ahead.clone()).await), (400, -1021));
+    group.kill_switch(false);
+    group.quote("BTCUSDT", 9_900, 10_100, 10);
+    exchange.until("open again", |exchange| exchange.desk.health().ready).await;
+    assert_eq!(place(stamp.clone()).await, closed);
+    tokio::time::sleep(std::time::Duration::from_millis(2_000)).await;
+    assert_eq!(code(&place(ahead).await), (400, -1021));
+    assert_eq!(group.executions().len(), 0);
+    // Another account's request is another one, and so is one that was made later.
+    assert_eq!(exchange.call_as(Some("other"), "POST", "/api/v3/order", form(&stamp)).await.0, 200);
+    let later = place(format!("&timestamp={}", now + 1)).await;
+    assert_eq!(stands(&later), (200, "FILLED", "0.001"));
+    // Copies of one that was taken are told how it stands.
+    let again = place(format!("&timestamp={}", now + 1)).await;
+    assert_eq!((stands(&again), &again.1["orderId"]), (stands(&later), &later.1["orderId"]));
+    assert_eq!(group.executions().get("o1"), Some(&2));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_time_is_kept_whether_the_request_is_signed_or_not() {
     let group = group();

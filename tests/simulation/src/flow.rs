@@ -1,5 +1,6 @@
 //! The one who sends orders: each through the exchange's HTTP API, each with one name, each to a known end, and all in
-//! a journal. A call without an answer is unknown: it is asked for, or sent again under its name.
+//! a journal. A call without an answer is unknown: it is asked for, or sent again under its name. Each order carries the time
+//! at which it was made, as a client of Binance has to send it, and what has not arrived in its window is not there.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -11,7 +12,7 @@ use quorate_seams::{World, full_body, read_body};
 use quorate_tests::evidence::Journal;
 use rand::{Rng, rngs::SmallRng, seq::IndexedRandom};
 use serde_json::Value;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     clock::Machine,
@@ -24,18 +25,26 @@ use crate::{
 
 /// The stream of the seed that orders are drawn from.
 const FLOW_STREAM: u64 = 0x666c_6f77;
+/// Where orders are placed, asked for and cancelled.
+const ORDER: &str = "/api/v3/order";
 /// How long one answer may take.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// Bytes of an answer at most.
 const ANSWER_MAX_BYTES: usize = 1 << 20;
 /// Pause before a further attempt.
 const PAUSE: Duration = Duration::from_millis(400);
-/// Attempts at placing an order that was certainly not placed before it is given up.
-const PLACE_ATTEMPTS: u32 = 3;
+/// The windows in which orders count, in ms: an order's own choice.
+const WINDOWS_MS: [u64; 2] = [5_000, 10_000];
+/// No message is under way for longer than this, held back or not.
+const UNDER_WAY_MAX: Duration = Duration::from_secs(30);
 /// Code: may or may not have happened.
 const UNKNOWN: i64 = -1007;
 /// Code: no such order, now and later.
 const NO_SUCH_ORDER: i64 = -2013;
+/// Code: the time of the request lies outside of its window.
+const TIMESTAMP: i64 = -1021;
+/// What is said where the window has closed, and not where it has not opened.
+const CLOSED: &str = "outside of the recvWindow";
 /// Codes: not now, and not placed.
 const PASSING: [i64; 4] = [-1001, -1003, -1008, -1015];
 /// What is said of a name that is known, with another content or after a rejection.
@@ -53,6 +62,8 @@ pub struct Flow {
     world: World,
     journal: Mutex<Journal>,
     pending: Mutex<u64>,
+    /// How far the exchange's clock is ahead of this one, in ms, as it was last seen.
+    ahead_ms: Mutex<i64>,
     sim: Arc<Sim>,
 }
 
@@ -66,6 +77,7 @@ impl Flow {
             world: process.world,
             journal: Mutex::default(),
             pending: Mutex::default(),
+            ahead_ms: Mutex::default(),
             sim: Arc::clone(sim),
         })
     }
@@ -100,7 +112,8 @@ impl Flow {
 
     /// Sends one order, by itself.
     pub fn send(self: &Arc<Self>, rng: &mut SmallRng, name: &str) {
-        let order = draw(rng, self.sim.plan.symbols, name);
+        let made_at = self.exchange_ms();
+        let order = draw(rng, self.sim.plan.symbols, name, made_at);
         let cancel = rng.random_range(0..100) < 40;
         let choices = rng.random();
         self.count(1);
@@ -112,16 +125,17 @@ impl Flow {
     /// From the first attempt to a certain end.
     async fn see_through(self: Arc<Self>, order: Order, cancel: bool, choices: u64) {
         let mut unknown = false;
-        let mut attempts = 0;
+        // From when on an order that is not there never will be: no copy of it can arrive and count.
+        let mut too_late: Option<Instant> = None;
         let mut turn = choices;
         loop {
             turn = turn.rotate_left(7);
             // In doubt it is asked for or sent again, by turns.
-            let ask = unknown && turn & 1 == 0;
+            let ask = unknown && (too_late.is_some() || turn & 1 == 0);
             let reply = if ask {
-                self.call(Method::GET, &order.query()).await
+                self.call(Method::GET, ORDER, &order.query()).await
             } else {
-                self.call(Method::POST, &order.form).await
+                self.call(Method::POST, ORDER, &order.form).await
             };
             match reply {
                 Reply::Done(answer) => {
@@ -132,22 +146,27 @@ impl Flow {
                     break;
                 }
                 Reply::Lost | Reply::Refused(UNKNOWN, _) => unknown = true,
-                Reply::Refused(NO_SUCH_ORDER, _) if ask => {
+                Reply::Refused(NO_SUCH_ORDER, _) if too_late.is_some_and(|from| Instant::now() >= from) => {
                     self.refused(&order.name, NO_SUCH_ORDER, unknown);
                     break;
                 }
-                Reply::Refused(code, _) if PASSING.contains(&code) => {
-                    attempts += 1;
-                    if !unknown && attempts >= PLACE_ATTEMPTS {
-                        self.refused(&order.name, code, unknown);
-                        break;
-                    }
+                // The first copy may be on its way.
+                Reply::Refused(NO_SUCH_ORDER, _) if ask => {}
+                // As if it had not been sent: it is sent again, until its window closes.
+                Reply::Refused(code, _) if PASSING.contains(&code) => {}
+                Reply::Refused(TIMESTAMP, text) if unknown => {
+                    // The exchange's clock may have been set back, so that the window has not opened yet.
+                    let copies = if text.contains(CLOSED) { Duration::ZERO } else { UNDER_WAY_MAX };
+                    too_late = Some(Instant::now() + copies);
                 }
                 // A name that is known: an earlier attempt was committed, and is to be asked for.
                 Reply::Refused(_, text) if unknown && text.contains(DUPLICATE) => {}
                 // In doubt a refusal is that of this attempt only.
                 Reply::Refused(_, _) if unknown => {}
                 Reply::Refused(code, _) => {
+                    if code == TIMESTAMP {
+                        self.read_the_clock().await;
+                    }
                     self.refused(&order.name, code, unknown);
                     break;
                 }
@@ -157,14 +176,28 @@ impl Flow {
         self.count(-1);
     }
 
+    /// The exchange's time, in ms since the Unix epoch, as far as it is known here.
+    fn exchange_ms(&self) -> u64 {
+        let ahead = *self.ahead_ms.lock().unwrap_or_else(PoisonError::into_inner);
+        self.world.clocks.wall_ms().saturating_add_signed(ahead)
+    }
+
+    /// Learns how far the exchange's clock is off, as clients of Binance do after a refused timestamp.
+    async fn read_the_clock(&self) {
+        let Reply::Done(answer) = self.call(Method::GET, "/api/v3/time", "").await else { return };
+        let Some(theirs) = answer["serverTime"].as_i64() else { return };
+        let here = i64::try_from(self.world.clocks.wall_ms()).unwrap_or(i64::MAX);
+        *self.ahead_ms.lock().unwrap_or_else(PoisonError::into_inner) = theirs.saturating_sub(here);
+    }
+
     async fn cancel(&self, order: &Order) {
         sleep(Duration::from_millis(700)).await;
         // Whatever comes of it: it is the order's end that counts, and the ledger keeps that.
-        let _ = self.call(Method::DELETE, &order.query()).await;
+        let _ = self.call(Method::DELETE, ORDER, &order.query()).await;
     }
 
-    async fn call(&self, method: Method, parameters: &str) -> Reply {
-        let uri = format!("http://{EXCHANGE_ADDRESS}/api/v3/order");
+    async fn call(&self, method: Method, path: &str, parameters: &str) -> Reply {
+        let uri = format!("http://{EXCHANGE_ADDRESS}{path}");
         let built = if method == Method::POST {
             Request::post(uri).body(full_body(parameters.to_owned().into()))
         } else {
@@ -233,7 +266,7 @@ impl Order {
 }
 
 /// Mostly orders that take at once, some that rest, some that cannot be.
-fn draw(rng: &mut SmallRng, symbols: usize, name: &str) -> Order {
+fn draw(rng: &mut SmallRng, symbols: usize, name: &str, made_at: u64) -> Order {
     let (symbol, reference, _) = SYMBOLS[..symbols].choose(rng).copied().unwrap_or(SYMBOLS[0]);
     let side = if rng.random_bool(0.5) { "BUY" } else { "SELL" };
     let lots = if rng.random_bool(0.1) { rng.random_range(10..=60) } else { rng.random_range(1..=6) };
@@ -248,8 +281,10 @@ fn draw(rng: &mut SmallRng, symbols: usize, name: &str) -> Order {
         88..94 => format!("type=LIMIT&timeInForce=FOK&price={price:.2}"),
         _ => format!("type=LIMIT_MAKER&price={price:.2}"),
     };
+    let window = WINDOWS_MS.choose(rng).copied().unwrap_or(WINDOWS_MS[0]);
     let form = format!(
-        "symbol={symbol}&side={side}&{kind}&quantity=0.{lots:03}&newClientOrderId={name}&newOrderRespType=FULL"
+        "symbol={symbol}&side={side}&{kind}&quantity=0.{lots:03}&newClientOrderId={name}&newOrderRespType=FULL\
+         &timestamp={made_at}&recvWindow={window}"
     );
     Order { name: name.to_owned(), symbol, form }
 }
