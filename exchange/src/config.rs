@@ -3,7 +3,8 @@
 
 use std::{fmt::Display, net::SocketAddr, path::PathBuf, time::Duration};
 
-use quorate_ledger::{Decimal, ExchangeName, bounds::ORDER_DEADLINE_MAX_MS};
+use quorate_domain::{Decimal, ExchangeName};
+use quorate_ledger::bounds::ORDER_DEADLINE_MAX_MS;
 use serde::Deserialize;
 
 use crate::reference::SourceSpec;

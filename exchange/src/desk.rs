@@ -16,7 +16,8 @@ use std::{
 
 use quorate_api::{Problem, ProblemKind};
 use quorate_client::{Client, InvalidConfig, Session, SubmitError, Ticket};
-use quorate_ledger::{Account, ExchangeEpoch, Millis, NewOrder, Response};
+use quorate_domain::{Account, Millis};
+use quorate_ledger::{ExchangeEpoch, NewOrder, Response};
 use quorate_matching::{
     Answered, CancelOutcome, Effect, Engine, Halt, Input, Known, NotExecuted, OrderOutcome, RequestId, Stats,
     Submission, SubmissionId, Target,

@@ -6,7 +6,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use quorate_ledger::{Decimal, Event, Millis, Symbol, SymbolSpec};
+use quorate_domain::{Decimal, Millis, Symbol, SymbolSpec};
+use quorate_ledger::Event;
 use quorate_seams::Clocks;
 
 use crate::{

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use quorate_ledger::Millis;
+use quorate_domain::Millis;
 
 /// How far the estimate may lead the newest frame, in ms: more is no delay on the way, but a clock that ran slower, or
 /// stood still.

@@ -6,10 +6,8 @@ use quorate_binance_api::{
     model::{self, Fill, OrderInfo, OrderPlaced, PlacedResult, ResponseType},
     params::PlaceOrder,
 };
-use quorate_ledger::{
-    Account, ClientOrderId, Millis, NewOrder, OrderResult, OrderStatus, OrderType, Price, Refusal, Side, TimeInForce,
-    Trade,
-};
+use quorate_domain::{Account, ClientOrderId, Millis, OrderType, Price, Side, TimeInForce};
+use quorate_ledger::{NewOrder, OrderResult, OrderStatus, Refusal, Trade};
 use quorate_matching::{CancelOutcome, Committed, NotExecuted, OrderOutcome};
 
 use crate::recover;
@@ -201,41 +199,23 @@ fn not_executed(why: NotExecuted) -> ApiError {
 
 fn refused(refusal: &Refusal) -> ApiError {
     match refusal {
-        Refusal::DuplicateOrder { .. } => ApiError::duplicate_order(),
-        Refusal::KillSwitch { .. } => ApiError::new(-1013, "Market is closed."),
-        Refusal::UnknownSymbol { .. } => ApiError::invalid_symbol(),
-        Refusal::TimestampTooOld { .. } => ApiError::timestamp(false),
-        Refusal::DeadlinePassed { .. } => ApiError::disconnected("not done: the order's deadline passed first"),
-        Refusal::StaleExchange { .. } => ApiError::disconnected("not done: this exchange is fenced by a newer one"),
-        Refusal::Full { .. } => ApiError::filter("EXCHANGE_MAX_NUM_ORDERS"),
-        Refusal::Invalid { what } => ApiError::new(-1130, format!("Data sent for a parameter is not valid: {what}.")),
-        Refusal::Overflow { .. }
-        | Refusal::NotActive { .. }
-        | Refusal::LeavesMoved { .. }
-        | Refusal::DoesNotCross { .. }
-        | Refusal::WouldCross { .. }
-        | Refusal::ExecGap { .. }
-        | Refusal::ExecReused { .. }
-        | Refusal::UnknownOrder { .. }
-        | Refusal::OrderClosed { .. }
-        | Refusal::SessionRequired
-        | Refusal::SessionExpired { .. }
-        | Refusal::SeqReused { .. }
-        | Refusal::SeqTooOld { .. }
-        | Refusal::TooManySessions { .. }
-        | Refusal::SymbolExists { .. }
-        | Refusal::ControlVersion { .. }
-        | Refusal::LimitOutOfRange { .. }
-        | Refusal::LedgerVersion { .. }
-        | Refusal::QuotingOff { .. }
-        | Refusal::UnknownMaker { .. }
-        | Refusal::StaleEpoch { .. }
-        | Refusal::AuthorityExpired { .. }
-        | Refusal::StaleQuoteSeq { .. }
-        | Refusal::StalePosition { .. }
-        | Refusal::CrossesResting { .. }
-        | Refusal::ExposureShort { .. } => ApiError::rejected(&refusal.to_string()),
+        Refusal::DuplicateOrder { .. } => return ApiError::duplicate_order(),
+        Refusal::KillSwitch { .. } => return ApiError::new(-1013, "Market is closed."),
+        Refusal::UnknownSymbol { .. } => return ApiError::invalid_symbol(),
+        Refusal::TimestampTooOld { .. } => return ApiError::timestamp(false),
+        Refusal::DeadlinePassed { .. } => {
+            return ApiError::disconnected("not done: the order's deadline passed first");
+        }
+        Refusal::StaleExchange { .. } => {
+            return ApiError::disconnected("not done: this exchange is fenced by a newer one");
+        }
+        Refusal::Full { .. } => return ApiError::filter("EXCHANGE_MAX_NUM_ORDERS"),
+        Refusal::Invalid { what } => {
+            return ApiError::new(-1130, format!("Data sent for a parameter is not valid: {what}."));
+        }
+        _ => {}
     }
+    ApiError::rejected(&refusal.to_string())
 }
 
 fn price_text(filters: &SymbolFilters, price: Option<Price>) -> String {

@@ -10,7 +10,7 @@ mod walk;
 
 use std::{collections::BTreeMap, path::Path, str::FromStr, time::Duration};
 
-use quorate_ledger::{Decimal, Symbol};
+use quorate_domain::{Decimal, Symbol};
 
 use feed::{Feed, Source};
 pub use feed::{FeedStats, Now, Reference, Set, Unset};
@@ -184,7 +184,7 @@ mod tests {
     };
 
     use quorate_binance_api::reference::{Doubt, Given, Stamp};
-    use quorate_ledger::Millis;
+    use quorate_domain::Millis;
 
     use super::*;
 

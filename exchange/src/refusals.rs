@@ -14,7 +14,7 @@ use std::{
 };
 
 use quorate_binance_api::ApiError;
-use quorate_ledger::Account;
+use quorate_domain::Account;
 
 use crate::desk::locked;
 

@@ -26,7 +26,8 @@ use std::{
     time::Duration,
 };
 
-use quorate_ledger::{Epoch, Incarnation, MakerName, Symbol};
+use quorate_domain::{MakerName, Symbol};
+use quorate_ledger::{Epoch, Incarnation};
 use quorate_quoter::{Belief, BeliefChange};
 use quorate_seams::Clocks;
 use serde::{Deserialize, Serialize};

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use quorate_ledger::{MakerName, Symbol};
+use quorate_domain::{MakerName, Symbol};
 use quorate_quoter::Config;
 use quorate_strategy::FixedSpread;
 

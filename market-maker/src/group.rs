@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use quorate_client::{CallFailed, Client, EventStream, ReadOptions, Session, SubmitError};
-use quorate_ledger::{Command, Symbol};
+use quorate_domain::Symbol;
+use quorate_ledger::Command;
 use quorate_quoter::{Answered, CommandId, ReadId, Snapshot, SymbolSnapshot};
 use tokio::time::Instant;
 

@@ -7,7 +7,7 @@ use std::{future::Future, io, pin::Pin, time::Duration};
 
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use quorate_client::{Client, ClientConfig, EventStream, StreamItem};
-use quorate_ledger::Symbol;
+use quorate_domain::Symbol;
 use quorate_quoter::{Answered, Belief, BeliefChange, CommandId, Input, Output, Priced, Quoter, ReadId, Snapshot};
 use quorate_seams::World;
 

@@ -7,10 +7,10 @@ use quorate_binance_api::{
     model::ReferencePrice,
     reference::{Believed, Doubt, Given, Stamp},
 };
-use quorate_ledger::{Decimal, Symbol};
+use quorate_domain::RefPrice;
+use quorate_domain::{Decimal, Symbol};
 use quorate_quoter::Observed;
 use quorate_seams::{World, empty_body, read_body};
-use quorate_strategy::RefPrice;
 
 /// Time between two polls.
 const POLL_EVERY: Duration = Duration::from_millis(100);

@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use quorate_ledger::{Decimal, Symbol};
+use quorate_domain::{Decimal, Symbol};
 
 /// Settings that every mode has.
 #[derive(Debug, Clone, clap::Args)]

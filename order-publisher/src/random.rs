@@ -8,7 +8,7 @@ use std::{
 };
 
 use quorate_binance_api::model::{OrderType, Side, TimeInForce};
-use quorate_ledger::{Decimal, MAX_PRICE};
+use quorate_domain::{Decimal, MAX_PRICE};
 use quorate_seams::seeded_rng;
 use rand::Rng;
 use tokio::time::Instant;

@@ -16,7 +16,7 @@ use quorate_binance_api::{
     capture::{Message, describe_line},
     model::{OrderType, SetReferencePrice, Side, TimeInForce},
 };
-use quorate_ledger::{Decimal, InvalidDecimal};
+use quorate_domain::{Decimal, InvalidDecimal};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{

@@ -11,7 +11,7 @@ use std::{
 };
 
 use quorate_binance_api::model::{ExchangeInfo, OrderType, Side, TimeInForce};
-use quorate_ledger::Decimal;
+use quorate_domain::Decimal;
 use quorate_seams::World;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use hdrhistogram::Histogram;
-use quorate_ledger::Decimal;
+use quorate_domain::Decimal;
 use serde::Serialize;
 
 use crate::delivery::{Delivered, Outcome, Way};

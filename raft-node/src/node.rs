@@ -35,7 +35,7 @@ use std::{
 
 use openraft::{ServerState, async_runtime::WatchReceiver};
 use quorate_api::{Faults, Problem, ProblemKind};
-use quorate_ledger::Millis;
+use quorate_domain::Millis;
 use quorate_log_store::Storage;
 use quorate_seams::World;
 use tokio::{

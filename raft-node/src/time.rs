@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use quorate_ledger::Millis;
+use quorate_domain::Millis;
 use quorate_planted::{Bug, planted};
 
 /// A wall clock this far ahead of what the process remembers is not followed at the start of a term.

@@ -528,7 +528,7 @@ async fn many_commands_from_everywhere_are_each_applied_once() {
             for seq in 1..=40 {
                 let command = Command::CancelOrder(quorate_ledger::CancelOrder {
                     exchange_epoch: 0,
-                    account: quorate_ledger::Account::new("nobody").unwrap(),
+                    account: quorate_domain::Account::new("nobody").unwrap(),
                     order_id: seq,
                 });
                 let envelope = Envelope { session, seq, command };

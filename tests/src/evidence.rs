@@ -7,7 +7,8 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use quorate_ledger::{Frame, Symbol};
+use quorate_domain::Symbol;
+use quorate_ledger::Frame;
 use serde::Deserialize;
 
 /// One node's export: opening balances, then every frame that it still keeps.

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use quorate_ledger::{Event, FilledMaker, Frame, QuoteCause, QuoteEndReason, QuotePlaced, Symbol};
+use quorate_domain::Symbol;
+use quorate_ledger::{Event, FilledMaker, Frame, QuoteCause, QuoteEndReason, QuotePlaced};
 
 /// What the events say of all quotes.
 #[derive(Debug, Default)]

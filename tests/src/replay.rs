@@ -3,10 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_ledger::{
-    Event, FillCommitted, FilledMaker, Frame, MakerName, OrderStatus, QuoteEndReason, QuotePlaced, Refusal, Side,
-    Symbol,
-};
+use quorate_domain::{MakerName, Side, Symbol};
+use quorate_ledger::{Event, FillCommitted, FilledMaker, Frame, OrderStatus, QuoteEndReason, QuotePlaced, Refusal};
 
 use crate::evidence::{Export, Journal};
 
@@ -86,7 +84,8 @@ pub struct Replay {
     not_resting: Vec<u64>,
     names: BTreeSet<(String, String)>,
     exchange_epoch: u64,
-    last_exec: u64,
+    /// By symbol, of the present exchange.
+    last_exec: BTreeMap<Symbol, u64>,
     last_trade: Option<u64>,
     last_index: u64,
     last_time: Option<u64>,
@@ -185,7 +184,7 @@ impl Replay {
                     self.wrong(frame, "an exchange epoch that does not grow");
                 }
                 self.exchange_epoch = *exchange_epoch;
-                self.last_exec = 0;
+                self.last_exec.clear();
             }
             Event::OrderExecuted { .. } => self.executed(frame, event),
             Event::FillCommitted(fill) => self.filled(frame, fill),
@@ -225,7 +224,7 @@ impl Replay {
         if let Some(last) = self.last_quote_time.replace(time) {
             self.found.quote_gap_ms = self.found.quote_gap_ms.max(time.saturating_sub(last));
         }
-        let side = |side: Option<quorate_ledger::QuoteSide>| side.map_or((0, 0), |s| (s.price.0, s.qty.0));
+        let side = |side: Option<quorate_domain::QuoteSide>| side.map_or((0, 0), |s| (s.price.0, s.qty.0));
         let (bid, ask) = (side(placed.bid), side(placed.ask));
         if bid.1 < placed.bid_asked.0 || ask.1 < placed.ask_asked.0 {
             self.found.grants_reduced += 1;
@@ -281,10 +280,10 @@ impl Replay {
         if !self.names.insert((order.account.to_string(), name.clone())) {
             self.wrong(frame, &format!("client order id {name} executed twice"));
         }
-        if *exchange_epoch != self.exchange_epoch || *exec_id != self.last_exec + 1 {
-            self.wrong(frame, &format!("exec_id {exec_id} of epoch {exchange_epoch} is out of turn"));
+        let last = self.last_exec.insert(order.symbol.clone(), *exec_id).unwrap_or(0);
+        if *exchange_epoch != self.exchange_epoch || *exec_id != last + 1 {
+            self.wrong(frame, &format!("{}: exec_id {exec_id} of epoch {exchange_epoch} is out of turn", order.symbol));
         }
-        self.last_exec = *exec_id;
         if leaves_qty.0 == 0 {
             self.not_resting.push(*order_id);
         }

@@ -145,7 +145,10 @@ impl Facts {
         }
         let next = orders - self.orders + 1;
         fuzzer.hint("exchange_epoch", vec![json!(epoch)]);
-        fuzzer.hint("exec_id", vec![json!(next), json!(next), json!(next + 1)]);
+        // Each symbol counts by itself; which one the order is for is not known here.
+        let counts = |most: u64| (1..=most).map(|count| json!(count)).collect();
+        fuzzer.hint("exec_id", counts(next.min(6)));
+        fuzzer.hint("answered_below", counts(2));
         let log_time = status["log_time"].as_u64().context("log time")?;
         fuzzer.hint("deadline", vec![json!(log_time + 50_000)]);
         fuzzer.hint("timestamp", vec![json!(log_time)]);

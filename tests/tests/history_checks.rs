@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "real processes live on the real clock")]
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
@@ -15,11 +16,14 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use quorate_api::{Consistency, QuoteView};
 use quorate_client::{Client, ClientConfig, ReadOptions, Session, SubmitError};
+use quorate_domain::{
+    Account, ClientOrderId, Decimal, ExchangeName, Exposure, MakerName, OrderType, Price, Qty, QuoteSide, Side, Symbol,
+    SymbolSpec, TimeInForce,
+};
 use quorate_ledger::{
-    Account, Against, Answer, ClientOrderId, Command, Decimal, DefineSymbol, ExchangeName, ExecuteOrder, Exposure,
-    Holding, MakerName, MakerRef, NewOrder, OrderType, Outcome, PlaceQuote, PlannedFill, Price, PullQuote, Qty,
-    QuoteCause, QuoteSide, Refusal, RegisterExchange, RegisterMaker, Remainder, Response, SetExposureLimit, Side,
-    Symbol, SymbolSpec, TimeInForce,
+    Against, Answer, Command, DefineSymbol, ExecuteOrder, Holding, MakerRef, NewOrder, Outcome, PlaceQuote,
+    PlannedFill, PullQuote, QuoteCause, Refusal, RegisterExchange, RegisterMaker, Remainder, Response,
+    SetExposureLimit,
 };
 use quorate_seams::{Failpoints, World};
 use quorate_tests::{
@@ -170,7 +174,8 @@ async fn make(run: Arc<Run>, name: &'static str) -> Result<()> {
 async fn trade(run: Arc<Run>) -> Result<()> {
     let client = run.client("exchange")?;
     let session = client.session();
-    let (mut exchange_epoch, mut exec_id, mut orders) = (0, 1, 0_u64);
+    let (mut exchange_epoch, mut orders) = (0, 0_u64);
+    let mut next: BTreeMap<Symbol, u64> = BTreeMap::new();
     while run.goes_on() {
         tokio::time::sleep(PAUSE).await;
         if exchange_epoch == 0 {
@@ -186,9 +191,11 @@ async fn trade(run: Arc<Run>) -> Result<()> {
         let at = usize::try_from(orders)? % read.data.len().max(1);
         let Some(quote) = read.data.get(at) else { continue };
         let Some((order, fill)) = order(quote, orders, read.log_time)? else { continue };
+        let exec_id = next.entry(order.symbol.clone()).or_insert(1);
         let execute = Command::ExecuteOrder(ExecuteOrder {
             exchange_epoch,
-            exec_id,
+            exec_id: *exec_id,
+            answered_below: *exec_id,
             deadline: read.log_time.plus(30_000),
             order,
             fills: vec![fill],
@@ -196,10 +203,10 @@ async fn trade(run: Arc<Run>) -> Result<()> {
         });
         match submit(&session, &execute).await?.map(|response| response.outcome) {
             Some(Outcome::Accepted(_)) => {
-                exec_id += 1;
+                *exec_id += 1;
                 *run.executed.lock().unwrap_or_else(PoisonError::into_inner) += 1;
             }
-            Some(Outcome::Refused(Refusal::ExecGap { expected })) => exec_id = expected,
+            Some(Outcome::Refused(Refusal::ExecGap { expected })) => *exec_id = expected,
             Some(Outcome::Refused(_)) | None => {}
         }
     }
@@ -207,7 +214,7 @@ async fn trade(run: Arc<Run>) -> Result<()> {
 }
 
 /// An order that takes a few lots of a quote.
-fn order(quote: &QuoteView, number: u64, timestamp: quorate_ledger::Millis) -> Result<Option<(NewOrder, PlannedFill)>> {
+fn order(quote: &QuoteView, number: u64, timestamp: quorate_domain::Millis) -> Result<Option<(NewOrder, PlannedFill)>> {
     let (side, leg) = if number.is_multiple_of(2) { (Side::Buy, &quote.ask) } else { (Side::Sell, &quote.bid) };
     let Some(leg) = leg else { return Ok(None) };
     let qty = Qty(leg.leaves.0.min(1 + i64::try_from(number % 7)?));

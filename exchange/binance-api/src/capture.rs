@@ -1,6 +1,6 @@
 //! Recorded combined streams: one message a line, `<local_ns> <raw JSON>`, trades and best prices taken out of them.
 
-use quorate_ledger::Decimal;
+use quorate_domain::Decimal;
 use serde::Deserialize;
 
 /// One message of a capture that is of use here.

@@ -1,6 +1,6 @@
 //! A symbol's filters, and the exact way from decimals to ticks and lots and back.
 
-use quorate_ledger::{Decimal, MAX_PRICE, MAX_QTY, Price, Qty, SymbolSpec};
+use quorate_domain::{Decimal, MAX_PRICE, MAX_QTY, Price, Qty, SymbolSpec};
 use serde_json::{Value, json};
 
 use crate::error::ApiError;

@@ -8,7 +8,7 @@ use std::{
     str::FromStr,
 };
 
-use quorate_ledger::{ClientOrderId, Decimal, Symbol};
+use quorate_domain::{ClientOrderId, Decimal, Symbol};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -157,7 +157,7 @@ impl Params {
     pub fn decimal(&self, name: &str) -> Result<Option<Decimal>, ApiError> {
         let Some(text) = self.get(name) else { return Ok(None) };
         let decimal = Decimal::from_str(text).map_err(|error| match error {
-            quorate_ledger::InvalidDecimal::Digits(_) => ApiError::precision(name),
+            quorate_domain::InvalidDecimal::Digits(_) => ApiError::precision(name),
             _ => ApiError::illegal(name, "^([0-9]{1,20})(\\.[0-9]{1,20})?$"),
         })?;
         if !decimal.is_positive() {

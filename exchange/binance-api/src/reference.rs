@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use quorate_ledger::{Decimal, MAX_PRICE};
+use quorate_domain::{Decimal, MAX_PRICE};
 
 /// Why a reference price is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,18 +1,17 @@
-//! Cancels: proposed after the executions in flight that make or hit the order, sent until answered.
+//! Cancels: those that wait for their turn, those proposed, and the orders that they ended.
 //!
-//! Invariant: a cancel that was proposed is never reported as not made unless the ledger said so.
+//! Invariant: a cancel that was proposed is never reported as not made unless the ledger said so. What is known of
+//! orders comes from outside: nothing here looks at the requests for them or at their executions.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use quorate_domain::{Account, OrderId};
 use quorate_ledger::{
-    Account, Against, Answer, CancelOrder, Command, OrderId, OrderStatus, Outcome, Refusal, Response,
+    Answer, CancelOrder, Command, ExchangeEpoch, OrderStatus, Outcome, Refusal, RefusalClass, Response,
 };
 
-use crate::{
-    engine::{Engine, Request, SlotState},
-    flight::Meaning,
-    types::{
-        Answered, CancelOutcome, Committed, Effect, Halt, Known, NotExecuted, RequestId, Submission, SubmissionId,
-        Target,
-    },
+use crate::types::{
+    Answered, CancelOutcome, Committed, Halt, NotExecuted, RequestId, Submission, SubmissionId, Target,
 };
 
 /// Cancels proposed and not answered, at most: with the executions in flight they stay within the
@@ -22,8 +21,8 @@ const IN_FLIGHT_MAX: usize = 64;
 /// A cancel that is not settled.
 #[derive(Debug)]
 pub(crate) struct Cancel {
-    account: Account,
-    target: Target,
+    pub(crate) account: Account,
+    pub(crate) target: Target,
     /// Who waits; nobody any more where its patience ended.
     request: Option<RequestId>,
     /// Once it is proposed.
@@ -37,154 +36,166 @@ struct Sent {
     doubtful: bool,
 }
 
-/// What to do with a cancel that is not proposed yet.
-enum Step {
-    Wait,
-    Propose(OrderId),
-    Reply(CancelOutcome),
+/// What an answer to a cancel means.
+#[derive(Debug)]
+pub(crate) enum Reaction {
+    /// Nothing.
+    None,
+    /// Propose the very same again.
+    Resend(Submission),
+    /// It is settled.
+    Settle(CancelOutcome),
+    /// Stop; the cancel, where there is an outcome, is settled first.
+    Halt(Option<CancelOutcome>, Halt),
 }
 
-impl Engine {
-    pub(crate) fn on_cancel(&mut self, request: RequestId, account: Account, target: Target) {
-        let refusal = if self.halted.is_some() {
-            Some(NotExecuted::Halted)
-        } else if !self.mirror.is_ready() {
-            Some(NotExecuted::NotReady)
-        } else if self.cancels.len() >= self.config.cancels_max {
-            Some(NotExecuted::Overloaded)
-        } else {
-            None
-        };
-        if let Some(why) = refusal {
-            self.reply_cancel(request, CancelOutcome::NotExecuted(why));
-            return;
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Cancels {
+    exchange_epoch: ExchangeEpoch,
+    all: BTreeMap<SubmissionId, Cancel>,
+    /// Those of them that are not proposed.
+    unsent: BTreeSet<SubmissionId>,
+    by_request: BTreeMap<RequestId, SubmissionId>,
+    /// Orders known to be cancelled at an index that the mirror has not reached.
+    gone: BTreeMap<OrderId, Committed>,
+}
+
+impl Cancels {
+    pub(crate) fn new(exchange_epoch: ExchangeEpoch) -> Self {
+        Self {
+            exchange_epoch,
+            all: BTreeMap::new(),
+            unsent: BTreeSet::new(),
+            by_request: BTreeMap::new(),
+            gone: BTreeMap::new(),
         }
-        let id = self.submission();
-        self.cancels.insert(id, Cancel { account, target, request: Some(request), sent: None });
-        self.requests.insert(request, Request::Cancel(id));
+    }
+
+    /// How many are not settled.
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(crate) fn contains(&self, id: SubmissionId) -> bool {
+        self.all.contains_key(&id)
+    }
+
+    /// How an order ended that the mirror still has.
+    pub(crate) fn gone(&self, order_id: OrderId) -> Option<&Committed> {
+        self.gone.get(&order_id)
+    }
+
+    /// The mirror has reached this index.
+    pub(crate) fn seen(&mut self, index: u64) {
+        self.gone.retain(|_, committed| committed.index > index);
+    }
+
+    pub(crate) fn take(&mut self, id: SubmissionId, request: RequestId, account: Account, target: Target) {
+        self.all.insert(id, Cancel { account, target, request: Some(request), sent: None });
+        self.by_request.insert(request, id);
         self.unsent.insert(id);
     }
 
-    /// Proposes the cancels whose turn has come.
-    pub(crate) fn pump_cancels(&mut self) {
-        let waiting: Vec<SubmissionId> = self.unsent.iter().copied().collect();
-        for id in waiting {
-            let Some(cancel) = self.cancels.get(&id) else { continue };
-            match self.cancel_step(cancel) {
-                Step::Wait => {}
-                Step::Propose(_) if self.cancels.len() - self.unsent.len() >= IN_FLIGHT_MAX => {}
-                Step::Propose(order_id) => {
-                    self.unsent.remove(&id);
-                    let account = cancel.account.clone();
-                    if let Some(cancel) = self.cancels.get_mut(&id) {
-                        cancel.sent = Some(Sent { order_id, doubtful: false });
-                    }
-                    let submission = self.cancel_submission(id, account, order_id);
-                    self.effects.push(Effect::Submit(submission));
-                }
-                Step::Reply(outcome) => self.settle_cancel(id, outcome),
-            }
+    /// Those that are not proposed, oldest first.
+    pub(crate) fn unsent(&self) -> Vec<SubmissionId> {
+        self.unsent.iter().copied().collect()
+    }
+
+    pub(crate) fn get(&self, id: SubmissionId) -> Option<&Cancel> {
+        self.all.get(&id)
+    }
+
+    /// Proposes one, unless as many are in flight as may be.
+    pub(crate) fn propose(&mut self, id: SubmissionId, order_id: OrderId) -> Option<Submission> {
+        if self.all.len() - self.unsent.len() >= IN_FLIGHT_MAX {
+            return None;
         }
+        let cancel = self.all.get_mut(&id)?;
+        cancel.sent = Some(Sent { order_id, doubtful: false });
+        let account = cancel.account.clone();
+        self.unsent.remove(&id);
+        Some(submission(self.exchange_epoch, id, account, order_id))
     }
 
-    fn cancel_step(&self, cancel: &Cancel) -> Step {
-        let order_id = match (self.order(&cancel.account, &cancel.target), &cancel.target) {
-            (Some(Known::Pending { .. }), _) => return Step::Wait,
-            (Some(Known::Closed { committed, .. }), _) => return Step::Reply(CancelOutcome::Closed(committed)),
-            (Some(Known::Open(open)), _) => open.order_id,
-            // Closed long ago, or of another account: the ledger knows.
-            (None, Target::Order(order_id)) => *order_id,
-            (None, Target::Client(_)) => return Step::Reply(CancelOutcome::UnknownOrder),
-        };
-        let hits = self
-            .slots
-            .iter()
-            .filter(|slot| matches!(slot.state, SlotState::Sent))
-            .flat_map(|slot| &slot.execute.fills)
-            .any(|fill| fill.against == Against::Order(order_id));
-        if hits { Step::Wait } else { Step::Propose(order_id) }
-    }
-
-    pub(crate) fn on_cancel_answer(&mut self, id: SubmissionId, answered: Answered) {
+    /// An answer to one that was proposed, with the mirror at `applied`.
+    pub(crate) fn answered(&mut self, id: SubmissionId, answered: Answered, applied: u64) -> Reaction {
         // An answer to what is not proposed cannot be; it is ignored.
-        let Some(Sent { order_id, doubtful }) = self.cancels.get(&id).and_then(|cancel| cancel.sent) else { return };
+        let Some(Sent { order_id, doubtful }) = self.all.get(&id).and_then(|cancel| cancel.sent) else {
+            return Reaction::None;
+        };
         match answered {
-            Answered::Unknown => self.resend_cancel(id),
-            Answered::NotApplied if doubtful => self.resend_cancel(id),
-            Answered::NotApplied => self.settle_cancel(id, CancelOutcome::NotExecuted(NotExecuted::Unavailable)),
+            Answered::Unknown => self.resend(id),
+            Answered::NotApplied if doubtful => self.resend(id),
+            Answered::NotApplied => Reaction::Settle(CancelOutcome::NotExecuted(NotExecuted::Unavailable)),
             Answered::Response(Response { index, log_time, outcome }) => match outcome {
                 Outcome::Accepted(Answer::OrderCancelled(result)) => {
                     let committed = Committed { index, log_time, result, repeat: false };
-                    if index > self.mirror.applied().0 {
+                    if index > applied {
                         self.gone.insert(order_id, committed.clone());
                     }
-                    self.settle_cancel(id, CancelOutcome::Cancelled(committed));
+                    Reaction::Settle(CancelOutcome::Cancelled(committed))
                 }
                 Outcome::Accepted(answer) => {
-                    self.halt(Halt::Inconsistent(format!("a cancel was answered with {answer:?}")), false);
+                    Reaction::Halt(None, Halt::Inconsistent(format!("a cancel was answered with {answer:?}")))
                 }
                 Outcome::Refused(Refusal::OrderClosed { result }) => {
                     // Where an attempt went unanswered, that one may have cancelled it.
                     let by_us = doubtful && result.status == OrderStatus::Cancelled;
                     let committed = Committed { index, log_time, result, repeat: true };
                     let outcome = if by_us { CancelOutcome::Cancelled } else { CancelOutcome::Closed };
-                    self.settle_cancel(id, outcome(committed));
+                    Reaction::Settle(outcome(committed))
                 }
-                Outcome::Refused(refusal) => match Meaning::of(&refusal) {
-                    Meaning::Fenced(exchange_epoch) => {
-                        if !doubtful {
-                            self.settle_cancel(id, CancelOutcome::NotExecuted(NotExecuted::Halted));
-                        }
-                        self.halt(Halt::Fenced { exchange_epoch }, false);
-                    }
-                    Meaning::Unsure => self.resend_cancel(id),
-                    Meaning::Gap
-                    | Meaning::Moved
-                    | Meaning::Duplicate { .. }
-                    | Meaning::Contradiction
-                    | Meaning::Final => self.settle_cancel(id, CancelOutcome::UnknownOrder),
-                },
+                Outcome::Refused(Refusal::StaleExchange { exchange_epoch }) => {
+                    let settled = (!doubtful).then_some(CancelOutcome::NotExecuted(NotExecuted::Halted));
+                    Reaction::Halt(settled, Halt::Fenced { exchange_epoch })
+                }
+                Outcome::Refused(refusal) if refusal.class() == RefusalClass::Session => self.resend(id),
+                Outcome::Refused(_) => Reaction::Settle(CancelOutcome::UnknownOrder),
             },
         }
     }
 
-    pub(crate) fn cancel_out_of_patience(&mut self, id: SubmissionId) {
-        let Some(cancel) = self.cancels.get_mut(&id) else { return };
-        if cancel.sent.is_none() {
-            self.settle_cancel(id, CancelOutcome::NotExecuted(NotExecuted::TimedOut));
-        } else if let Some(request) = cancel.request.take() {
-            self.reply_cancel(request, CancelOutcome::Unknown);
+    /// A caller's patience ended: the cancel, and what its caller hears.
+    pub(crate) fn give_up(&mut self, request: RequestId) -> Option<(SubmissionId, CancelOutcome)> {
+        let id = *self.by_request.get(&request)?;
+        let sent = self.all.get(&id)?.sent.is_some();
+        let outcome = if sent { CancelOutcome::Unknown } else { CancelOutcome::NotExecuted(NotExecuted::TimedOut) };
+        Some((id, outcome))
+    }
+
+    /// Nobody waits for this one any more; it goes on.
+    pub(crate) fn release(&mut self, id: SubmissionId) {
+        if let Some(request) = self.all.get_mut(&id).and_then(|cancel| cancel.request.take()) {
+            self.by_request.remove(&request);
         }
     }
 
-    pub(crate) fn halt_cancels(&mut self) {
-        let ids: Vec<SubmissionId> = self.cancels.keys().copied().collect();
-        for id in ids {
-            let sent = self.cancels.get(&id).is_some_and(|cancel| cancel.sent.is_some());
-            let halted = CancelOutcome::NotExecuted(NotExecuted::Halted);
-            self.settle_cancel(id, if sent { CancelOutcome::Unknown } else { halted });
-        }
-    }
-
-    fn settle_cancel(&mut self, id: SubmissionId, outcome: CancelOutcome) {
+    /// Settles one, and forgets it: who waits for it.
+    pub(crate) fn settle(&mut self, id: SubmissionId) -> Option<RequestId> {
         self.unsent.remove(&id);
-        if let Some(request) = self.cancels.remove(&id).and_then(|cancel| cancel.request) {
-            self.reply_cancel(request, outcome);
-        }
+        let request = self.all.remove(&id)?.request?;
+        self.by_request.remove(&request);
+        Some(request)
     }
 
-    fn resend_cancel(&mut self, id: SubmissionId) {
-        let Some(cancel) = self.cancels.get_mut(&id) else { return };
-        let Some(sent) = &mut cancel.sent else { return };
+    /// All of them, with what their callers hear where the engine stops.
+    pub(crate) fn at_halt(&self) -> Vec<(SubmissionId, CancelOutcome)> {
+        let outcome = |cancel: &Cancel| match cancel.sent {
+            Some(_) => CancelOutcome::Unknown,
+            None => CancelOutcome::NotExecuted(NotExecuted::Halted),
+        };
+        self.all.iter().map(|(id, cancel)| (*id, outcome(cancel))).collect()
+    }
+
+    fn resend(&mut self, id: SubmissionId) -> Reaction {
+        let Some(cancel) = self.all.get_mut(&id) else { return Reaction::None };
+        let Some(sent) = &mut cancel.sent else { return Reaction::None };
         sent.doubtful = true;
-        let (account, order_id) = (cancel.account.clone(), sent.order_id);
-        self.stats.resent += 1;
-        let submission = self.cancel_submission(id, account, order_id);
-        self.effects.push(Effect::Resend(submission));
+        Reaction::Resend(submission(self.exchange_epoch, id, cancel.account.clone(), sent.order_id))
     }
+}
 
-    fn cancel_submission(&self, id: SubmissionId, account: Account, order_id: OrderId) -> Submission {
-        let cancel = CancelOrder { exchange_epoch: self.exchange_epoch, account, order_id };
-        Submission { id, command: Command::CancelOrder(cancel) }
-    }
+fn submission(exchange_epoch: ExchangeEpoch, id: SubmissionId, account: Account, order_id: OrderId) -> Submission {
+    Submission { id, command: Command::CancelOrder(CancelOrder { exchange_epoch, account, order_id }) }
 }

@@ -1,25 +1,24 @@
-//! The engine's front: what the process calls, and the state that its parts share.
+//! The engine's front: what the process calls, and how the parts work together.
 //!
-//! Invariants: each request is answered exactly once; each order waits in `queue`, or is in exactly
-//! one slot, until it is settled; the slots hold consecutive exec_ids from the last one seen committed.
+//! `Requests` own what callers ask, one `Pipeline` for each symbol its executions, `Cancels` the cancels, and the `Mirror` what
+//! is committed. None of them calls another: here one's result becomes the next one's input.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_ledger::{
-    Account, ExchangeEpoch, ExecuteOrder, Frame, Millis, NewOrder, OrderId, Price, Qty, Side, Symbol,
-};
+use quorate_domain::{Account, Millis, OrderType, Price, Qty, Side, Symbol, TimeInForce};
+use quorate_ledger::{Against, ExchangeEpoch, ExecuteOrder, Frame, NewOrder, Refusal, Remainder};
 
 use crate::{
-    cancels::Cancel,
-    mirror::{ClientKey, Contradiction, Mirror, Seen},
+    cancels::{self, Cancels},
+    mirror::{Contradiction, Mirror, Seen},
+    pipeline::{Pipeline, Reaction, SlotState},
+    planner::{Plan, Projection},
+    requests::{Arrival, GivenUp, Requests, Taken, same},
     types::{
-        CancelOutcome, Committed, Config, Depth, Effect, Halt, Input, NotExecuted, OpenOrder, OrderOutcome,
-        QuoteLeaves, RequestId, Snapshot, Stats, SubmissionId,
+        Answered, CancelOutcome, Committed, Config, Depth, Effect, Halt, Input, Known, NotExecuted, OrderOutcome,
+        QuoteLeaves, RequestId, Snapshot, Stats, Submission, SubmissionId, Target,
     },
 };
-
-/// The number of an order's arrival: what is planned first.
-pub(crate) type Arrival = u64;
 
 /// The exchange's state machine, for one exchange epoch.
 ///
@@ -29,75 +28,27 @@ pub(crate) type Arrival = u64;
 /// snapshot, or can never be.
 #[derive(Debug)]
 pub struct Engine {
-    pub(crate) config: Config,
-    pub(crate) exchange_epoch: ExchangeEpoch,
+    config: Config,
+    exchange_epoch: ExchangeEpoch,
+    stats: Stats,
+    halted: Option<Halt>,
     pub(crate) mirror: Mirror,
-    pub(crate) stats: Stats,
-    pub(crate) halted: Option<Halt>,
-    /// Orders that are not settled.
-    pub(crate) pending: BTreeMap<Arrival, Pending>,
-    pub(crate) pending_by_client: BTreeMap<ClientKey, Arrival>,
-    /// Those of them that are in no slot.
-    pub(crate) queue: BTreeSet<Arrival>,
-    pub(crate) slots: VecDeque<Slot>,
-    /// The last exec_id seen committed in a frame.
-    pub(crate) last_exec: u64,
-    /// Nothing is planned before the mirror has reached this index: newer facts are known to exist.
-    pub(crate) catch_up: u64,
-    pub(crate) cancels: BTreeMap<SubmissionId, Cancel>,
-    /// Those of them that are not proposed.
-    pub(crate) unsent: BTreeSet<SubmissionId>,
-    /// Orders known to be cancelled at an index that the mirror has not reached.
-    pub(crate) gone: BTreeMap<OrderId, Committed>,
-    pub(crate) requests: BTreeMap<RequestId, Request>,
-    pub(crate) next_arrival: Arrival,
-    pub(crate) next_submission: u64,
-    pub(crate) effects: Vec<Effect>,
+    pub(crate) requests: Requests,
+    pub(crate) pipelines: BTreeMap<Symbol, Pipeline>,
+    /// Those of them in which something waits or is in flight.
+    pub(crate) busy: BTreeSet<Symbol>,
+    /// Where the executions in flight are.
+    in_flight: BTreeMap<SubmissionId, Symbol>,
+    pub(crate) cancels: Cancels,
+    last_submission: u64,
+    effects: Vec<Effect>,
 }
 
-/// What a request waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Request {
-    Order(Arrival),
-    Cancel(SubmissionId),
-}
-
-/// An order that is not settled.
-#[derive(Debug)]
-pub(crate) struct Pending {
-    pub(crate) order: NewOrder,
-    /// Log time from which it must not be executed.
-    pub(crate) deadline: Millis,
-    /// Who waits, in order; the first asked for it, the others repeat it.
-    pub(crate) waiters: Vec<RequestId>,
-    /// The one that asked for it, while it waits.
-    pub(crate) origin: RequestId,
-    /// Plans of it that were refused for what they planned.
-    pub(crate) refused: u32,
-    /// Somebody was told that it is unknown.
-    pub(crate) told_unknown: bool,
-}
-
-/// One execution in flight.
-#[derive(Debug)]
-pub(crate) struct Slot {
-    pub(crate) arrival: Arrival,
-    pub(crate) submission: SubmissionId,
-    pub(crate) execute: ExecuteOrder,
-    pub(crate) state: SlotState,
-    /// An attempt was not answered: only the ledger's own word settles it now.
-    pub(crate) doubtful: bool,
-}
-
-/// How far an execution is.
-#[derive(Debug)]
-pub(crate) enum SlotState {
-    /// Proposed, and nothing is known.
-    Sent,
-    /// Committed; its frame is yet to come.
-    Accepted(Committed),
-    /// Definitely not executed, as of this index.
-    Refused { index: u64 },
+/// What to do with a cancel that is not proposed yet.
+enum Step {
+    Wait,
+    Propose(quorate_domain::OrderId),
+    Reply(CancelOutcome),
 }
 
 impl Engine {
@@ -110,21 +61,15 @@ impl Engine {
         Self {
             config,
             exchange_epoch,
-            mirror,
             stats: Stats::default(),
             halted,
-            pending: BTreeMap::new(),
-            pending_by_client: BTreeMap::new(),
-            queue: BTreeSet::new(),
-            slots: VecDeque::new(),
-            last_exec: 0,
-            catch_up: 0,
-            cancels: BTreeMap::new(),
-            unsent: BTreeSet::new(),
-            gone: BTreeMap::new(),
-            requests: BTreeMap::new(),
-            next_arrival: 1,
-            next_submission: 1,
+            mirror,
+            requests: Requests::default(),
+            pipelines: BTreeMap::new(),
+            busy: BTreeSet::new(),
+            in_flight: BTreeMap::new(),
+            cancels: Cancels::new(exchange_epoch),
+            last_submission: 0,
             effects: Vec::new(),
         }
     }
@@ -178,7 +123,7 @@ impl Engine {
     /// How many orders are waiting or in flight.
     #[must_use]
     pub fn pending_orders(&self) -> usize {
-        self.pending.len()
+        self.requests.len()
     }
 
     /// Counters since the start.
@@ -220,19 +165,158 @@ impl Engine {
         }
     }
 
-    /// Open orders of an account, of one symbol or of all, by id. What this engine reported committed
-    /// is in it, also where the frame is yet to come.
-    #[must_use]
-    pub fn open_orders(&self, account: &Account, symbol: Option<&Symbol>) -> Vec<OpenOrder> {
-        let mirrored = self.mirror.open_of(account).cloned();
-        let accepted = self.slots.iter().filter_map(Slot::rested).filter(|open| open.order.account == *account);
-        mirrored
-            .chain(accepted)
-            .filter(|open| symbol.is_none_or(|symbol| open.order.symbol == *symbol))
-            .filter(|open| !self.gone.contains_key(&open.order_id))
-            .map(|open| self.with_accepted_fills(open))
-            .filter(|open| open.leaves() > Qty::ZERO)
-            .collect()
+    fn on_order(&mut self, now: Millis, request: RequestId, order: NewOrder) {
+        if let Some(outcome) = self.answer_at_once(&order) {
+            return self.reply(request, outcome);
+        }
+        let symbol = order.symbol.clone();
+        let deadline = now.plus(self.config.order_ttl_ms);
+        match self.requests.take(request, order, deadline, self.config.orders_max, self.config.waiters_max) {
+            Taken::New(arrival) => {
+                self.stats.orders += 1;
+                self.enqueue(symbol, arrival);
+            }
+            Taken::Attached => {}
+            Taken::Not(why) => self.reply(request, OrderOutcome::NotExecuted(why)),
+        }
+    }
+
+    fn enqueue(&mut self, symbol: Symbol, arrival: Arrival) {
+        self.pipelines.entry(symbol.clone()).or_default().enqueue(arrival);
+        self.busy.insert(symbol);
+    }
+
+    /// What can be said without asking the ledger. Repeats come first: their answer does not depend
+    /// on whether anything may be executed now.
+    fn answer_at_once(&self, order: &NewOrder) -> Option<OrderOutcome> {
+        if self.halted.is_some() {
+            return Some(OrderOutcome::NotExecuted(NotExecuted::Halted));
+        }
+        if !self.mirror.is_ready() {
+            return Some(OrderOutcome::NotExecuted(NotExecuted::NotReady));
+        }
+        if let Err(what) = check_form(order) {
+            return Some(OrderOutcome::Refused(Refusal::Invalid { what: what.to_owned() }));
+        }
+        if self.mirror.market(&order.symbol).is_none() {
+            return Some(OrderOutcome::Refused(Refusal::UnknownSymbol { symbol: order.symbol.clone() }));
+        }
+        let known = self.order(&order.account, &Target::Client(order.client_order_id.clone()));
+        let (known_order, committed) = match known {
+            Some(Known::Pending { .. }) => return None,
+            Some(Known::Open(open)) => {
+                let (index, log_time) = self.mirror.applied();
+                let index = index.max(open.order_id);
+                let result = open.result();
+                (open.order, Committed { index, log_time, result, repeat: true })
+            }
+            Some(Known::Closed { order, committed }) => (order, committed),
+            None => {
+                let killed = self.mirror.killed();
+                return killed.map(|control_version| OrderOutcome::Refused(Refusal::KillSwitch { control_version }));
+            }
+        };
+        let mut result = committed.result;
+        result.trades.clear();
+        if same(&known_order, order) {
+            return Some(OrderOutcome::Committed(Committed { result, repeat: true, ..committed }));
+        }
+        let client_order_id = order.client_order_id.clone();
+        Some(OrderOutcome::Refused(Refusal::DuplicateOrder { client_order_id, same: false, result }))
+    }
+
+    fn on_cancel(&mut self, request: RequestId, account: Account, target: Target) {
+        let refusal = if self.halted.is_some() {
+            Some(NotExecuted::Halted)
+        } else if !self.mirror.is_ready() {
+            Some(NotExecuted::NotReady)
+        } else if self.cancels.len() >= self.config.cancels_max {
+            Some(NotExecuted::Overloaded)
+        } else {
+            None
+        };
+        if let Some(why) = refusal {
+            let outcome = CancelOutcome::NotExecuted(why);
+            self.effects.push(Effect::CancelReply { request, outcome });
+            return;
+        }
+        let id = self.submission();
+        self.cancels.take(id, request, account, target);
+    }
+
+    fn on_patience(&mut self, request: RequestId) {
+        if let Some((id, outcome)) = self.cancels.give_up(request) {
+            if outcome == CancelOutcome::Unknown {
+                self.cancels.release(id);
+                self.effects.push(Effect::CancelReply { request, outcome });
+            } else {
+                self.settle_cancel(id, outcome);
+            }
+            return;
+        }
+        let Some(arrival) = self.requests.awaited_by(request) else { return };
+        let pending = self.requests.get(arrival);
+        let pipeline = pending.and_then(|pending| self.pipelines.get(&pending.order.symbol));
+        let proposed = pipeline.is_some_and(|pipeline| pipeline.is_proposed(arrival));
+        match self.requests.give_up(request, proposed) {
+            // It was never proposed, so it is answered now.
+            Some(GivenUp::Ends(arrival)) => {
+                self.settle(arrival, &OrderOutcome::NotExecuted(NotExecuted::TimedOut));
+            }
+            Some(GivenUp::Unknown) => self.reply(request, OrderOutcome::Unknown),
+            None => {}
+        }
+    }
+
+    fn on_answer(&mut self, submission: SubmissionId, answered: Answered) {
+        if self.halted.is_some() {
+            return;
+        }
+        if self.cancels.contains(submission) {
+            return self.on_cancel_answer(submission, answered);
+        }
+        // Late answers to what is settled already find nothing.
+        let Some(pipeline) = self.in_flight.get(&submission).and_then(|symbol| self.pipelines.get_mut(symbol)) else {
+            return;
+        };
+        match pipeline.answered(submission, answered) {
+            Reaction::None => {}
+            Reaction::OutOfTurn => self.stats.gaps += 1,
+            Reaction::Moved(arrival) => {
+                self.stats.replanned += 1;
+                self.requests.count_refusal(arrival);
+            }
+            Reaction::Settle(arrival, outcome) => {
+                self.settle(arrival, &outcome);
+                self.check_frames(self.mirror.applied().0);
+            }
+            Reaction::Resend(submission) => self.resend(submission),
+            Reaction::Halt(settled, halt) => {
+                if let Some((arrival, outcome)) = settled {
+                    self.settle(arrival, &outcome);
+                }
+                self.halt(halt, false);
+            }
+        }
+    }
+
+    fn on_cancel_answer(&mut self, id: SubmissionId, answered: Answered) {
+        match self.cancels.answered(id, answered, self.mirror.applied().0) {
+            cancels::Reaction::None => {}
+            cancels::Reaction::Resend(submission) => self.resend(submission),
+            cancels::Reaction::Settle(outcome) => self.settle_cancel(id, outcome),
+            cancels::Reaction::Halt(settled, halt) => {
+                if let Some(outcome) = settled {
+                    self.settle_cancel(id, outcome);
+                }
+                self.halt(halt, false);
+            }
+        }
+    }
+
+    fn resend(&mut self, submission: Submission) {
+        self.stats.resent += 1;
+        self.effects.push(Effect::Resend(submission));
     }
 
     fn on_frame(&mut self, frame: Frame) {
@@ -253,7 +337,15 @@ impl Engine {
     fn on_seen(&mut self, seen: Seen) {
         match seen {
             Seen::Executed(executed) if executed.exchange_epoch == self.exchange_epoch => {
-                self.on_executed(*executed);
+                let pipeline = self.pipelines.entry(executed.order.symbol.clone()).or_default();
+                match pipeline.executed(&executed) {
+                    Ok((arrival, submission)) => {
+                        self.in_flight.remove(&submission);
+                        self.stats.committed += 1;
+                        self.settle(arrival, &OrderOutcome::Committed(executed.committed));
+                    }
+                    Err(what) => self.halt(Halt::Inconsistent(what), false),
+                }
             }
             // Of an earlier epoch: the mirror has it.
             Seen::Executed(_) => {}
@@ -268,83 +360,231 @@ impl Engine {
     /// The mirror moved on: forget what it has caught up with, and end what its log time ends.
     fn advanced(&mut self) {
         let (index, log_time) = self.mirror.applied();
-        self.gone.retain(|_, committed| committed.index > index);
+        self.cancels.seen(index);
         self.check_frames(index);
-        self.expire_sent(index, log_time);
+        let mut expired = Vec::new();
+        for symbol in &self.busy {
+            expired.extend(self.pipelines.get_mut(symbol).into_iter().flat_map(|one| one.expire(index, log_time)));
+        }
+        for arrival in expired {
+            self.settle(arrival, &OrderOutcome::Refused(Refusal::DeadlinePassed { log_time }));
+        }
+    }
+
+    /// What was answered as committed up to `index` must have been seen in its frame.
+    fn check_frames(&mut self, index: u64) {
+        let mut busy = self.busy.iter().filter_map(|symbol| self.pipelines.get(symbol));
+        if busy.any(|pipeline| pipeline.misses_frame(index)) {
+            let what = format!("an execution committed before {index} was in no frame");
+            self.halt(Halt::Inconsistent(what), false);
+        }
+    }
+
+    /// Does what can be done now: clears what was refused, cancels, and proposes what waits.
+    fn pump(&mut self, now: Millis) {
+        if self.halted.is_some() {
+            return;
+        }
+        let busy: Vec<Symbol> = self.busy.iter().cloned().collect();
+        for symbol in &busy {
+            self.drain(symbol);
+        }
+        self.pump_cancels();
+        if self.halted.is_some() || !self.mirror.is_ready() {
+            return;
+        }
+        for symbol in &busy {
+            while self.propose(now, symbol) {}
+            if self.pipelines.get(symbol).is_none_or(Pipeline::is_idle) {
+                self.busy.remove(symbol);
+            }
+        }
+    }
+
+    /// What was refused waits again, once nothing of its symbol is open.
+    fn drain(&mut self, symbol: &Symbol) {
+        let Some(pipeline) = self.pipelines.get_mut(symbol) else { return };
+        let left = match pipeline.drain() {
+            Ok(left) => left,
+            Err(what) => return self.halt(Halt::Inconsistent(what), false),
+        };
+        for slot in left {
+            self.in_flight.remove(&slot.submission);
+            if self.requests.is_awaited(slot.arrival) {
+                self.enqueue(symbol.clone(), slot.arrival);
+            } else {
+                // Nobody waits any more, and it is known not to have happened.
+                self.settle(slot.arrival, &OrderOutcome::NotExecuted(NotExecuted::TimedOut));
+            }
+        }
+    }
+
+    /// Takes the first order that waits in a symbol, and settles or proposes it. Whether the next one may be looked at.
+    fn propose(&mut self, now: Millis, symbol: &Symbol) -> bool {
+        let (applied, seen_at) = self.mirror.applied();
+        let Some(pipeline) = self.pipelines.get(symbol) else { return false };
+        let Some(arrival) = pipeline.first_waiting() else { return false };
+        let Some(pending) = self.requests.get(arrival) else { return false };
+        if pending.deadline <= now {
+            self.settle(arrival, &OrderOutcome::NotExecuted(NotExecuted::TimedOut));
+            return true;
+        }
+        if let Some(control_version) = self.mirror.killed() {
+            self.settle(arrival, &OrderOutcome::Refused(Refusal::KillSwitch { control_version }));
+            return true;
+        }
+        let full = self.in_flight.len() >= self.config.in_flight_max;
+        if full || !pipeline.may_propose(applied, self.config.window_max) {
+            return false;
+        }
+        let Some(market) = self.mirror.market(symbol) else { return false };
+        let give_up = pending.refused > self.config.replans_max;
+        let plan = if give_up {
+            Plan::Ready { fills: Vec::new(), remainder: Remainder::Expire }
+        } else {
+            // The estimate may run ahead of log time; every second plan goes by what was seen.
+            let now = if pending.refused % 2 == 1 { seen_at } else { now };
+            let gone = |order_id| self.cancels.gone(order_id).is_some();
+            Projection { market, in_flight: &pipeline.in_flight(), gone: &gone, now }.plan(&pending.order)
+        };
+        let Plan::Ready { fills, remainder } = plan else { return false };
+        let (exec_id, answered_below) = pipeline.next_exec();
+        let execute = ExecuteOrder {
+            exchange_epoch: self.exchange_epoch,
+            exec_id,
+            answered_below,
+            deadline: pending.deadline,
+            order: pending.order.clone(),
+            fills,
+            remainder,
+        };
+        self.stats.gave_up += u64::from(give_up);
+        self.stats.proposed += 1;
+        let id = self.submission();
+        let command = quorate_ledger::Command::ExecuteOrder(execute.clone());
+        self.effects.push(Effect::Submit(Submission { id, command }));
+        self.in_flight.insert(id, symbol.clone());
+        if let Some(pipeline) = self.pipelines.get_mut(symbol) {
+            pipeline.proposed(arrival, id, execute);
+        }
+        true
+    }
+
+    /// Proposes the cancels whose turn has come.
+    fn pump_cancels(&mut self) {
+        for id in self.cancels.unsent() {
+            match self.cancel_step(id) {
+                Step::Wait => {}
+                Step::Propose(order_id) => {
+                    if let Some(submission) = self.cancels.propose(id, order_id) {
+                        self.effects.push(Effect::Submit(submission));
+                    }
+                }
+                Step::Reply(outcome) => self.settle_cancel(id, outcome),
+            }
+        }
+    }
+
+    fn cancel_step(&self, id: SubmissionId) -> Step {
+        let Some(cancel) = self.cancels.get(id) else { return Step::Wait };
+        let known = self.order(&cancel.account, &cancel.target);
+        let (order_id, symbol) = match (known, &cancel.target) {
+            (Some(Known::Pending { .. }), _) => return Step::Wait,
+            (Some(Known::Closed { committed, .. }), _) => return Step::Reply(CancelOutcome::Closed(committed)),
+            (Some(Known::Open(open)), _) => (open.order_id, open.order.symbol),
+            // Closed long ago, or of another account: the ledger knows.
+            (None, Target::Order(order_id)) => return Step::Propose(*order_id),
+            (None, Target::Client(_)) => return Step::Reply(CancelOutcome::UnknownOrder),
+        };
+        let pipeline = self.pipelines.get(&symbol);
+        let hits = pipeline
+            .into_iter()
+            .flat_map(Pipeline::slots)
+            .filter(|slot| matches!(slot.state, SlotState::Sent))
+            .flat_map(|slot| &slot.execute.fills)
+            .any(|fill| fill.against == Against::Order(order_id));
+        if hits { Step::Wait } else { Step::Propose(order_id) }
+    }
+
+    fn settle_cancel(&mut self, id: SubmissionId, outcome: CancelOutcome) {
+        if let Some(request) = self.cancels.settle(id) {
+            self.effects.push(Effect::CancelReply { request, outcome });
+        }
     }
 
     /// Settles an order: answers all who wait for it, and forgets it.
-    pub(crate) fn settle(&mut self, arrival: Arrival, outcome: &OrderOutcome) {
-        let Some(pending) = self.pending.remove(&arrival) else { return };
-        self.pending_by_client.remove(&crate::mirror::key_of(&pending.order));
-        self.queue.remove(&arrival);
-        for request in pending.waiters {
-            self.requests.remove(&request);
-            let mut outcome = outcome.clone();
-            if let OrderOutcome::Committed(committed) = &mut outcome
-                && request != pending.origin
-            {
-                committed.repeat = true;
-                committed.result.trades.clear();
-            }
+    fn settle(&mut self, arrival: Arrival, outcome: &OrderOutcome) {
+        let Some(settled) = self.requests.settle(arrival, outcome) else { return };
+        if let Some(pipeline) = self.pipelines.get_mut(&settled.symbol) {
+            pipeline.dequeue(arrival);
+        }
+        for (request, outcome) in settled.replies {
             self.reply(request, outcome);
         }
-        if pending.told_unknown && *outcome != OrderOutcome::Unknown {
+        if let Some((account, client_order_id)) = settled.was_unknown
+            && *outcome != OrderOutcome::Unknown
+        {
             self.stats.unknown_settled += 1;
-            let NewOrder { account, client_order_id, .. } = pending.order;
             self.effects.push(Effect::Settled { account, client_order_id, outcome: outcome.clone() });
         }
     }
 
-    pub(crate) fn reply(&mut self, request: RequestId, outcome: OrderOutcome) {
+    fn reply(&mut self, request: RequestId, outcome: OrderOutcome) {
         if outcome == OrderOutcome::Unknown {
             self.stats.unknown += 1;
         }
         self.effects.push(Effect::OrderReply { request, outcome });
     }
 
-    pub(crate) fn reply_cancel(&mut self, request: RequestId, outcome: CancelOutcome) {
-        self.requests.remove(&request);
-        self.effects.push(Effect::CancelReply { request, outcome });
-    }
-
     /// Stops for good and answers everybody. `all_seen`: the mirror has seen all that this epoch did.
-    pub(crate) fn halt(&mut self, halt: Halt, all_seen: bool) {
+    fn halt(&mut self, halt: Halt, all_seen: bool) {
         if self.halted.is_some() {
             return;
         }
-        let unsure = |slot: &&Slot| matches!(slot.state, SlotState::Sent) && !all_seen;
-        let in_doubt: BTreeSet<Arrival> = self.slots.iter().filter(unsure).map(|slot| slot.arrival).collect();
-        let arrivals: Vec<Arrival> = self.pending.keys().copied().collect();
-        for arrival in arrivals {
+        let in_doubt: BTreeSet<Arrival> = self
+            .pipelines
+            .values()
+            .flat_map(Pipeline::slots)
+            .filter(|slot| matches!(slot.state, SlotState::Sent) && !all_seen)
+            .map(|slot| slot.arrival)
+            .collect();
+        for arrival in self.requests.arrivals() {
             if in_doubt.contains(&arrival) {
                 self.settle(arrival, &OrderOutcome::Unknown);
             } else {
                 self.settle(arrival, &OrderOutcome::NotExecuted(NotExecuted::Halted));
             }
         }
-        self.halt_cancels();
+        for (id, outcome) in self.cancels.at_halt() {
+            self.settle_cancel(id, outcome);
+        }
         self.halted = Some(halt.clone());
         self.effects.push(Effect::Halted(halt));
     }
 
-    pub(crate) fn submission(&mut self) -> SubmissionId {
-        let id = SubmissionId(self.next_submission);
-        self.next_submission += 1;
-        id
+    fn submission(&mut self) -> SubmissionId {
+        self.last_submission += 1;
+        SubmissionId(self.last_submission)
     }
 }
 
-impl Slot {
-    /// The order of this slot as it rests, where it is committed and does.
-    pub(crate) fn rested(&self) -> Option<OpenOrder> {
-        let SlotState::Accepted(committed) = &self.state else { return None };
-        let result = &committed.result;
-        result.status.is_open().then(|| OpenOrder {
-            order_id: result.order_id,
-            order: self.execute.order.clone(),
-            cum_qty: result.cum_qty,
-            cum_quote: result.cum_quote,
-        })
+/// What the ledger would refuse as `Invalid`: found here, it costs no gap in the exec_ids.
+fn check_form(order: &NewOrder) -> Result<(), &'static str> {
+    if !order.qty.is_valid() {
+        return Err("qty must lie in 1..=MAX_QTY lots");
+    }
+    match (order.order_type, order.price) {
+        (OrderType::Market, Some(_)) => return Err("a market order has no price"),
+        (OrderType::Market, None) => {}
+        (OrderType::Limit | OrderType::LimitMaker, None) => return Err("price is missing"),
+        (OrderType::Limit | OrderType::LimitMaker, Some(price)) if !price.is_valid() => {
+            return Err("price must lie in 1..=MAX_PRICE ticks");
+        }
+        (OrderType::Limit | OrderType::LimitMaker, Some(_)) => {}
+    }
+    match (order.order_type, order.time_in_force) {
+        (OrderType::Market, TimeInForce::Gtc | TimeInForce::Fok) => Err("a market order is immediate or cancel"),
+        (OrderType::LimitMaker, TimeInForce::Ioc | TimeInForce::Fok) => Err("a limit maker is good till cancelled"),
+        (OrderType::Market | OrderType::Limit | OrderType::LimitMaker, _) => Ok(()),
     }
 }

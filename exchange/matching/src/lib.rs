@@ -2,10 +2,11 @@
 //! in, proposals and replies come out; see [`Engine`].
 //!
 //! - `mirror`: committed state as the ledger's frames tell it.
+//! - `requests`: what callers asked and have not been told.
+//! - `pipeline`: one symbol's executions: waiting, in flight, in doubt, planned again.
 //! - `planner`: one order against the mirror and the plans still in flight.
-//! - `orders`, `cancels`: what callers ask, and what they are told.
-//! - `flight`: what is in flight, what is in doubt, and how each is settled.
-//! - `engine`: the front, and the state that these share.
+//! - `cancels`: cancels, waiting and in flight.
+//! - `engine`: the front; the results of one part become the inputs of the next. `lookup`: what is known of an order.
 //!
 //! Invariants: nothing is reported as filled before it is committed; nothing is reported as refused
 //! that may still be executed; of one order at most one plan is in flight; every queue is bounded.
@@ -14,10 +15,11 @@
 
 mod cancels;
 mod engine;
-mod flight;
+mod lookup;
 mod mirror;
-mod orders;
+mod pipeline;
 mod planner;
+mod requests;
 mod types;
 
 pub use engine::Engine;

@@ -9,9 +9,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use quorate_domain::{Account, ClientOrderId, Millis, Money, OrderId, Qty, QuoteSide, Side, Symbol};
 use quorate_ledger::{
-    Account, ClientOrderId, Event, ExchangeEpoch, FillCommitted, FilledMaker, Frame, Millis, Money, NewOrder, OrderId,
-    OrderResult, OrderStatus, Qty, QuotePlaced, QuoteSide, Side, Symbol, Trade,
+    Event, ExchangeEpoch, FillCommitted, FilledMaker, Frame, NewOrder, OrderResult, OrderStatus, QuotePlaced, Trade,
 };
 use quorate_order_book::{OrderBook, Resting};
 

@@ -6,10 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use quorate_ledger::{
-    Against, ExecuteOrder, Millis, NewOrder, OrderId, OrderType, PlannedFill, Price, Qty, Remainder, Side, TimeInForce,
-    bounds::FILLS_PER_ORDER_MAX,
-};
+use quorate_domain::{Millis, OrderId, OrderType, Price, Qty, Side, TimeInForce};
+use quorate_ledger::{Against, ExecuteOrder, NewOrder, PlannedFill, Remainder, bounds::FILLS_PER_ORDER_MAX};
 use quorate_order_book::crosses;
 
 use crate::mirror::Market;

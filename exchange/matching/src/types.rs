@@ -1,8 +1,8 @@
 //! What goes into the engine and what comes out of it. Plain data; nothing here decides anything.
 
+use quorate_domain::{Account, ClientOrderId, Millis, Money, OrderId, Price, Qty, QuoteId, Symbol};
 use quorate_ledger::{
-    Account, ClientOrderId, Command, ExchangeEpoch, Frame, Millis, Money, NewOrder, OrderId, OrderResult, OrderStatus,
-    Price, Qty, QuoteId, Refusal, Response, Symbol,
+    Command, ExchangeEpoch, Frame, NewOrder, OrderResult, OrderStatus, Refusal, Response, bounds::EXEC_WINDOW,
 };
 
 /// Names one caller's request; chosen by the process, never used twice for one engine.
@@ -95,7 +95,7 @@ pub enum Target {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Propose this. Those of one call should go in one batch or one after the other, in order:
-    /// what overtakes is refused with `ExecGap`, and planned again.
+    /// what overtakes another of its symbol is refused with `ExecGap`, and planned again.
     Submit(Submission),
     /// Propose the very same again (same session and seq), after a back-off of the process's choice.
     Resend(Submission),
@@ -355,7 +355,7 @@ pub struct Stats {
     pub committed: u64,
     /// Refusals after which an order was planned again.
     pub replanned: u64,
-    /// Executions refused with `ExecGap`, planned again.
+    /// Executions refused out of turn (`ExecGap`, `ExecWindowFull`), planned again.
     pub gaps: u64,
     /// Orders expired because every plan was refused.
     pub gave_up: u64,
@@ -371,8 +371,10 @@ pub struct Config {
     /// Life of an order from its arrival until it must be executed, in ms of log time; at most
     /// `ORDER_DEADLINE_MAX_MS` less the error of the log time handed in.
     pub order_ttl_ms: u64,
-    /// Executions in flight at most, those committed but not yet seen in a frame included.
+    /// Executions of one symbol in flight at most, those committed but not yet seen in a frame included.
     pub window_max: usize,
+    /// Executions in flight at most over all symbols, likewise; at most `EXEC_WINDOW`.
+    pub in_flight_max: usize,
     /// Orders waiting or in flight at most.
     pub orders_max: usize,
     /// Cancels waiting or in flight at most; of these, 64 are in flight at most.
@@ -390,6 +392,7 @@ impl Default for Config {
         Self {
             order_ttl_ms: 10_000,
             window_max: 32,
+            in_flight_max: EXEC_WINDOW,
             orders_max: 4_096,
             cancels_max: 1_024,
             replans_max: 8,

@@ -12,9 +12,8 @@ mod world;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use quorate_ledger::{
-    Command, Input as LedgerInput, LeaderCommand, NewOrder, OrderType, Price, Qty, Side, TimeInForce,
-};
+use quorate_domain::{OrderType, Price, Qty, Side, TimeInForce};
+use quorate_ledger::{Command, Input as LedgerInput, LeaderCommand, NewOrder};
 use quorate_matching::{Answered, Config, Input, Target};
 use world::{
     World,
@@ -32,6 +31,7 @@ fn config(seed: u64) -> Config {
     Config {
         order_ttl_ms: 1_500,
         window_max: 1 + usize::try_from(seed % 9).unwrap(),
+        in_flight_max: 2 + usize::try_from(seed % 11).unwrap(),
         orders_max: 12,
         cancels_max: 4,
         replans_max: u32::try_from(seed % 3).unwrap(),
@@ -147,7 +147,7 @@ fn fault_step(world: &mut World) {
         6..9 => world.lose_session(),
         9..13 => world.recover(),
         13..15 => {
-            let exchange = quorate_ledger::ExchangeName::new("other").unwrap();
+            let exchange = quorate_domain::ExchangeName::new("other").unwrap();
             world.as_maker(Command::RegisterExchange(quorate_ledger::RegisterExchange { exchange }));
         }
         15 => world.feed(Input::Stop),

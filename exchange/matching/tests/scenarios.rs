@@ -5,9 +5,10 @@
 
 mod world;
 
+use quorate_domain::{Account, Millis, OrderType, Price, Qty, Side, TimeInForce};
 use quorate_ledger::{
-    Account, Against, Command, Digest, Event, ExecuteOrder, Frame, Millis, NewOrder, OrderStatus, OrderType, Outcome,
-    Price, Qty, Refusal, Remainder, Side, TimeInForce, bounds::FILLS_PER_ORDER_MAX,
+    Against, Command, Digest, Event, ExecuteOrder, Frame, NewOrder, OrderStatus, Outcome, Refusal, Remainder,
+    bounds::FILLS_PER_ORDER_MAX,
 };
 use quorate_matching::{
     Answered, CancelOutcome, Committed, Config, Effect, Halt, Input, Known, NotExecuted, OrderOutcome, RequestId,
@@ -476,7 +477,7 @@ fn what_an_earlier_epoch_did_is_found_by_its_name() {
 fn fenced_by_an_answer_in_doubt_is_unknown_and_the_rest_is_refused() {
     let mut world = world_with(Config { window_max: 2, ..Config::default() });
     let requests: Vec<RequestId> = (1..4).map(|n| world.place(limit(n, Side::Buy, 90, 1, 1_000_000))).collect();
-    let exchange = quorate_ledger::ExchangeName::new("other").unwrap();
+    let exchange = quorate_domain::ExchangeName::new("other").unwrap();
     world.as_maker(Command::RegisterExchange(quorate_ledger::RegisterExchange { exchange }));
     let packet = world.packets.remove(0);
     world.deliver_and_answer(&packet);
@@ -492,7 +493,7 @@ fn fenced_by_a_frame_nothing_is_in_doubt() {
     let mut world = world();
     let request = world.place(limit(1, Side::Buy, 90, 1, 1_000_000));
     answer(&mut world, 0, Answered::Unknown);
-    let exchange = quorate_ledger::ExchangeName::new("other").unwrap();
+    let exchange = quorate_domain::ExchangeName::new("other").unwrap();
     world.as_maker(Command::RegisterExchange(quorate_ledger::RegisterExchange { exchange }));
     catch_up(&mut world);
     assert_eq!(*told(&world, request), OrderOutcome::NotExecuted(NotExecuted::Halted));

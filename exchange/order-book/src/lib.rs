@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use quorate_ledger::{OrderId, Price, Qty, Side};
+use quorate_domain::{OrderId, Price, Qty, Side};
 
 /// One resting order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

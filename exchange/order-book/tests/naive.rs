@@ -1,7 +1,7 @@
 //! The book against a naive one: a vector that is sorted whenever it is asked.
 
 use proptest::prelude::*;
-use quorate_ledger::{MAX_PRICE, MAX_QTY, OrderId, Price, Qty, Side};
+use quorate_domain::{MAX_PRICE, MAX_QTY, OrderId, Price, Qty, Side};
 use quorate_order_book::{BookError, Level, OrderBook, Resting, crosses};
 
 #[derive(Debug, Clone)]

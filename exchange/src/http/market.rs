@@ -10,7 +10,7 @@ use quorate_binance_api::{
     model::{BookTicker, Depth, ExchangeInfo, OrderType, ReferencePrice, ServerTime, SetReferencePrice, SymbolInfo},
     reference::{Given, Stamp},
 };
-use quorate_ledger::{Decimal, Symbol, SymbolSpec};
+use quorate_domain::{Decimal, Symbol, SymbolSpec};
 use quorate_matching::QuoteLeaves;
 
 use super::{App, Failed, NoParams, Sent, filters, json, ok, read_symbols, spec_of, symbol_filters, whole};

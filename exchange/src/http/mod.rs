@@ -19,7 +19,7 @@ use axum::{
 };
 use quorate_binance_api::{ApiError, Params, SymbolFilters, endpoints::Endpoint, signing};
 use quorate_client::{CallFailed, ReadOptions};
-use quorate_ledger::{Account, Symbol, SymbolSpec};
+use quorate_domain::{Account, Symbol, SymbolSpec};
 use serde::Serialize;
 
 use crate::desk::Desk;

@@ -12,7 +12,8 @@ use quorate_binance_api::{
     signing::{RECV_WINDOW_DEFAULT_MS, RECV_WINDOW_MAX_MS},
 };
 use quorate_client::OrderQuery;
-use quorate_ledger::{Account, ClientOrderId, Millis, NewOrder, Refusal, Symbol, bounds::ORDER_TIMESTAMP_AHEAD_MS};
+use quorate_domain::{Account, ClientOrderId, Millis, Symbol};
+use quorate_ledger::{NewOrder, Refusal, bounds::ORDER_TIMESTAMP_AHEAD_MS};
 use quorate_matching::{Known, OrderOutcome, Target};
 
 use super::{App, Failed, Sent, account, authenticated, check_window, filters, ok, reading, symbol_filters, unread};

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use quorate_binance_api::reference::Doubt;
-use quorate_ledger::Symbol;
+use quorate_domain::Symbol;
 use serde::Serialize;
 
 use super::{App, json};

@@ -13,7 +13,7 @@ use quorate_binance_api::{
     capture::{Message, parse_line},
     reference::{Believed, Doubt, Given, Stamp},
 };
-use quorate_ledger::{Decimal, Symbol};
+use quorate_domain::{Decimal, Symbol};
 
 use super::InvalidReference;
 

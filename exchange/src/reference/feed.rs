@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quorate_binance_api::reference::{Believed, Doubt, Given, Stamp, half_ticks};
-use quorate_ledger::{Decimal, Millis, Symbol};
+use quorate_domain::{Decimal, Millis, Symbol};
 
 use super::{
     capture::Sign,

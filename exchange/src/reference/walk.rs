@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use quorate_ledger::{MAX_PRICE, Symbol};
+use quorate_domain::{MAX_PRICE, Symbol};
 
 /// A walk takes one step in this time.
 pub(super) const WALK_STEP: Duration = Duration::from_millis(250);

@@ -71,7 +71,8 @@ async fn each_bad_order_gets_its_code_and_changes_nothing() {
     let market = "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.0001";
     let answer = exchange.call("POST", "/api/v3/order", market).await;
     assert_eq!(answer.1["msg"], "Filter failure: MARKET_LOT_SIZE");
-    let lowest = group.look(|ledger| ledger.exchange().expect("registered").last_exec_id);
+    let symbol = "BTCUSDT".parse().expect("a symbol");
+    let lowest = group.look(|ledger| ledger.exchange().expect("registered").last_exec_id(&symbol));
     assert_eq!((lowest, group.executions().len()), (0, 0));
 }
 

@@ -10,10 +10,10 @@ use quorate_api::{
     Applied, ClusterView, Consistency, ControlView, OrderView, Problem, ProblemKind, QuoteSideView, QuoteView, Read,
     StatusView, SymbolView,
 };
+use quorate_domain::{MakerName, Millis, Price, Qty, QuoteSide, Symbol, SymbolSpec};
 use quorate_ledger::{
-    Answer, Command, DefineSymbol, Envelope, Event, Frame, Input, Ledger, MakerName, Millis, Order, Outcome,
-    PlaceQuote, Price, Qty, QuoteCause, QuoteLeg, QuoteSide, RegisterExchange, RegisterMaker, Response, SetKillSwitch,
-    Symbol, SymbolSpec,
+    Answer, Command, DefineSymbol, Envelope, Event, Frame, Input, Ledger, Order, Outcome, PlaceQuote, QuoteCause,
+    QuoteLeg, RegisterExchange, RegisterMaker, Response, SetKillSwitch,
 };
 use quorate_seams::{Body, Call, CallError, Clocks, Http, full_body, read_body, stream_body};
 use tokio::{

@@ -201,7 +201,8 @@ async fn a_time_is_kept_whether_the_request_is_signed_or_not() {
             assert_eq!(code(&answer), (400, -1021), "{method} {path} {times}");
         }
     }
-    let lowest = group.look(|ledger| ledger.exchange().expect("registered").last_exec_id);
+    let symbol = "BTCUSDT".parse().expect("a symbol");
+    let lowest = group.look(|ledger| ledger.exchange().expect("registered").last_exec_id(&symbol));
     assert_eq!((lowest, group.executions().len()), (1, 1), "nothing was done but the first order");
     let inside = [
         (String::new(), None),

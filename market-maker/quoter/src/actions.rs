@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use quorate_ledger::{
-    Command, Epoch, Incarnation, MakerRef, PlaceQuote, PullQuote, RegisterMaker, ReleaseSymbol, Symbol,
-};
+use quorate_domain::Symbol;
+use quorate_ledger::{Command, Epoch, Incarnation, MakerRef, PlaceQuote, PullQuote, RegisterMaker, ReleaseSymbol};
 
 use crate::{
     quoter::{Quoter, Sent, Trust, What},

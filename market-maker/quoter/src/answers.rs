@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use quorate_ledger::{Answer, Epoch, Holding, Incarnation, Outcome, QuoteCause, Refusal, Response, Symbol};
-use quorate_strategy::RefPrice;
+use quorate_domain::RefPrice;
+use quorate_domain::Symbol;
+use quorate_ledger::{Answer, Epoch, Holding, Incarnation, Outcome, QuoteCause, Refusal, Response};
 
 use crate::{
     authority::Lease,
@@ -161,32 +162,7 @@ impl Quoter {
             }
             // Exposure comes free as others refresh; the rest does not mend by itself, but a new try
             // costs little and the pause grows.
-            Refusal::ExposureShort { .. }
-            | Refusal::SessionRequired
-            | Refusal::SessionExpired { .. }
-            | Refusal::SeqReused { .. }
-            | Refusal::SeqTooOld { .. }
-            | Refusal::TooManySessions { .. }
-            | Refusal::Invalid { .. }
-            | Refusal::Full { .. }
-            | Refusal::UnknownSymbol { .. }
-            | Refusal::SymbolExists { .. }
-            | Refusal::ControlVersion { .. }
-            | Refusal::LimitOutOfRange { .. }
-            | Refusal::LedgerVersion { .. }
-            | Refusal::StaleExchange { .. }
-            | Refusal::ExecGap { .. }
-            | Refusal::ExecReused { .. }
-            | Refusal::DeadlinePassed { .. }
-            | Refusal::DuplicateOrder { .. }
-            | Refusal::TimestampTooOld { .. }
-            | Refusal::NotActive { .. }
-            | Refusal::LeavesMoved { .. }
-            | Refusal::DoesNotCross { .. }
-            | Refusal::WouldCross { .. }
-            | Refusal::Overflow { .. }
-            | Refusal::UnknownOrder { .. }
-            | Refusal::OrderClosed { .. } => quoting.again_later(placed.cause, now),
+            _ => quoting.again_later(placed.cause, now),
         }
     }
 

@@ -6,7 +6,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use quorate_ledger::{Epoch, Holding, Incarnation, Symbol};
+use quorate_domain::Symbol;
+use quorate_ledger::{Epoch, Holding, Incarnation};
 
 use crate::types::{Belief, BeliefChange};
 

@@ -2,10 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use quorate_ledger::{
-    MakerName, Symbol,
-    bounds::{LEASE_TTL_MAX_MS, LEASE_TTL_MIN_MS, QUOTE_TTL_MAX_MS, QUOTE_TTL_MIN_MS},
-};
+use quorate_domain::{MakerName, Symbol};
+use quorate_ledger::bounds::{LEASE_TTL_MAX_MS, LEASE_TTL_MIN_MS, QUOTE_TTL_MAX_MS, QUOTE_TTL_MIN_MS};
 use quorate_strategy::FixedSpread;
 
 /// Part of the margin by which a belief ends before its lease, whatever the lease's length: two clocks
@@ -78,7 +76,7 @@ impl Config {
                 "reference_tolerance_ticks",
                 u64::try_from(self.reference_tolerance_ticks).unwrap_or(u64::MAX),
                 0,
-                quorate_ledger::MAX_PRICE.unsigned_abs(),
+                quorate_domain::MAX_PRICE.unsigned_abs(),
             ),
         ];
         match fields.into_iter().find(|(_, value, min, max)| !(min..=max).contains(&value)) {

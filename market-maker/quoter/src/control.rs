@@ -4,7 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use quorate_ledger::{Event, MakerName, QuotingScope, Symbol};
+use quorate_domain::{MakerName, Symbol};
+use quorate_ledger::{Event, QuotingScope};
 
 use crate::types::Snapshot;
 

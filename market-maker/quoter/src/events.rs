@@ -1,6 +1,7 @@
 //! What the event stream tells.
 
-use quorate_ledger::{DepartReason, Event, FilledMaker, Incarnation, Position, QuoteCause, QuoteEndReason};
+use quorate_domain::Position;
+use quorate_ledger::{DepartReason, Event, FilledMaker, Incarnation, QuoteCause, QuoteEndReason};
 
 use crate::quoter::Quoter;
 

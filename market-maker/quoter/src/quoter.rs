@@ -3,9 +3,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use quorate_ledger::{Epoch, Frame, Incarnation, QuoteCause, Symbol};
+use quorate_domain::RefPrice;
+use quorate_domain::Symbol;
+use quorate_ledger::{Epoch, Frame, Incarnation, QuoteCause};
 use quorate_planted::{Bug, planted};
-use quorate_strategy::RefPrice;
 
 use crate::{
     authority::Authority,

@@ -6,8 +6,10 @@
 
 use std::time::Duration;
 
-use quorate_ledger::{Epoch, Position, Price, QuoteCause, QuoteId, QuoteSide, Side};
-use quorate_strategy::{DesiredQuote, FixedSpread, RefPrice};
+use quorate_domain::RefPrice;
+use quorate_domain::{Position, Price, QuoteId, QuoteSide, Side};
+use quorate_ledger::{Epoch, QuoteCause};
+use quorate_strategy::{DesiredQuote, FixedSpread};
 
 use crate::types::{CommandId, Priced};
 

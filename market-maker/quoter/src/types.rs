@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use quorate_ledger::{Command, Epoch, Frame, Incarnation, MakerName, Position, QuoteId, Response, Symbol};
-use quorate_strategy::RefPrice;
+use quorate_domain::RefPrice;
+use quorate_domain::{MakerName, Position, QuoteId, Symbol};
+use quorate_ledger::{Command, Epoch, Frame, Incarnation, Response};
 
 /// Ties a command to its answer: from 1, never used again by this quoter.
 pub type CommandId = u64;

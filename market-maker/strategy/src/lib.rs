@@ -18,30 +18,10 @@
 //! deterministic: integers only (products in `i128`, so nothing wraps), no clock, no randomness, no
 //! I/O. What may be quoted at all (authority, exposure, control) is not decided here.
 
-use quorate_ledger::{MAX_PRICE, MAX_QTY, Position, Price, Qty, QuoteSide};
+use quorate_domain::{MAX_PRICE, MAX_QTY, Position, Price, Qty, QuoteSide, RefPrice};
 
 /// Largest skew accepted, in percent: with all of the half spread, the price at the largest position is the reference.
 pub const SKEW_MAX_PERCENT: i64 = 100;
-
-/// A reference price in half ticks: the middle of two prices may lie between two ticks. Valid ones lie in
-/// `2..=2 * MAX_PRICE`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RefPrice(pub i64);
-
-impl RefPrice {
-    /// Whether it lies in its range.
-    #[must_use]
-    pub fn is_valid(self) -> bool {
-        (2..=2 * MAX_PRICE).contains(&self.0)
-    }
-}
-
-impl From<Price> for RefPrice {
-    /// A valid price.
-    fn from(price: Price) -> Self {
-        Self(price.0.saturating_mul(2))
-    }
-}
 
 /// A fixed spread around the reference price, skewed by inventory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

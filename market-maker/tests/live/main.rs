@@ -12,7 +12,8 @@ use std::{
 };
 
 use node::Node;
-use quorate_ledger::{Command, DefineSymbol, Input, LeaderCommand, MakerName, Outcome, SymbolSpec};
+use quorate_domain::{MakerName, SymbolSpec};
+use quorate_ledger::{Command, DefineSymbol, Input, LeaderCommand, Outcome};
 use quorate_market_maker::{
     LiveConfig,
     beliefs::{BeliefEvent, BeliefRecord, BeliefSink},

@@ -15,9 +15,8 @@ use quorate_api::{
     QuoteView, Read, StatusView, SymbolView,
 };
 use quorate_binance_api::model::ReferencePrice;
-use quorate_ledger::{
-    Command, DefineSymbol, Digest, Envelope, Frame, Input, LeaderCommand, Ledger, Millis, Symbol, SymbolSpec,
-};
+use quorate_domain::{Millis, Symbol, SymbolSpec};
+use quorate_ledger::{Command, DefineSymbol, Digest, Envelope, Frame, Input, LeaderCommand, Ledger};
 use quorate_seams::{Body, Call, CallError, Clocks, Failpoints, Http, Tasks, World, full_body, read_body, stream_body};
 use serde::Serialize;
 use tokio::time::Instant;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use quorate_domain::Millis;
 use quorate_exchange::{config::Settings, desk::Desk, follow::follow, http::router, reference::References};
-use quorate_ledger::Millis;
 use serde_json::{Value, json};
 
 use crate::{

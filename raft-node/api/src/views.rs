@@ -1,9 +1,10 @@
 //! What reads answer. Every answer is a [`Read`], which says how fresh it is.
 
-use quorate_ledger::{
-    Account, ClientOrderId, Digest, Epoch, Exposure, FillCommitted, Incarnation, MakerName, Millis, Money, OrderId,
-    OrderStatus, OrderType, Position, Price, Qty, QuoteCause, QuoteId, Side, Symbol, TimeInForce,
+use quorate_domain::{
+    Account, ClientOrderId, Exposure, MakerName, Millis, Money, OrderId, OrderType, Position, Price, Qty, QuoteId,
+    Side, Symbol, TimeInForce,
 };
+use quorate_ledger::{Digest, Epoch, FillCommitted, Incarnation, OrderStatus, QuoteCause};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -174,7 +175,7 @@ pub struct SymbolView {
     /// The symbol.
     pub symbol: Symbol,
     /// Its spec.
-    pub spec: quorate_ledger::SymbolSpec,
+    pub spec: quorate_domain::SymbolSpec,
     /// Whether quoting is on for it.
     pub quoting: bool,
 }

@@ -6,7 +6,8 @@
 use futures_util::StreamExt;
 use http_body_util::BodyDataStream;
 use quorate_api::{Problem, ProblemKind, paths};
-use quorate_ledger::{Frame, Millis};
+use quorate_domain::Millis;
+use quorate_ledger::Frame;
 use serde::Deserialize;
 use tokio::{sync::mpsc, task::AbortHandle, time::Instant};
 

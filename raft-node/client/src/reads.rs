@@ -8,7 +8,7 @@ use quorate_api::{
     MakerView, OrderView, PositionView, Problem, ProblemKind, QuoteView, Read, StatusView, SymbolView, TransferLeader,
     paths,
 };
-use quorate_ledger::{Account, ClientOrderId, OrderId, Symbol};
+use quorate_domain::{Account, ClientOrderId, OrderId, Symbol};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 

@@ -9,16 +9,17 @@ use std::mem;
 use quorate_planted::{Bug, planted};
 
 use crate::{
-    answer::{Answer, Outcome, Refusal, Response},
+    answer::{Answer, Outcome, Response},
     command::{Command, Envelope, Input, LeaderCommand},
+    digest::Digest,
     event::Event,
     indexes::{Indexes, SymbolFacts},
     ledger::Ledger,
-    names::Symbol,
-    numbers::{Digest, Millis},
+    refusal::Refusal,
     session::Admission,
     state::{SymbolState, Tables},
 };
+use quorate_domain::{Millis, Symbol};
 
 /// What a command came to.
 pub(crate) type Handled = Result<Answer, Refusal>;

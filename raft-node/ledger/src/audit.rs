@@ -8,14 +8,12 @@ use crate::{
         CLOSED_ORDERS_MAX, EXEC_WINDOW, HARD_EXPOSURE_LIMIT, MAKERS_MAX, OPEN_ORDERS_MAX, QUOTING_OFF_MAKERS_MAX,
         SESSIONS_MAX, SYMBOLS_MAX,
     },
-    command::Side,
     indexes::Indexes,
     ledger::Ledger,
-    names::{MakerName, Symbol},
-    numbers::{Exposure, Money, Qty},
     session::window_from,
     state::{Holder, Order, Quote, SymbolState},
 };
+use quorate_domain::{Exposure, MakerName, Money, Qty, Side, Symbol};
 
 /// Something that must hold and does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,11 +206,14 @@ impl Ledger {
             found.check(session.last_use <= self.log_time(), || format!("session {id} was used in the future"));
         }
         let Some(exchange) = &self.tables.exchange else { return };
-        let last = exchange.last_exec_id;
-        let kept = last.saturating_sub(EXEC_WINDOW) + 1..=last;
-        let within = exchange.answers.keys().all(|exec_id| kept.contains(exec_id));
-        let whole = exchange.answers.len() as u64 == last.min(EXEC_WINDOW);
-        found.check(within && whole, || format!("the exchange's answers are not those of exec ids {kept:?}"));
+        for (symbol, lane) in &exchange.lanes {
+            // What is kept are the answers to the last ones, without a gap.
+            let first = (lane.last + 1).saturating_sub(lane.answers.len() as u64);
+            let whole = lane.answers.keys().copied().eq(first..=lane.last);
+            found.check(whole, || format!("{symbol} keeps answers to other exec ids than {first}..={}", lane.last));
+        }
+        let kept: usize = exchange.lanes.values().map(|lane| lane.answers.len()).sum();
+        found.check(kept == exchange.kept && kept <= EXEC_WINDOW, || format!("{kept} answers to executions are kept"));
     }
 
     fn audit_indexes(&self, found: &mut Findings) {

@@ -7,15 +7,15 @@
 use quorate_planted::{Bug, planted};
 
 use crate::{
-    answer::{Answer, Holding, Refusal},
+    answer::{Answer, Holding},
     apply::{Applying, Handled, invalid},
     bounds::{LEASE_TTL_MAX_MS, LEASE_TTL_MIN_MS, MAKERS_MAX},
     command::{Epoch, MakerRef, RegisterMaker, ReleaseSymbol},
     event::{AuthorityEndReason, DepartReason, Event, QuoteEndReason},
-    names::{MakerName, Symbol},
-    numbers::Millis,
+    refusal::Refusal,
     state::{Holder, Maker, Sides, SymbolState},
 };
+use quorate_domain::{MakerName, Millis, Symbol};
 
 impl Applying<'_> {
     pub(crate) fn register_maker(&mut self, command: &RegisterMaker) -> Handled {

@@ -38,13 +38,9 @@ pub const QUOTING_OFF_MAKERS_MAX: usize = 1_024;
 pub const OPEN_ORDERS_MAX: usize = 10_000;
 /// Fills planned for one order at most.
 pub const FILLS_PER_ORDER_MAX: usize = 128;
-/// Answers kept by `exec_id` for the present exchange epoch.
-pub const EXEC_WINDOW: u64 = 1_024;
+/// Answers to executions kept for repeats at most, over all symbols.
+pub const EXEC_WINDOW: usize = 1_024;
 /// Things cleaned at most at the start of one apply. Makers come first, so that none is left standing
 /// past its deadline, and no symbol is granted to one.
 pub const SWEEP_MAX: usize = 64;
 const _: () = assert!(SWEEP_MAX >= MAKERS_MAX);
-/// Largest `exposure_per_lot`.
-pub const EXPOSURE_PER_LOT_MAX: i64 = 100;
-/// Digits after the point at most in a tick or lot size.
-pub const DECIMALS_MAX: u32 = 12;

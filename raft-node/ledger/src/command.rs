@@ -3,9 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    names::{Account, ClientOrderId, ExchangeName, MakerName, Symbol},
-    numbers::{Exposure, Millis, Price, Qty},
+use quorate_domain::{
+    Account, ClientOrderId, ExchangeName, Exposure, MakerName, Millis, OrderId, OrderType, Price, Qty, QuoteId,
+    QuoteSide, Side, Symbol, SymbolSpec, TimeInForce,
 };
 
 /// A session's id: the log index of its `OpenSession`. 0 stands for *no session*.
@@ -14,10 +14,6 @@ pub type SessionId = u64;
 pub type Incarnation = u64;
 /// A symbol's fencing token: grows with each grant of authority, and only grows.
 pub type Epoch = u64;
-/// A quote's id: the log index of its `PlaceQuote`.
-pub type QuoteId = u64;
-/// An order's id: the log index of its `ExecuteOrder`.
-pub type OrderId = u64;
 /// An exchange's fencing token: the log index of its `RegisterExchange`.
 pub type ExchangeEpoch = u64;
 
@@ -110,26 +106,6 @@ pub struct DefineSymbol {
     pub symbol: Symbol,
     /// Its fixed properties.
     pub spec: SymbolSpec,
-}
-
-/// A symbol's fixed properties.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct SymbolSpec {
-    /// The price of one tick, as a decimal.
-    pub tick_size: Decimal,
-    /// The quantity of one lot, as a decimal.
-    pub lot_size: Decimal,
-    /// Exposure units of one lot, in `1..=EXPOSURE_PER_LOT_MAX`.
-    pub exposure_per_lot: i64,
-}
-
-/// `mantissa` / 10^`decimals`: exact, at the edge only. A string such as `"0.01"` in JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Decimal {
-    pub(crate) mantissa: i64,
-    pub(crate) decimals: u32,
 }
 
 /// See [`Command::SetExposureLimit`].
@@ -254,17 +230,6 @@ pub struct PlaceQuote {
     pub computed_at: u64,
 }
 
-/// One side of a quote.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct QuoteSide {
-    /// Ticks.
-    pub price: Price,
-    /// Lots.
-    pub qty: Qty,
-}
-
 /// Why a quote was placed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -309,8 +274,10 @@ pub struct RegisterExchange {
 pub struct ExecuteOrder {
     /// The exchange's fencing token.
     pub exchange_epoch: ExchangeEpoch,
-    /// Exactly the last one accepted in this epoch plus one; the first is 1.
+    /// Exactly the last one accepted for this symbol in this epoch plus one; the first is 1.
     pub exec_id: u64,
+    /// The lowest `exec_id` of this symbol that the exchange has no answer to, in `1..=exec_id`: the answers below it are kept no longer.
+    pub answered_below: u64,
     /// Log time from which this is refused, at most `ORDER_DEADLINE_MAX_MS` ahead: when log time
     /// has passed it, an unanswered order is known not to have happened.
     pub deadline: Millis,
@@ -345,43 +312,6 @@ pub struct NewOrder {
     pub qty: Qty,
     /// When the sender made it: the age of its client order id.
     pub timestamp: Millis,
-}
-
-/// Buy or sell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum Side {
-    /// Buys.
-    Buy,
-    /// Sells.
-    Sell,
-}
-
-/// An order's type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum OrderType {
-    /// At its price or better.
-    Limit,
-    /// At any price; never rests. Its time in force is `Ioc`.
-    Market,
-    /// Post-only: rests, or is rejected where it would take. Its time in force is `Gtc`.
-    LimitMaker,
-}
-
-/// Time in force.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum TimeInForce {
-    /// Good till cancelled.
-    Gtc,
-    /// Immediate or cancel: what is not filled expires.
-    Ioc,
-    /// Fill or kill: all or nothing.
-    Fok,
 }
 
 /// One planned fill of a taker order.
@@ -489,16 +419,5 @@ impl Command {
                 | Self::SetQuoting(_)
                 | Self::SetKillSwitch(_)
         )
-    }
-}
-
-impl Side {
-    /// The other side.
-    #[must_use]
-    pub fn opposite(self) -> Self {
-        match self {
-            Self::Buy => Self::Sell,
-            Self::Sell => Self::Buy,
-        }
     }
 }

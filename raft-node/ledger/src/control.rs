@@ -5,16 +5,16 @@
 //! event of the change comes before those of what it ends.
 
 use crate::{
-    answer::{Answer, OrderStatus, Refusal},
+    answer::{Answer, OrderStatus},
     apply::{Applying, Handled},
     bounds::{HARD_EXPOSURE_LIMIT, QUOTING_OFF_MAKERS_MAX},
-    command::{QuoteId, QuotingScope, SetExposureLimit, SetKillSwitch, SetQuoting, Side, UpgradeLedger},
+    command::{QuotingScope, SetExposureLimit, SetKillSwitch, SetQuoting, UpgradeLedger},
     event::{Event, QuoteEndReason},
     ledger::LEDGER_VERSION,
-    names::Symbol,
-    numbers::Exposure,
+    refusal::Refusal,
     state::{Sides, SymbolState},
 };
+use quorate_domain::{Exposure, QuoteId, Side, Symbol};
 
 impl Applying<'_> {
     pub(crate) fn set_exposure_limit(&mut self, command: &SetExposureLimit) -> Handled {

@@ -4,13 +4,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    answer::{OrderStatus, Refusal},
-    command::{
-        Epoch, ExchangeEpoch, Incarnation, NewOrder, OrderId, QuoteCause, QuoteId, QuoteSide, QuotingScope, Side,
-        SymbolSpec,
-    },
-    names::{Account, ClientOrderId, ExchangeName, MakerName, Symbol},
-    numbers::{Digest, Exposure, Millis, Position, Price, Qty},
+    answer::OrderStatus,
+    command::{Epoch, ExchangeEpoch, Incarnation, NewOrder, QuoteCause, QuotingScope},
+    digest::Digest,
+    refusal::Refusal,
+};
+use quorate_domain::{
+    Account, ClientOrderId, ExchangeName, Exposure, MakerName, Millis, OrderId, Position, Price, Qty, QuoteId,
+    QuoteSide, Side, Symbol, SymbolSpec,
 };
 
 /// All that one log index did.

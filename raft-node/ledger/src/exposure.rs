@@ -5,11 +5,9 @@
 
 use crate::{
     apply::Applying,
-    command::Side,
-    names::Symbol,
-    numbers::{Exposure, Qty},
     state::{Sides, SymbolState},
 };
+use quorate_domain::{Exposure, Qty, Side, Symbol};
 
 /// What may be granted to one side of a quote.
 #[derive(Debug, Clone, Copy)]

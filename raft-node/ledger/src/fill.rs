@@ -6,11 +6,11 @@
 use crate::{
     answer::{OrderStatus, Trade},
     apply::Applying,
-    command::{Against, NewOrder, OrderId, PlannedFill, Side},
+    command::{Against, NewOrder, PlannedFill},
     event::{Event, FillCommitted, FilledMaker, QuoteEndReason},
-    numbers::{Money, Position, Qty},
     state::{Order, SymbolState},
 };
+use quorate_domain::{Money, OrderId, Position, Qty, Side};
 
 impl Applying<'_> {
     pub(crate) fn post_fill(&mut self, taker: OrderId, order: &NewOrder, fill: &PlannedFill) -> Trade {

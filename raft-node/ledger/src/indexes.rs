@@ -12,11 +12,10 @@ use imbl::{OrdMap, OrdSet};
 use quorate_planted::{Bug, planted};
 
 use crate::{
-    command::{OrderId, SessionId, Side},
-    names::{Account, MakerName, Symbol},
-    numbers::{Exposure, Millis, Price},
+    command::SessionId,
     state::{Maker, Order, OrderName, Session, Sides, SymbolState, Tables},
 };
+use quorate_domain::{Account, Exposure, MakerName, Millis, OrderId, Price, Side, Symbol};
 
 /// The resting orders of one symbol, best first on each side.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -6,12 +6,12 @@
 use std::ops::Bound;
 
 use crate::{
-    command::{Command, Incarnation, Input, OrderId, Side},
+    command::{Command, Incarnation, Input},
+    digest::Digest,
     indexes::Indexes,
-    names::{Account, ClientOrderId, MakerName, Symbol},
-    numbers::{Digest, Exposure, Millis, Price},
     state::{Control, Exchange, Maker, Order, Quote, Sides, SymbolState, Tables},
 };
+use quorate_domain::{Account, ClientOrderId, Exposure, MakerName, Millis, OrderId, Price, Side, Symbol};
 
 /// The highest version of the ledger's rules that this program knows.
 pub const LEDGER_VERSION: u32 = 1;

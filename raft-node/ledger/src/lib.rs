@@ -7,7 +7,7 @@
 //!
 //! | where | what |
 //! |---|---|
-//! | `command`, `answer`, `event`, `names`, `numbers`, `decimal`, `bounds` | the words: what is proposed, answered, told |
+//! | `command`, `answer`, `refusal`, `event`, `digest`, `bounds` | the words: what is proposed, answered, told |
 //! | `ledger` | [`Ledger`]: what it lets others read |
 //! | `state`, `indexes` | what is true, and what follows from it |
 //! | `apply`, `sweep` | the steps of one apply; what time ends |
@@ -25,18 +25,17 @@ mod audit;
 mod authority;
 mod command;
 mod control;
-mod decimal;
+mod digest;
 mod event;
 mod exposure;
 mod fill;
 mod indexes;
 mod ledger;
-mod names;
-mod numbers;
 mod order;
 mod plan;
 mod quote;
 mod rebalance;
+mod refusal;
 mod session;
 mod snapshot;
 mod state;
@@ -48,10 +47,9 @@ mod tests;
 pub use answer::*;
 pub use audit::Violation;
 pub use command::*;
-pub use decimal::InvalidDecimal;
+pub use digest::Digest;
 pub use event::*;
 pub use ledger::{LEDGER_VERSION, Ledger, UnsupportedVersion};
-pub use names::*;
-pub use numbers::*;
+pub use refusal::*;
 pub use snapshot::DecodeError;
 pub use state::{Control, Exchange, Holder, Maker, Move, Order, Quote, QuoteLeg, Sides, SymbolState};

@@ -1,6 +1,6 @@
 //! External orders: executed whole or refused whole, cancelled, closed, remembered.
 //!
-//! Invariant: nothing of an order is posted before all of it has been checked. `exec_id` grows by exactly
+//! Invariant: nothing of an order is posted before all of it has been checked. A symbol's `exec_id` grows by exactly
 //! one within an exchange epoch, and (account, client order id) is used once for as long as it is
 //! remembered: a closed order is forgotten only together with raising the floor of timestamps.
 
@@ -10,20 +10,22 @@ use imbl::OrdMap;
 use quorate_planted::{Bug, planted};
 
 use crate::{
-    answer::{Answer, OrderStatus, Refusal, Response},
-    apply::{Applying, Handled},
+    answer::{Answer, OrderStatus, Response},
+    apply::{Applying, Handled, invalid},
     bounds::{CLOSED_ORDERS_MAX, EXEC_WINDOW},
-    command::{CancelOrder, ExchangeEpoch, ExecuteOrder, NewOrder, OrderId, RegisterExchange, Remainder},
+    command::{CancelOrder, ExchangeEpoch, ExecuteOrder, NewOrder, RegisterExchange, Remainder},
+    digest::Digest,
     event::Event,
-    numbers::{Digest, Money, Qty},
+    refusal::Refusal,
     state::{Exchange, KeptAnswer, Order},
 };
+use quorate_domain::{Money, OrderId, Qty, Symbol};
 
 impl Applying<'_> {
     pub(crate) fn register_exchange(&mut self, command: &RegisterExchange) -> Answer {
         let (name, epoch) = (command.exchange.clone(), self.index);
         self.events.push(Event::ExchangeRegistered { exchange: name.clone(), exchange_epoch: epoch });
-        self.tables.exchange = Some(Exchange { name, epoch, last_exec_id: 0, answers: OrdMap::new() });
+        self.tables.exchange = Some(Exchange { name, epoch, lanes: OrdMap::new(), kept: 0 });
         Answer::ExchangeRegistered { exchange_epoch: epoch }
     }
 
@@ -49,30 +51,58 @@ impl Applying<'_> {
         }
         let answer = self.post_order(command);
         let response = self.answer(Ok(answer));
-        self.keep_exec(command.exec_id, digest, &response);
+        self.keep_exec(command, digest, &response);
         response
     }
 
     /// The first answer, where this very command was accepted before.
-    fn check_exec_id(&self, command: &ExecuteOrder, digest: Digest) -> Result<Option<Response>, Refusal> {
+    fn check_exec_id(&mut self, command: &ExecuteOrder, digest: Digest) -> Result<Option<Response>, Refusal> {
+        let ExecuteOrder { exec_id, answered_below, .. } = *command;
+        let symbol = &command.order.symbol;
+        self.check_exchange(command.exchange_epoch)?;
+        self.symbol(symbol)?;
+        if !(1..=exec_id).contains(&answered_below) {
+            return Err(invalid("answered_below must lie in 1..=exec_id"));
+        }
+        self.drop_answered(symbol, answered_below);
         let exchange = self.check_exchange(command.exchange_epoch)?;
-        let (exec_id, expected) = (command.exec_id, exchange.last_exec_id + 1);
+        let lane = exchange.lanes.get(symbol);
+        let expected = lane.map_or(0, |lane| lane.last) + 1;
         if exec_id < expected {
-            return match exchange.answers.get(&exec_id) {
+            return match lane.and_then(|lane| lane.answers.get(&exec_id)) {
                 Some(kept) if kept.digest == digest && planted(Bug::ApplyExecIdTwice) => Ok(None),
                 Some(kept) if kept.digest == digest => Ok(Some(kept.response.clone())),
                 Some(_) | None => Err(Refusal::ExecReused { exec_id }),
             };
         }
-        if exec_id > expected { Err(Refusal::ExecGap { expected }) } else { Ok(None) }
+        if exec_id > expected {
+            return Err(Refusal::ExecGap { expected });
+        }
+        if exchange.kept >= EXEC_WINDOW {
+            return Err(Refusal::ExecWindowFull { max: EXEC_WINDOW as u64 });
+        }
+        Ok(None)
     }
 
-    fn keep_exec(&mut self, exec_id: u64, digest: Digest, response: &Response) {
+    /// The exchange has these answers: no repeat of what they answer will come.
+    fn drop_answered(&mut self, symbol: &Symbol, below: u64) {
         let Some(exchange) = &mut self.tables.exchange else { return };
-        exchange.last_exec_id = exec_id;
-        exchange.answers.insert(exec_id, Arc::new(KeptAnswer { digest, response: response.clone() }));
-        if let Some(old) = exec_id.checked_sub(EXEC_WINDOW) {
-            exchange.answers.remove(&old);
+        let Some(lane) = exchange.lanes.get_mut(symbol) else { return };
+        while let Some(exec_id) = lane.answers.get_min().map(|(exec_id, _)| *exec_id).filter(|exec_id| *exec_id < below)
+        {
+            lane.answers.remove(&exec_id);
+            exchange.kept -= 1;
+        }
+    }
+
+    fn keep_exec(&mut self, command: &ExecuteOrder, digest: Digest, response: &Response) {
+        let symbol = self.symbol_name(&command.order.symbol);
+        let Some(exchange) = &mut self.tables.exchange else { return };
+        let lane = exchange.lanes.entry(symbol).or_default();
+        lane.last = command.exec_id;
+        let kept = Arc::new(KeptAnswer { digest, response: response.clone() });
+        if lane.answers.insert(command.exec_id, kept).is_none() {
+            exchange.kept += 1;
         }
     }
 
@@ -107,8 +137,11 @@ impl Applying<'_> {
 
     /// With the symbol's one text, that every order of it shares.
     fn interned(&self, order: &NewOrder) -> NewOrder {
-        let symbol = self.tables.symbols.get_key_value(&order.symbol).map_or(&order.symbol, |(symbol, _)| symbol);
-        NewOrder { symbol: symbol.clone(), ..order.clone() }
+        NewOrder { symbol: self.symbol_name(&order.symbol), ..order.clone() }
+    }
+
+    fn symbol_name(&self, symbol: &Symbol) -> Symbol {
+        self.tables.symbols.get_key_value(symbol).map_or(symbol, |(symbol, _)| symbol).clone()
     }
 
     pub(crate) fn set_order(&mut self, order: Order) {

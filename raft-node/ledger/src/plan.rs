@@ -8,15 +8,13 @@ use std::collections::BTreeMap;
 use quorate_planted::{Bug, planted};
 
 use crate::{
-    answer::Refusal,
     apply::{Applying, invalid},
     bounds::{FILLS_PER_ORDER_MAX, OPEN_ORDERS_MAX, ORDER_DEADLINE_MAX_MS, ORDER_TIMESTAMP_AHEAD_MS},
-    command::{
-        Against, ExecuteOrder, NewOrder, OrderId, OrderType, PlannedFill, QuoteId, Remainder, Side, TimeInForce,
-    },
-    numbers::{MAX_PRICE, MAX_QTY, Millis, Money, Price, Qty},
+    command::{Against, ExecuteOrder, NewOrder, PlannedFill, Remainder},
+    refusal::Refusal,
     state::{Quote, SymbolState},
 };
+use quorate_domain::{MAX_PRICE, MAX_QTY, Millis, Money, OrderId, OrderType, Price, Qty, QuoteId, Side, TimeInForce};
 
 /// What the fills checked so far leave.
 struct Trial<'a> {

@@ -7,17 +7,17 @@
 use quorate_planted::{Bug, planted};
 
 use crate::{
-    answer::{Answer, Refusal},
+    answer::Answer,
     apply::{Applying, Handled, invalid},
     authority::check_epoch,
     bounds::{DEMAND_MEMORY_MS, QUOTE_TTL_MAX_MS, QUOTE_TTL_MIN_MS},
-    command::{PlaceQuote, PullQuote, QuoteId, QuoteSide, Side},
+    command::{PlaceQuote, PullQuote},
     event::{Event, QuoteEndReason, QuotePlaced},
     exposure::Grant,
-    names::{MakerName, Symbol},
-    numbers::{MAX_PRICE, MAX_QTY, Millis, Qty},
+    refusal::Refusal,
     state::{Quote, QuoteLeg, Sides, SymbolState},
 };
+use quorate_domain::{MAX_PRICE, MAX_QTY, MakerName, Millis, Qty, QuoteId, QuoteSide, Side, Symbol};
 
 impl Applying<'_> {
     pub(crate) fn place_quote(&mut self, command: &PlaceQuote) -> Handled {

@@ -8,10 +8,9 @@ use crate::{
     apply::Applying,
     command::Epoch,
     event::{AuthorityEndReason, Event},
-    names::{MakerName, Symbol},
-    numbers::Millis,
     state::{Holder, Move, SymbolState},
 };
+use quorate_domain::{MakerName, Millis, Symbol};
 
 /// An assignment being worked out. Makers and symbols stand for their places in name order.
 struct Assignment {

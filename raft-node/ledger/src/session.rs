@@ -10,11 +10,12 @@ use imbl::OrdMap;
 use quorate_planted::{Bug, planted};
 
 use crate::{
-    answer::{Answer, Refusal, Response},
+    answer::{Answer, Response},
     apply::{Applying, Handled},
     bounds::{SESSION_IDLE_MIN_MS, SESSION_IDLE_MS, SESSION_WINDOW, SESSIONS_MAX},
     command::{Envelope, SessionId},
-    numbers::Digest,
+    digest::Digest,
+    refusal::Refusal,
     state::{KeptAnswer, Session},
 };
 

@@ -5,9 +5,9 @@
 
 use crate::{
     audit::Violation,
+    digest::Digest,
     indexes::Indexes,
     ledger::{LEDGER_VERSION, Ledger, UnsupportedVersion},
-    numbers::Digest,
     state::Tables,
 };
 

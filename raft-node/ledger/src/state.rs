@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 use crate::{
     answer::{OrderResult, OrderStatus, Response, Trade},
     bounds::HARD_EXPOSURE_LIMIT,
-    command::{
-        Epoch, ExchangeEpoch, Incarnation, NewOrder, OrderId, QuoteCause, QuoteId, QuotingScope, SessionId, Side,
-        SymbolSpec,
-    },
-    names::{Account, ClientOrderId, ExchangeName, MakerName, Symbol},
-    numbers::{Digest, Exposure, Millis, Money, Position, Price, Qty},
+    command::{Epoch, ExchangeEpoch, Incarnation, NewOrder, QuoteCause, QuotingScope, SessionId},
+    digest::Digest,
+};
+use quorate_domain::{
+    Account, ClientOrderId, ExchangeName, Exposure, MakerName, Millis, Money, OrderId, Position, Price, Qty, QuoteId,
+    Side, Symbol, SymbolSpec,
 };
 
 /// One value for each side of the book: the bid buys and is *long* exposure, the ask sells and is *short*.
@@ -267,10 +267,27 @@ pub struct Exchange {
     pub name: ExchangeName,
     /// Its fencing token.
     pub epoch: ExchangeEpoch,
+    /// Its executions, by symbol; none of a symbol of which nothing was executed yet.
+    pub(crate) lanes: OrdMap<Symbol, ExecLane>,
+    /// How many answers the lanes keep.
+    pub(crate) kept: usize,
+}
+
+/// The executions of one symbol in the present exchange epoch.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ExecLane {
     /// The last `exec_id` accepted, 0 where none was.
-    pub last_exec_id: u64,
-    /// Answers to the last `EXEC_WINDOW` of them.
+    pub(crate) last: u64,
+    /// Answers to the last ones, those that the exchange has said it has left out.
     pub(crate) answers: OrdMap<u64, Arc<KeptAnswer>>,
+}
+
+impl Exchange {
+    /// The last `exec_id` accepted for a symbol, 0 where none was.
+    #[must_use]
+    pub fn last_exec_id(&self, symbol: &Symbol) -> u64 {
+        self.lanes.get(symbol).map_or(0, |lane| lane.last)
+    }
 }
 
 /// An answer that a repeat gets again.

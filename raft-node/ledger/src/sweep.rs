@@ -11,10 +11,9 @@ use crate::{
     bounds::{CLOSED_ORDER_RETENTION_MS, SESSION_IDLE_MS, SWEEP_MAX},
     event::{AuthorityEndReason, DepartReason, Event, QuoteEndReason},
     ledger::Ledger,
-    names::{MakerName, Symbol},
-    numbers::Millis,
     state::Maker,
 };
+use quorate_domain::{MakerName, Millis, Symbol};
 
 /// Idleness that a planted bug evicts for, in milliseconds.
 const EARLY_MS: u64 = 1_000;

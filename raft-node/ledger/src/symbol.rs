@@ -1,13 +1,15 @@
 //! Symbols: defined once, never changed, never removed.
 
 use crate::{
-    answer::{Answer, Refusal},
+    answer::Answer,
     apply::{Applying, Handled, invalid},
-    bounds::{EXPOSURE_PER_LOT_MAX, SYMBOLS_MAX},
-    command::{DefineSymbol, SymbolSpec},
+    bounds::SYMBOLS_MAX,
+    command::DefineSymbol,
     event::Event,
+    refusal::Refusal,
     state::SymbolState,
 };
+use quorate_domain::{EXPOSURE_PER_LOT_MAX, SymbolSpec};
 
 impl Applying<'_> {
     pub(crate) fn define_symbol(&mut self, command: &DefineSymbol) -> Handled {

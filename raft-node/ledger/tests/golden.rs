@@ -6,6 +6,7 @@
 
 use std::{collections::BTreeMap, fmt::Debug, path::Path};
 
+use quorate_domain::*;
 use quorate_ledger::*;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -82,7 +83,7 @@ fn the_pinned_snapshot_still_reads() {
     let line = GOLDEN.lines().find_map(|line| line.strip_prefix("snapshot ")).expect("a snapshot is pinned");
     let ledger = Ledger::decode(&hex::decode(line).unwrap()).unwrap();
     assert_eq!(ledger.fills(), 2);
-    assert_eq!(ledger.exchange().unwrap().last_exec_id, 3);
+    assert_eq!(ledger.exchange().unwrap().last_exec_id(&symbol()), 3);
     let symbol = ledger.symbol(&symbol()).unwrap();
     assert_eq!((symbol.position, symbol.position_seq, symbol.cash), (Position(-3), 1, Money(303)));
 }
@@ -160,6 +161,7 @@ fn execute_order() -> ExecuteOrder {
     ExecuteOrder {
         exchange_epoch: 6,
         exec_id: 2,
+        answered_below: 1,
         deadline: Millis(1_700_000_001_000),
         order: order(),
         fills: vec![PlannedFill { against: Against::Quote(12), leaves: Qty(10), price: Price(6_000_000), qty: Qty(3) }],
@@ -235,6 +237,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::ExposureShort { long_free: Exposure(1), short_free: Exposure(2) },
         Refusal::StaleExchange { exchange_epoch: 6 },
         Refusal::ExecGap { expected: 2 },
+        Refusal::ExecWindowFull { max: 1_024 },
         Refusal::ExecReused { exec_id: 1 },
         Refusal::DeadlinePassed { log_time: Millis(400) },
         Refusal::DuplicateOrder { client_order_id: client_order_id(), same: true, result: result() },
@@ -465,7 +468,15 @@ fn small_ledger() -> Ledger {
     };
     let execute = |exec_id, order, fills, remainder| {
         let deadline = Millis(1_700_000_030_000);
-        Command::ExecuteOrder(ExecuteOrder { exchange_epoch, exec_id, deadline, order, fills, remainder })
+        Command::ExecuteOrder(ExecuteOrder {
+            exchange_epoch,
+            exec_id,
+            answered_below: exec_id,
+            deadline,
+            order,
+            fills,
+            remainder,
+        })
     };
     let take = |against, leaves, price, qty| {
         vec![PlannedFill { against, leaves: Qty(leaves), price: Price(price), qty: Qty(qty) }]

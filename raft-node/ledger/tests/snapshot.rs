@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use proptest::prelude::*;
+use quorate_domain::*;
 use quorate_ledger::*;
 
 /// One random step; what it means depends on the ledger that it meets.
@@ -154,9 +155,11 @@ impl Author {
         } else {
             Remainder::Rest
         };
+        let exec_id = ledger.exchange().map_or(0, |exchange| exchange.last_exec_id(&symbol)) + 1;
         Command::ExecuteOrder(ExecuteOrder {
             exchange_epoch: ledger.exchange().map_or(0, |exchange| exchange.epoch),
-            exec_id: ledger.exchange().map_or(0, |exchange| exchange.last_exec_id) + 1,
+            exec_id,
+            answered_below: exec_id,
             deadline: Millis(self.now + 5_000),
             order: NewOrder {
                 account: account(),

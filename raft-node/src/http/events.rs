@@ -14,7 +14,7 @@ use axum::{
 };
 use futures_util::{StreamExt, stream};
 use quorate_api::{GroupId, Problem, ProblemKind};
-use quorate_ledger::Millis;
+use quorate_domain::Millis;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 

@@ -9,7 +9,8 @@ use quorate_api::{
     AuthorityView, Consistency, ExposureView, FillView, FillsView, MakerView, OrderView, PositionView, Problem,
     ProblemKind, QuoteView, ROWS_MAX, Read, SymbolView,
 };
-use quorate_ledger::{Account, ClientOrderId, Event, Symbol};
+use quorate_domain::{Account, ClientOrderId, Symbol};
+use quorate_ledger::Event;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 

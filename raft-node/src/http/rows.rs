@@ -4,7 +4,8 @@ use quorate_api::{
     AuthorityView, ExposureView, MakerView, OrderView, PositionView, QuoteSideView, QuoteView, SymbolExposure,
     SymbolView,
 };
-use quorate_ledger::{Exposure, Ledger, Order, QuoteLeg, Symbol, SymbolSpec, SymbolState, bounds};
+use quorate_domain::{Exposure, Symbol, SymbolSpec};
+use quorate_ledger::{Ledger, Order, QuoteLeg, SymbolState, bounds};
 
 type Row<'a> = (&'a Symbol, &'a SymbolState);
 

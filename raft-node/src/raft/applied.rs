@@ -10,7 +10,8 @@ use std::{
 
 use openraft::LogIdOptionExt;
 use quorate_api::{CheckpointView, OpeningBalance};
-use quorate_ledger::{Digest, Event, FilledMaker, Frame, Ledger, Millis, Money, Position, Symbol};
+use quorate_domain::{Millis, Money, Position, Symbol};
+use quorate_ledger::{Digest, Event, FilledMaker, Frame, Ledger};
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::watch,

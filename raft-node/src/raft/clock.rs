@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use quorate_ledger::Millis;
+use quorate_domain::Millis;
 use quorate_seams::Clocks;
 
 use crate::time::{LogClock, Reading, TermStart};

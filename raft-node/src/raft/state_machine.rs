@@ -13,7 +13,8 @@ use openraft::{
     storage::{ApplyResponder, EntryResponder, RaftStateMachine},
 };
 use quorate_api::CheckpointView;
-use quorate_ledger::{DecodeError, Frame, Ledger, Millis};
+use quorate_domain::Millis;
+use quorate_ledger::{DecodeError, Frame, Ledger};
 use quorate_log_store::{History, Storage};
 use quorate_seams::Failpoints;
 use tokio::sync::RwLock;

@@ -12,7 +12,8 @@ use openraft::{
     vote::leader_id_std::CommittedLeaderId,
 };
 use quorate_api::{GroupId, Member, StoreId};
-use quorate_ledger::{Input, Millis, Response};
+use quorate_domain::Millis;
+use quorate_ledger::{Input, Response};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 

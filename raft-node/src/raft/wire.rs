@@ -10,7 +10,8 @@ use futures_util::StreamExt;
 use http_body_util::BodyDataStream;
 use openraft::raft::{AppendEntriesRequest, SnapshotResponse};
 use quorate_api::{ChangeMembers, GroupId, Member, OpeningBalance, StoreId};
-use quorate_ledger::{Envelope, Millis, Response};
+use quorate_domain::Millis;
+use quorate_ledger::{Envelope, Response};
 use quorate_seams::Body;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 

@@ -13,7 +13,7 @@ mod transfer;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use quorate_ledger::Symbol;
+use quorate_domain::Symbol;
 use quorate_seams::{FailAction, Failpoints};
 use rand::{SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 use tokio::{

@@ -9,10 +9,8 @@ use std::{
 
 use quorate_api::{ChangeMembers, Read, StatusView};
 use quorate_client::{Client, ClientConfig, ReadOptions, Session, SubmitError};
-use quorate_ledger::{
-    Command, DefineSymbol, Exposure, Outcome, QuotingScope, Refusal, Response, SetExposureLimit, SetKillSwitch,
-    SetQuoting, SymbolSpec,
-};
+use quorate_domain::{Exposure, SymbolSpec};
+use quorate_ledger::{Command, DefineSymbol, Outcome, QuotingScope, Refusal, Response, SetExposureLimit, SetKillSwitch, SetQuoting};
 use tokio::time::{Instant, sleep};
 
 use crate::{

@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use quorate_ledger::{Digest, Epoch, Incarnation, Symbol};
+use quorate_domain::Symbol;
+use quorate_ledger::{Digest, Epoch, Incarnation};
 use quorate_seams::Clocks;
 
 /// The nodes at the end of a step.

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_api::{PositionView, paths};
-use quorate_ledger::{Event, FilledMaker, Frame, Symbol};
+use quorate_domain::Symbol;
+use quorate_ledger::{Event, FilledMaker, Frame};
 
 use super::report::{Check, Suffered};
 use crate::{history::calls::Observed, nemesis::Kind};

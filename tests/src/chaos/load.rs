@@ -12,7 +12,8 @@ use std::{
 
 use anyhow::Result;
 use quorate_client::{Client, ClientConfig, ReadOptions};
-use quorate_ledger::{Command, DefineSymbol, Symbol, SymbolSpec};
+use quorate_domain::{Symbol, SymbolSpec};
+use quorate_ledger::{Command, DefineSymbol};
 use quorate_seams::{Failpoints, World};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::{sync::watch, task::JoinSet, time::Instant};

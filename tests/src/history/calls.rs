@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use quorate_api::{Consistency, Read};
 use quorate_client::CallId;
-use quorate_ledger::{Command, ExecuteOrder, Millis, Outcome, Response};
+use quorate_domain::Millis;
+use quorate_ledger::{Command, ExecuteOrder, Outcome, Response};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 

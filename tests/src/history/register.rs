@@ -21,7 +21,8 @@ use std::{
 
 use porcupine_rs::{CheckResult, Operation};
 use quorate_api::{PositionView, QuoteView, paths};
-use quorate_ledger::{Command, Event, Frame, Outcome, QuoteEndReason, Refusal, Symbol};
+use quorate_domain::Symbol;
+use quorate_ledger::{Command, Event, Frame, Outcome, QuoteEndReason, Refusal};
 
 use super::{
     Check, Violation,

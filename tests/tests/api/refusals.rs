@@ -37,7 +37,7 @@ pub(crate) fn quote(facts: &Facts, quote_seq: u64, changed: &Value) -> Value {
 /// it orders.
 pub(crate) fn execution(facts: &Facts, changed: &Value, of_order: &Value) -> Value {
     let mut execution = json!({
-        "exchange_epoch": facts.exchange_epoch, "exec_id": 2, "deadline": facts.log_time + 50_000, "fills": [],
+        "exchange_epoch": facts.exchange_epoch, "exec_id": 2, "answered_below": 1, "deadline": facts.log_time + 50_000, "fills": [],
         "remainder": "rest", "order": {
             "account": "acc", "client_order_id": "next", "symbol": "BTCUSDT", "side": "buy", "order_type": "limit",
             "time_in_force": "gtc", "price": 9_000, "qty": 3, "timestamp": facts.log_time,
@@ -171,7 +171,9 @@ pub(crate) fn refused_orders(facts: &Facts) -> Vec<Row> {
         command("an execution left out", whole(json!({"exec_id": 3})), 409, "refused:exec_gap"),
         command("the last execution there is", whole(json!({"exec_id": u64::MAX})), 409, "refused:exec_gap"),
         command("an execution for another order", whole(json!({"exec_id": 1})), 409, "refused:exec_reused"),
-        command("execution 0", whole(json!({"exec_id": 0})), 409, "refused:exec_reused"),
+        plan("execution 0", json!({"exec_id": 0})),
+        plan("answers up to none", json!({"answered_below": 0})),
+        plan("answers up to one that was not sent", json!({"answered_below": 3})),
         command("an order of an unknown symbol", order(json!({"symbol": "NOPE"})), 404, "refused:unknown_symbol"),
         invalid("an order of 0", json!({"qty": 0})),
         invalid("an order of less", json!({"qty": -3})),

@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use quorate_domain::{ClientOrderId, OrderType, Price, Qty, Side, Symbol, TimeInForce};
 use quorate_ledger::{
-    Against, ClientOrderId, Event, ExchangeEpoch, FillCommitted, FilledMaker, Frame, Ledger, NewOrder, OrderResult,
-    OrderStatus, OrderType, Price, Qty, Refusal, Side, Symbol, TimeInForce, bounds::FILLS_PER_ORDER_MAX,
+    Against, Event, ExchangeEpoch, FillCommitted, FilledMaker, Frame, Ledger, NewOrder, OrderResult, OrderStatus,
+    Refusal, bounds::FILLS_PER_ORDER_MAX,
 };
 use quorate_matching::{CancelOutcome, NotExecuted, OrderOutcome, Target};
 
@@ -54,7 +55,7 @@ impl Judge {
         for event in &frame.events {
             match event {
                 Event::QuotePlaced(placed) => {
-                    let qty = |side: Option<quorate_ledger::QuoteSide>| side.map_or(0, |side| side.qty.0);
+                    let qty = |side: Option<quorate_domain::QuoteSide>| side.map_or(0, |side| side.qty.0);
                     self.granted.insert((placed.quote_id, true), qty(placed.bid));
                     self.granted.insert((placed.quote_id, false), qty(placed.ask));
                 }

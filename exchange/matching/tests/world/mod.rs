@@ -9,9 +9,10 @@ pub mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use quorate_domain::{ClientOrderId, Millis, OrderId, Price, Qty, QuoteSide, Side, Symbol};
 use quorate_ledger::{
-    Answer, ClientOrderId, Command, Envelope, Event, ExchangeEpoch, Frame, Input as LedgerInput, Ledger, Millis,
-    NewOrder, OrderId, Outcome, Price, Qty, QuoteSide, Refusal, Response, Side, Symbol,
+    Answer, Command, Envelope, Event, ExchangeEpoch, Frame, Input as LedgerInput, Ledger, NewOrder, Outcome, Refusal,
+    Response,
 };
 use quorate_matching::{
     Answered, CancelOutcome, Committed, Config, Control, Effect, Engine, Halt, Input, OpenOrder, OrderOutcome, Quote,

@@ -1,9 +1,10 @@
 //! Names, and short ways to say common things.
 
-use quorate_ledger::{
-    Account, ClientOrderId, Command, Decimal, DefineSymbol, ExchangeName, Ledger, MakerName, Millis, NewOrder,
-    OrderType, Price, Qty, Side, Symbol, SymbolSpec, TimeInForce,
+use quorate_domain::{
+    Account, ClientOrderId, Decimal, ExchangeName, MakerName, Millis, OrderType, Price, Qty, Side, Symbol, SymbolSpec,
+    TimeInForce,
 };
+use quorate_ledger::{Command, DefineSymbol, Ledger, NewOrder};
 use quorate_matching::{OpenOrder, Quote};
 
 pub const SYMBOLS: usize = 2;

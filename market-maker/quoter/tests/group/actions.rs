@@ -1,9 +1,9 @@
 //! What is done to a group: orders, prices, faults, switches, and their end.
 
+use quorate_domain::{Exposure, OrderType, Price, Qty, Side, Symbol, TimeInForce};
 use quorate_ledger::{
-    Against, CancelOrder, Command, ExecuteOrder, Exposure, Input as Entry, LeaderCommand, NewOrder, OrderType, Outcome,
-    PlannedFill, Price, Qty, QuotingScope, Remainder, SetExposureLimit, SetKillSwitch, SetQuoting, Side, Symbol,
-    TimeInForce,
+    Against, CancelOrder, Command, ExecuteOrder, Input as Entry, LeaderCommand, NewOrder, PlannedFill, QuotingScope,
+    Remainder, SetExposureLimit, SetKillSwitch, SetQuoting,
 };
 use quorate_quoter::Input;
 use rand::Rng;
@@ -161,12 +161,12 @@ impl Group {
             qty,
             timestamp: self.ledger.log_time(),
         };
-        let (exchange_epoch, exec_id) = (self.exchange, self.exec_id + 1);
+        let exchange_epoch = self.exchange;
+        let exec_id = self.ledger.exchange().map_or(0, |exchange| exchange.last_exec_id(symbol)) + 1;
         let deadline = self.ledger.log_time().plus(10_000);
-        let execute = ExecuteOrder { exchange_epoch, exec_id, deadline, order, fills, remainder };
-        if matches!(self.command(Command::ExecuteOrder(execute)).outcome, Outcome::Accepted(_)) {
-            self.exec_id = exec_id;
-        }
+        let execute =
+            ExecuteOrder { exchange_epoch, exec_id, answered_below: exec_id, deadline, order, fills, remainder };
+        self.command(Command::ExecuteOrder(execute));
     }
 
     fn cancel_all(&mut self) {

@@ -5,9 +5,10 @@ use std::{
     time::Duration,
 };
 
+use quorate_domain::{MakerName, Millis, Price, Symbol, SymbolSpec};
 use quorate_ledger::{
-    Answer, Command, DefineSymbol, Envelope, Event, Frame, Input as Entry, LeaderCommand, Ledger, MakerName, Millis,
-    Outcome, Price, RegisterExchange, Response, Symbol, SymbolSpec,
+    Answer, Command, DefineSymbol, Envelope, Event, Frame, Input as Entry, LeaderCommand, Ledger, Outcome,
+    RegisterExchange, Response,
 };
 use quorate_quoter::{
     Answered, BeliefChange, CommandId, Config, Input, Observed, Output, Quoter, ReadId, Snapshot, SymbolSnapshot,
@@ -74,7 +75,6 @@ pub(crate) struct Group {
     pub(crate) session: u64,
     pub(crate) seq: u64,
     pub(crate) exchange: u64,
-    pub(crate) exec_id: u64,
     pub(crate) orders: u64,
     pub(crate) references: Vec<i64>,
     /// When each symbol was last quoted, and the longest time between two quotes, since `measure`.
@@ -100,7 +100,6 @@ impl Group {
             session: 0,
             seq: 0,
             exchange: 0,
-            exec_id: 0,
             orders: 0,
             references: vec![10_000; setup.symbols],
             quoted_at: BTreeMap::new(),

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use quorate_ledger::{Command, Epoch, Event, FilledMaker, Frame, Incarnation, PlaceQuote, Refusal, Symbol};
+use quorate_domain::Symbol;
+use quorate_ledger::{Command, Epoch, Event, FilledMaker, Frame, Incarnation, PlaceQuote, Refusal};
 use quorate_quoter::{Belief, BeliefChange, CommandId, Output, ReadId, Snapshot};
 
 /// What a quoter knows because it was told, and what it has in flight.

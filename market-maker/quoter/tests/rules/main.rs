@@ -6,9 +6,8 @@ mod maker;
 mod prices;
 
 use maker::{INCARNATION, Maker, config, fresh, holding, ms, symbol};
-use quorate_ledger::{
-    Answer, Command, Event, Exposure, Millis, Position, Price, QuoteCause, QuoteEndReason, Refusal, Side,
-};
+use quorate_domain::{Exposure, Millis, Position, Price, Side};
+use quorate_ledger::{Answer, Command, Event, QuoteCause, QuoteEndReason, Refusal};
 use quorate_quoter::{BeliefChange, Config, Input, InvalidConfig, Quoter};
 
 #[test]
@@ -140,7 +139,7 @@ fn short_exposure_is_tried_again_after_a_growing_pause() {
         maker.refuse(
             id,
             index,
-            Refusal::ExposureShort { long_free: quorate_ledger::Exposure(0), short_free: quorate_ledger::Exposure(0) },
+            Refusal::ExposureShort { long_free: quorate_domain::Exposure(0), short_free: quorate_domain::Exposure(0) },
         );
         let from = maker.now;
         maker.submitted.clear();

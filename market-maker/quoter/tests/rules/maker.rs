@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use quorate_domain::{Millis, Position, Price, Qty, Side, Symbol};
 use quorate_ledger::{
-    Answer, Command, Digest, Event, FillCommitted, FilledMaker, Frame, Holding, Millis, Outcome, PlaceQuote, Position,
-    Price, Qty, QuoteCause, Refusal, Response, Side, Symbol,
+    Answer, Command, Digest, Event, FillCommitted, FilledMaker, Frame, Holding, Outcome, PlaceQuote, QuoteCause,
+    Refusal, Response,
 };
 use quorate_quoter::{
     Answered, Belief, CommandId, Config, Input, Observed, Output, Priced, Quoter, Snapshot, SymbolSnapshot,

@@ -1,6 +1,7 @@
 //! How old a reference price may be, and what a symbol without one is worth.
 
-use quorate_ledger::{Answer, Command, Millis, Price, QuoteCause};
+use quorate_domain::{Millis, Price};
+use quorate_ledger::{Answer, Command, QuoteCause};
 use quorate_quoter::{Input, Priced};
 
 use crate::maker::{INCARNATION, Maker, aged, fresh, holding, ms};

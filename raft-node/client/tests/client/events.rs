@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_api::{Problem, ProblemKind};
 use quorate_client::{EventStream, StreamItem};
-use quorate_ledger::{Digest, Event, Frame, Millis};
+use quorate_domain::Millis;
+use quorate_ledger::{Digest, Event, Frame};
 
 use crate::group::{Group, Opened};
 

@@ -10,9 +10,8 @@ use std::{
 use bytes::Bytes;
 use quorate_api::{Applied, ClusterView, Consistency, MemberView, Problem, ProblemKind, Read};
 use quorate_client::{Client, ClientConfig};
-use quorate_ledger::{
-    Answer, Command, Envelope, MakerRef, Millis, Outcome, QuotingScope, Refusal, Response, SetQuoting,
-};
+use quorate_domain::Millis;
+use quorate_ledger::{Answer, Command, Envelope, MakerRef, Outcome, QuotingScope, Refusal, Response, SetQuoting};
 use quorate_seams::{
     Body, Call, CallError, Failpoints, Http, SystemClocks, Tasks, World, full_body, read_body, stream_body,
 };

@@ -7,7 +7,7 @@ use std::{
 
 use quorate_api::{ChangeMembers, ExposureView, PositionView, Problem, ProblemKind};
 use quorate_client::{CallFailed, OrderQuery, ReadOptions};
-use quorate_ledger::{Exposure, Money, Position, Qty};
+use quorate_domain::{Exposure, Money, Position, Qty};
 use quorate_seams::CallError;
 use tokio::time::Instant;
 

@@ -5,6 +5,7 @@ use crate::{
     state::{Order, Tables},
     *,
 };
+use quorate_domain::*;
 
 /// Two makers, a quote, resting orders, a waiting demand, a move, kept answers.
 fn busy() -> Rig {
@@ -63,7 +64,11 @@ fn damage_is_found() {
         ("does not add up", Box::new(move |tables| order(tables, |order| order.cum_qty = Qty(1)))),
         ("a buy rests at 110", Box::new(move |tables| order(tables, |order| order.order.price = Some(Price(110))))),
         ("index of closed orders", Box::new(move |tables| order(tables, |o| o.status = OrderStatus::Cancelled))),
-        ("exec ids", Box::new(|tables| tables.exchange.as_mut().unwrap().last_exec_id += 1)),
+        (
+            "exec ids",
+            Box::new(|tables| tables.exchange.as_mut().unwrap().lanes.get_mut(&symbol("AAA")).unwrap().last += 1),
+        ),
+        ("answers to executions", Box::new(|tables| tables.exchange.as_mut().unwrap().kept += 1)),
         ("keeps answers", Box::new(|tables| tables.sessions.get_mut(&1).unwrap().highest_seq = 1)),
         ("in the future", Box::new(|tables| tables.log_time = Millis(5))),
     ];

@@ -1,5 +1,6 @@
 use super::{Rig, START, TTL, maker, symbol};
 use crate::{bounds::*, *};
+use quorate_domain::*;
 
 /// The events' names, with what tells them apart.
 fn story(events: &[Event]) -> Vec<String> {

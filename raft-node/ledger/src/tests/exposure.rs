@@ -1,5 +1,6 @@
 use super::{Rig, START, TTL, side};
 use crate::{bounds::*, *};
+use quorate_domain::*;
 
 fn rig(symbols: &[&str]) -> Rig {
     let mut rig = Rig::with_symbols(symbols);

@@ -9,6 +9,8 @@ mod quote;
 mod session;
 mod sweep;
 
+use quorate_domain::*;
+
 use crate::*;
 
 pub(crate) const START: u64 = 1_000_000;
@@ -178,9 +180,11 @@ impl Rig {
     /// A good-till-cancelled limit order that rests, under the next exec id.
     pub(crate) fn order(&self, name: &str, id: &str, side: Side, price: i64, qty: i64) -> ExecuteOrder {
         let exchange = self.ledger.exchange();
+        let exec_id = exchange.map_or(0, |exchange| exchange.last_exec_id(&symbol(name))) + 1;
         ExecuteOrder {
             exchange_epoch: exchange.map_or(0, |exchange| exchange.epoch),
-            exec_id: exchange.map_or(0, |exchange| exchange.last_exec_id) + 1,
+            exec_id,
+            answered_below: exec_id,
             deadline: Millis(self.now + 5_000),
             order: NewOrder {
                 account: Account::new("alice").unwrap(),

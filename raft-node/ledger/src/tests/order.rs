@@ -1,5 +1,6 @@
 use super::{Rig, START, symbol};
 use crate::{bounds::*, *};
+use quorate_domain::*;
 
 /// With a quote of 10 lots at 99 and 101.
 fn rig() -> Rig {
@@ -19,9 +20,11 @@ fn fill(against: Against, leaves: i64, price: i64, qty: i64) -> PlannedFill {
 }
 
 fn refuse(rig: &mut Rig, order: ExecuteOrder) -> Refusal {
-    let before = rig.ledger.exchange().unwrap().last_exec_id;
+    let symbol = order.order.symbol.clone();
+    let last = |rig: &Rig| rig.ledger.exchange().unwrap().last_exec_id(&symbol);
+    let before = last(rig);
     let refusal = rig.refused(Command::ExecuteOrder(order));
-    assert_eq!(rig.ledger.exchange().unwrap().last_exec_id, before, "a refused exec_id is not used up");
+    assert_eq!(last(rig), before, "a refused exec_id is not used up");
     assert!(rig.events.is_empty());
     refusal
 }
@@ -132,17 +135,45 @@ fn an_exec_id_is_used_once_and_in_order() {
     let mut other = ExecuteOrder { deadline: Millis(rig.now + 1), ..order.clone() };
     assert_eq!(refuse(&mut rig, other.clone()), Refusal::ExecReused { exec_id: 1 });
     other.exec_id = 0;
-    assert_eq!(refuse(&mut rig, other.clone()), Refusal::ExecReused { exec_id: 0 });
+    assert!(matches!(refuse(&mut rig, other.clone()), Refusal::Invalid { .. }));
     other.exec_id = 3;
     assert_eq!(refuse(&mut rig, other), Refusal::ExecGap { expected: 2 });
-    // Long after, the answer is no longer kept.
+    // Another symbol counts by itself.
+    let elsewhere = rig.order("BBB", "o3", Side::Buy, 90, 1);
+    assert_eq!(elsewhere.exec_id, 1);
+    rig.ok(Command::ExecuteOrder(elsewhere));
+    // Once the exchange says that it has the answer, it is no longer kept.
+    let mut next = rig.order("AAA", "o2", Side::Buy, 90, 1);
+    next.answered_below = 1;
+    rig.ok(Command::ExecuteOrder(next));
+    rig.ok(Command::ExecuteOrder(order.clone()));
+    let next = rig.order("AAA", "o4", Side::Buy, 90, 1);
+    rig.ok(Command::ExecuteOrder(next));
+    assert_eq!(refuse(&mut rig, order), Refusal::ExecReused { exec_id: 1 });
+}
+
+#[test]
+fn an_order_that_meets_a_full_window_uses_nothing_up() {
+    let mut rig = rig();
+    let execute = |rig: &Rig, name: &str, number: usize| {
+        let mut order = rig.order(name, &format!("{name}-{number}"), Side::Buy, 90, 1);
+        (order.order.time_in_force, order.remainder, order.answered_below) = (TimeInForce::Ioc, Remainder::Expire, 1);
+        order
+    };
     for number in 0..EXEC_WINDOW {
-        let mut order = rig.order("AAA", &format!("x{number}"), Side::Buy, 90, 1);
-        order.order.time_in_force = TimeInForce::Ioc;
-        order.remainder = Remainder::Expire;
+        let order = execute(&rig, "AAA", number);
         rig.ok(Command::ExecuteOrder(order));
     }
-    assert_eq!(refuse(&mut rig, order), Refusal::ExecReused { exec_id: 1 });
+    let order = execute(&rig, "BBB", 0);
+    assert_eq!(refuse(&mut rig, order.clone()), Refusal::ExecWindowFull { max: EXEC_WINDOW as u64 });
+    let mut next = execute(&rig, "AAA", EXEC_WINDOW);
+    next.answered_below = 2;
+    rig.ok(Command::ExecuteOrder(next));
+    assert!(matches!(refuse(&mut rig, order.clone()), Refusal::ExecWindowFull { .. }), "one went and one came");
+    let mut next = execute(&rig, "AAA", EXEC_WINDOW + 1);
+    next.answered_below = 4;
+    rig.ok(Command::ExecuteOrder(next));
+    rig.ok(Command::ExecuteOrder(order));
 }
 
 #[test]

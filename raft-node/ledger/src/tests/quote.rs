@@ -1,5 +1,6 @@
 use super::{Rig, START, TTL, maker, side, symbol};
 use crate::*;
+use quorate_domain::*;
 
 fn rig() -> Rig {
     let mut rig = Rig::with_symbols(&["AAA", "BBB"]);

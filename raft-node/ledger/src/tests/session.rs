@@ -1,5 +1,6 @@
 use super::{Rig, define, spec, symbol};
 use crate::{bounds::*, *};
+use quorate_domain::*;
 
 #[test]
 fn a_repeat_gets_the_first_answer_and_has_no_effect() {

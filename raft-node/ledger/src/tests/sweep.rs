@@ -1,5 +1,6 @@
 use super::{Rig, START, TTL};
 use crate::{bounds::*, *};
+use quorate_domain::*;
 
 /// An order that closes at once, with this timestamp.
 fn closed(rig: &Rig, id: &str, timestamp: u64) -> Command {

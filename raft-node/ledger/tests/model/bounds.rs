@@ -1,8 +1,8 @@
 //! The bounds that are too large for a model that looks at everything: held against what must come out.
 
+use quorate_domain::{Millis, OrderId, Price, Side};
 use quorate_ledger::{
-    Answer, CancelOrder, Command, Envelope, Event, ExecuteOrder, Input, Ledger, Millis, OrderId, Outcome, Price,
-    Refusal, Remainder, Side,
+    Answer, CancelOrder, Command, Envelope, Event, ExecuteOrder, Input, Ledger, Outcome, Refusal, Remainder,
     bounds::{CLOSED_ORDERS_MAX, OPEN_ORDERS_MAX},
 };
 
@@ -96,7 +96,7 @@ fn closed_orders_beyond_their_bound_raise_the_floor_and_stay_refused() {
     let first_timestamp = NOW - count;
     let nth = |venue: &Venue, nth: u64| {
         let mut execute = order(venue.exchange_epoch, nth, NOW, 10, None, Remainder::Expire);
-        execute.exec_id = venue.exec_id + 1;
+        (execute.exec_id, execute.answered_below) = (venue.exec_id + 1, venue.exec_id + 1);
         execute.order.timestamp = Millis(first_timestamp + nth);
         execute
     };

@@ -5,7 +5,8 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use quorate_ledger::{Event, Ledger, Money, Outcome, Qty, Refusal, Response, Side};
+use quorate_domain::{Money, Qty, Side};
+use quorate_ledger::{Event, Ledger, Outcome, Refusal, Response};
 
 use crate::{
     coverage::Coverage,

@@ -1,10 +1,10 @@
 //! Commands chosen by chance, but with an eye on the state: mostly such as are accepted, so that deep
 //! states are reached, and with a share that is stale, late, repeated, overdone or plainly wrong.
 
+use quorate_domain::{Decimal, Exposure, MakerName, Millis, Symbol, SymbolSpec};
 use quorate_ledger::{
-    Command, Decimal, DefineSymbol, Envelope, Exposure, Input, LeaderCommand, MakerName, MakerRef, Millis,
-    QuotingScope, RegisterExchange, RegisterMaker, ReleaseSymbol, SetExposureLimit, SetKillSwitch, SetQuoting, Symbol,
-    SymbolSpec, UpgradeLedger,
+    Command, DefineSymbol, Envelope, Input, LeaderCommand, MakerRef, QuotingScope, RegisterExchange, RegisterMaker,
+    ReleaseSymbol, SetExposureLimit, SetKillSwitch, SetQuoting, UpgradeLedger,
 };
 
 use crate::{naive::Model, rng::Rng};

@@ -1,8 +1,8 @@
 //! Quotes and orders for the generator: fitted to the book as it stands, then sometimes bent.
 
+use quorate_domain::{Account, ClientOrderId, Millis, OrderType, Price, Qty, QuoteSide, Side, Symbol, TimeInForce};
 use quorate_ledger::{
-    Account, Against, CancelOrder, ClientOrderId, ExecuteOrder, Millis, NewOrder, OrderType, PlaceQuote, PlannedFill,
-    Price, PullQuote, Qty, QuoteCause, QuoteSide, Remainder, Side, Symbol, TimeInForce,
+    Against, CancelOrder, ExecuteOrder, NewOrder, PlaceQuote, PlannedFill, PullQuote, QuoteCause, Remainder,
     bounds::{CLOSED_ORDER_RETENTION_MS, FILLS_PER_ORDER_MAX, ORDER_DEADLINE_MAX_MS, ORDER_TIMESTAMP_AHEAD_MS},
 };
 
@@ -116,9 +116,12 @@ impl Generator {
         }
         let order = self.new_order(model);
         let (fills, remainder) = self.plan(&order, model);
+        let exec_id = model.last_exec_id(&order.symbol) + 1;
+        let kept_from = model.answered_below.get(&order.symbol).copied().unwrap_or(1).max(1);
         let mut execute = ExecuteOrder {
             exchange_epoch: self.exchange_epoch(model),
-            exec_id: model.last_exec_id() + 1,
+            exec_id,
+            answered_below: if self.rng.chance(50) { exec_id } else { kept_from.min(exec_id) },
             deadline: Millis(model.log_time.0 + 1 + self.rng.below(5_000)),
             order,
             fills,
@@ -256,6 +259,7 @@ impl Generator {
         match self.rng.below(20) {
             0 => execute.exec_id += self.rng.below(3),
             1 => execute.exec_id -= self.rng.below(3).min(execute.exec_id),
+            10 => execute.answered_below = self.rng.below(execute.exec_id + 2),
             2 => execute.deadline = Millis(log_time.saturating_sub(self.rng.below(3))),
             3 => execute.deadline = Millis(log_time + ORDER_DEADLINE_MAX_MS + self.rng.below(2)),
             4 => execute.order.timestamp = Millis(log_time + ORDER_TIMESTAMP_AHEAD_MS + self.rng.below(2)),

@@ -1,9 +1,12 @@
 //! Entries written by hand, for the bounds that chance does not reach.
 
+use quorate_domain::{
+    Account, ClientOrderId, Decimal, MakerName, Millis, OrderType, Price, Qty, QuoteSide, Side, Symbol, SymbolSpec,
+    TimeInForce,
+};
 use quorate_ledger::{
-    Account, Against, ClientOrderId, Command, Decimal, DefineSymbol, Envelope, ExecuteOrder, Input, LeaderCommand,
-    MakerName, MakerRef, Millis, NewOrder, OrderType, PlaceQuote, PlannedFill, Price, Qty, QuoteCause, QuoteSide,
-    QuotingScope, RegisterExchange, RegisterMaker, Remainder, SetQuoting, Side, Symbol, SymbolSpec, TimeInForce,
+    Against, Command, DefineSymbol, Envelope, ExecuteOrder, Input, LeaderCommand, MakerRef, NewOrder, PlaceQuote,
+    PlannedFill, QuoteCause, QuotingScope, RegisterExchange, RegisterMaker, Remainder, SetQuoting,
     bounds::{
         EXEC_WINDOW, FILLS_PER_ORDER_MAX, MAKERS_MAX, QUOTING_OFF_MAKERS_MAX, SESSION_IDLE_MIN_MS, SESSION_IDLE_MS,
         SESSIONS_MAX, SYMBOLS_MAX,
@@ -112,6 +115,7 @@ pub(crate) fn order(
     ExecuteOrder {
         exchange_epoch,
         exec_id,
+        answered_below: exec_id,
         deadline: Millis(now + 1_000),
         order: NewOrder {
             account: Account::new("acc").unwrap(),
@@ -212,6 +216,7 @@ pub(crate) fn the_end_of_time() -> Vec<Step> {
     let mut script = Script::with_session();
     let exchange = script.send(register_exchange());
     script.define("BTCUSDT");
+    let symbol = Symbol::new("BTCUSDT").unwrap();
     for left in [100_000_000, 600_001, 50, 1, 0, 0] {
         script.now = u64::MAX - left;
         script.session = script.in_session(0, 0, Command::OpenSession);
@@ -221,7 +226,7 @@ pub(crate) fn the_end_of_time() -> Vec<Step> {
         if script.model.symbols[&Symbol::new("BTCUSDT").unwrap()].holder.is_some() {
             script.quote("BTCUSDT", Some(1), Some(1), 30_000);
         }
-        let mut resting = order(exchange, script.model.last_exec_id() + 1, 0, 10, None, Remainder::Rest);
+        let mut resting = order(exchange, script.model.last_exec_id(&symbol) + 1, 0, 10, None, Remainder::Rest);
         (resting.deadline, resting.order.timestamp) = (Millis(u64::MAX), Millis(script.now));
         script.send(Command::ExecuteOrder(resting));
         let term = script.model.term + 1;
@@ -235,12 +240,14 @@ pub(crate) fn fills_at_the_bound() -> Vec<Step> {
     let mut script = Script::with_session();
     let exchange = script.send(register_exchange());
     script.define("BTCUSDT");
+    let symbol = Symbol::new("BTCUSDT").unwrap();
     let bound = i64::try_from(FILLS_PER_ORDER_MAX).unwrap();
     for count in [bound + 1, bound, bound - 1] {
-        let mut resting = order(exchange, script.model.last_exec_id() + 1, script.now, 10, None, Remainder::Rest);
+        let mut resting =
+            order(exchange, script.model.last_exec_id(&symbol) + 1, script.now, 10, None, Remainder::Rest);
         resting.order.qty = Qty(count);
         let against = Against::Order(script.send(Command::ExecuteOrder(resting)));
-        let mut taking = order(exchange, script.model.last_exec_id() + 1, script.now, 10, None, Remainder::None);
+        let mut taking = order(exchange, script.model.last_exec_id(&symbol) + 1, script.now, 10, None, Remainder::None);
         (taking.order.side, taking.order.qty) = (Side::Sell, Qty(count));
         let fill = |leaves| PlannedFill { against, leaves: Qty(leaves), price: Price(10), qty: Qty(1) };
         taking.fills = (1..=count).rev().map(fill).collect();
@@ -249,18 +256,37 @@ pub(crate) fn fills_at_the_bound() -> Vec<Step> {
     script.steps
 }
 
-/// Answers by `exec_id` are kept for a window, and no further back.
+/// Answers by `exec_id` are kept until the exchange says that it has them, over all symbols, and no more of them than there may be.
 pub(crate) fn executions_beyond_the_window() -> Vec<Step> {
     let mut script = Script::with_session();
     let exchange = script.send(register_exchange());
     script.define("BTCUSDT");
-    let now = script.now;
-    let execution = |exec_id| Command::ExecuteOrder(order(exchange, exec_id, now, 10, None, Remainder::Expire));
-    for exec_id in 1..=EXEC_WINDOW + 5 {
-        script.send(execution(exec_id));
+    script.define("ETHUSDT");
+    let (now, window) = (script.now, EXEC_WINDOW as u64);
+    let execution = |symbol: &str, exec_id, answered_below| {
+        let mut execute = order(exchange, exec_id, now, 10, None, Remainder::Expire);
+        execute.order.symbol = Symbol::new(symbol).unwrap();
+        execute.order.client_order_id = ClientOrderId::new(&format!("{symbol}-{exec_id}")).unwrap();
+        execute.answered_below = answered_below;
+        Command::ExecuteOrder(execute)
+    };
+    for exec_id in 1..=window - 2 {
+        script.send(execution("BTCUSDT", exec_id, 1));
     }
-    for exec_id in [1, 5, 6, 7, EXEC_WINDOW + 5] {
-        script.send(execution(exec_id));
+    for exec_id in 1..=3 {
+        script.send(execution("ETHUSDT", exec_id, 1));
+    }
+    // Full for both, and a repeat is answered all the same.
+    script.send(execution("BTCUSDT", window - 1, 1));
+    script.send(execution("BTCUSDT", 1, 1));
+    // One symbol's answers go, and there is room for the other.
+    script.send(execution("ETHUSDT", 3, 3));
+    script.send(execution("BTCUSDT", window - 1, 1));
+    // Refused for its answered_below, and nothing is dropped; then for its exec_id, and the answers go.
+    script.send(execution("BTCUSDT", window, window + 1));
+    script.send(execution("BTCUSDT", window + 9, 6));
+    for exec_id in [5, 6, 7, window - 1] {
+        script.send(execution("BTCUSDT", exec_id, 1));
     }
     script.steps
 }

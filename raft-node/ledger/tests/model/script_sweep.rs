@@ -1,9 +1,10 @@
 //! Entries written by hand for what is due but not yet swept: more falls due at once than one sweep
 //! takes, and the last of it is used in the same apply.
 
+use quorate_domain::{Exposure, Symbol};
 use quorate_ledger::{
-    Against, Command, ExecuteOrder, Exposure, LeaderCommand, MakerRef, PullQuote, QuotingScope, RegisterMaker,
-    ReleaseSymbol, Remainder, SetExposureLimit, SetQuoting, Symbol,
+    Against, Command, ExecuteOrder, LeaderCommand, MakerRef, PullQuote, QuotingScope, RegisterMaker, ReleaseSymbol,
+    Remainder, SetExposureLimit, SetQuoting,
 };
 
 use crate::{

@@ -4,12 +4,8 @@ use std::time::Duration;
 
 use quorate_api::{Applied, QuoteView};
 use quorate_client::ReadOptions;
-use quorate_ledger::{
-    Against, Answer, CancelOrder, Command, DefineSymbol, Envelope, ExecuteOrder, Exposure, MakerRef, Millis, NewOrder,
-    OrderType, Outcome, PlaceQuote, PlannedFill, Price, PullQuote, Qty, QuoteCause, QuoteSide, Refusal, RegisterMaker,
-    ReleaseSymbol, Remainder, Response, SetExposureLimit, SetKillSwitch, Side, Symbol, SymbolSpec, TimeInForce,
-    UpgradeLedger, bounds::SESSION_IDLE_MS,
-};
+use quorate_domain::{Exposure, Millis, OrderType, Price, Qty, QuoteSide, Side, Symbol, SymbolSpec, TimeInForce};
+use quorate_ledger::{Against, Answer, CancelOrder, Command, DefineSymbol, Envelope, ExecuteOrder, MakerRef, NewOrder, Outcome, PlaceQuote, PlannedFill, PullQuote, QuoteCause, Refusal, RegisterMaker, ReleaseSymbol, Remainder, Response, SetExposureLimit, SetKillSwitch, UpgradeLedger, bounds::SESSION_IDLE_MS};
 use quorate_seams::{full_body, read_body};
 use tokio::time::{sleep, timeout};
 
@@ -142,6 +138,7 @@ fn order(symbol: &Symbol, exchange_epoch: u64, now: Millis) -> ExecuteOrder {
     ExecuteOrder {
         exchange_epoch,
         exec_id: 1,
+        answered_below: 1,
         deadline: now.plus(5_000),
         order: NewOrder {
             account: name(),

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use quorate_ledger::Symbol;
+use quorate_domain::Symbol;
 use quorate_seams::Clocks;
 
 use super::{Invariant, hold};

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use quorate_ledger::{Event, FilledMaker, Frame, Side, Symbol};
+use quorate_domain::{Side, Symbol};
+use quorate_ledger::{Event, FilledMaker, Frame};
 
 use super::{Invariant, hold};
 
@@ -31,7 +32,7 @@ impl Invariant for ExposureLimit {
                 }
                 Event::ExposureLimitChanged { limit, .. } => self.limit = Some(limit.0),
                 Event::QuotePlaced(placed) => {
-                    let lots = |side: Option<quorate_ledger::QuoteSide>| side.map_or(0, |side| side.qty.0);
+                    let lots = |side: Option<quorate_domain::QuoteSide>| side.map_or(0, |side| side.qty.0);
                     self.leaves.insert(placed.symbol.clone(), (lots(placed.bid), lots(placed.ask)));
                 }
                 Event::QuoteEnded { symbol, .. } => {

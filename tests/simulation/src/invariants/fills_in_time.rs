@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use quorate_ledger::{Event, FilledMaker, Frame, MakerName, Symbol};
+use quorate_domain::{MakerName, Symbol};
+use quorate_ledger::{Event, FilledMaker, Frame};
 
 use super::{Invariant, hold};
 

@@ -13,7 +13,8 @@ pub(super) struct FillsOnce {
     names: BTreeSet<(String, String)>,
     left: BTreeMap<u64, i64>,
     exchange_epoch: u64,
-    last_exec: u64,
+    /// By symbol, of the present exchange.
+    last_exec: BTreeMap<String, u64>,
 }
 
 impl FillsOnce {
@@ -36,14 +37,15 @@ impl Invariant for FillsOnce {
             match event {
                 Event::ExchangeRegistered { exchange_epoch, .. } => {
                     let before = std::mem::replace(&mut self.exchange_epoch, *exchange_epoch);
-                    self.last_exec = 0;
+                    self.last_exec.clear();
                     hold(*exchange_epoch > before, || format!("index {at}: exchange {exchange_epoch} after {before}"))?;
                 }
                 Event::OrderExecuted { order_id, exchange_epoch, exec_id, order, .. } => {
                     let name = (order.account.to_string(), order.client_order_id.to_string());
                     hold(self.names.insert(name.clone()), || format!("index {at}: {name:?} executed twice"))?;
-                    self.last_exec += 1;
-                    let sound = *exec_id == self.last_exec && *exchange_epoch == self.exchange_epoch;
+                    let last = self.last_exec.entry(order.symbol.to_string()).or_default();
+                    *last += 1;
+                    let sound = *exec_id == *last && *exchange_epoch == self.exchange_epoch;
                     hold(sound, || format!("index {at}: exec {exec_id} of {exchange_epoch} is out of turn"))?;
                     self.left.insert(*order_id, order.qty.0);
                 }

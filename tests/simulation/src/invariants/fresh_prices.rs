@@ -4,7 +4,8 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use quorate_ledger::{Event, Frame, Symbol};
+use quorate_domain::Symbol;
+use quorate_ledger::{Event, Frame};
 
 use super::{Invariant, hold};
 use crate::{

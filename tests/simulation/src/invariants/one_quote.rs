@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use quorate_ledger::{Event, Frame, Symbol};
+use quorate_domain::Symbol;
+use quorate_ledger::{Event, Frame};
 
 use super::{Invariant, hold};
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use quorate_ledger::{Event, FilledMaker, Frame, Side, Symbol};
+use quorate_domain::{Side, Symbol};
+use quorate_ledger::{Event, FilledMaker, Frame};
 
 use super::{Invariant, hold};
 
@@ -32,7 +33,7 @@ impl Invariant for Reservations {
                     self.per_lot.insert(symbol.clone(), spec.exposure_per_lot);
                 }
                 Event::QuotePlaced(placed) => {
-                    let lots = |side: Option<quorate_ledger::QuoteSide>| side.map_or(0, |side| side.qty.0);
+                    let lots = |side: Option<quorate_domain::QuoteSide>| side.map_or(0, |side| side.qty.0);
                     let reserved = Reserved { quote_id: placed.quote_id, bid: lots(placed.bid), ask: lots(placed.ask) };
                     self.active.insert(placed.symbol.clone(), reserved);
                 }

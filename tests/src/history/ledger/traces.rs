@@ -40,8 +40,9 @@ fn leaves(command: &Command, event: &Event) -> bool {
         (Command::RegisterExchange(register), Event::ExchangeRegistered { exchange, .. }) => {
             *exchange == register.exchange
         }
-        (Command::ExecuteOrder(execute), Event::OrderExecuted { exchange_epoch, exec_id, .. }) => {
-            (*exchange_epoch, *exec_id) == (execute.exchange_epoch, execute.exec_id)
+        (Command::ExecuteOrder(execute), Event::OrderExecuted { exchange_epoch, exec_id, order, .. }) => {
+            let key = (*exchange_epoch, *exec_id, &order.symbol);
+            key == (execute.exchange_epoch, execute.exec_id, &execute.order.symbol)
         }
         (Command::CancelOrder(cancel), Event::OrderClosed { order_id, .. }) => *order_id == cancel.order_id,
         _ => false,

@@ -1,7 +1,7 @@
 //! What a read must show, by the model.
 
 use quorate_api::{AuthorityView, ExposureView, PositionView, QuoteSideView, QuoteView, paths};
-use quorate_ledger::{Exposure, Position, Qty, Side, Symbol};
+use quorate_domain::{Exposure, Position, Qty, Side, Symbol};
 
 use crate::history::{calls::Observed, naive::Model};
 

@@ -4,9 +4,8 @@
 //! waits for exposure. So at an entry that nobody has an answer to, both may be true. What
 //! later answers contradict goes; where all are gone, nothing explains the history.
 
-use quorate_ledger::{
-    Command, Envelope, Event, Frame, Input, LeaderCommand, Millis, OrderStatus, Outcome, Refusal, Response,
-};
+use quorate_domain::Millis;
+use quorate_ledger::{Command, Envelope, Event, Frame, Input, LeaderCommand, OrderStatus, Outcome, Refusal, Response};
 
 use super::{traces, views};
 use crate::history::{

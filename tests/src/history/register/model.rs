@@ -10,9 +10,8 @@ use std::sync::{
 
 use porcupine_rs::Model;
 use quorate_api::{QuoteSideView, QuoteView};
-use quorate_ledger::{
-    Against, Answer, Epoch, ExecuteOrder, Outcome, PlaceQuote, PullQuote, QuoteId, QuoteSide, Response, Side,
-};
+use quorate_domain::{QuoteId, QuoteSide, Side};
+use quorate_ledger::{Against, Answer, Epoch, ExecuteOrder, Outcome, PlaceQuote, PullQuote, Response};
 
 /// What names a quote before its id is known: its epoch, and its maker's number in it.
 pub(super) type Key = (Epoch, u64);

@@ -1,10 +1,13 @@
 //! What the clients want: they look at the ledger when they decide, and it has moved on when their command arrives.
 
+use quorate_domain::{
+    Account, ClientOrderId, Decimal, ExchangeName, Exposure, MakerName, OrderType, Price, Qty, QuoteSide, Side, Symbol,
+    SymbolSpec, TimeInForce,
+};
 use quorate_ledger::{
-    Account, Against, CancelOrder, ClientOrderId, Command, Decimal, DefineSymbol, ExchangeName, ExecuteOrder, Exposure,
-    MakerName, MakerRef, NewOrder, OrderType, PlaceQuote, PlannedFill, Price, PullQuote, Qty, QuoteCause, QuoteSide,
-    QuotingScope, RegisterExchange, RegisterMaker, ReleaseSymbol, Remainder, SetExposureLimit, SetKillSwitch,
-    SetQuoting, Side, Symbol, SymbolSpec, TimeInForce,
+    Against, CancelOrder, Command, DefineSymbol, ExecuteOrder, MakerRef, NewOrder, PlaceQuote, PlannedFill, PullQuote,
+    QuoteCause, QuotingScope, RegisterExchange, RegisterMaker, ReleaseSymbol, Remainder, SetExposureLimit,
+    SetKillSwitch, SetQuoting,
 };
 
 use super::group::Group;
@@ -111,7 +114,7 @@ fn make(group: &mut Group, maker: &MakerName) -> Option<Command> {
 }
 
 fn exchange(group: &mut Group) -> Option<Command> {
-    let Some((epoch, last)) = group.ledger.exchange().map(|exchange| (exchange.epoch, exchange.last_exec_id)) else {
+    let Some(epoch) = group.ledger.exchange().map(|exchange| exchange.epoch) else {
         return Some(Command::RegisterExchange(RegisterExchange { exchange: ExchangeName::new("x").unwrap() }));
     };
     let account = Account::new("fund").unwrap();
@@ -154,9 +157,11 @@ fn exchange(group: &mut Group) -> Option<Command> {
             (Vec::new(), Remainder::Rest)
         }
     };
+    let exec_id = group.ledger.exchange()?.last_exec_id(&order.symbol) + 1;
     Some(Command::ExecuteOrder(ExecuteOrder {
         exchange_epoch: epoch,
-        exec_id: last + 1,
+        exec_id,
+        answered_below: exec_id,
         deadline: log_time.plus(5_000),
         order,
         fills,

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use quorate_api::{Problem, ProblemKind, paths};
-use quorate_ledger::{Answer, Command, Event, Exposure, Millis, Outcome, Position, Qty, Refusal};
+use quorate_domain::{Exposure, Millis, Position, Qty};
+use quorate_ledger::{Answer, Command, Event, Outcome, Refusal};
 use serde_json::{Value, json};
 
 use super::{

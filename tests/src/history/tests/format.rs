@@ -10,7 +10,8 @@ use std::{
 
 use quorate_api::Problem;
 use quorate_client::{Observer, Operation, Returned};
-use quorate_ledger::{Answer, Command, Millis, Outcome, Response};
+use quorate_domain::Millis;
+use quorate_ledger::{Answer, Command, Outcome, Response};
 
 use super::Made;
 use crate::history::{

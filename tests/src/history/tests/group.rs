@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_api::{Consistency, Problem, ProblemKind, paths};
-use quorate_ledger::{Answer, Command, Envelope, Frame, Input, LeaderCommand, Ledger, Millis, Outcome, Response};
+use quorate_domain::Millis;
+use quorate_ledger::{Answer, Command, Envelope, Frame, Input, LeaderCommand, Ledger, Outcome, Response};
 
 use super::{Made, actors, views};
 use crate::history::record::{Got, Line, Op};

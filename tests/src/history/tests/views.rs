@@ -3,7 +3,8 @@
 use quorate_api::{
     AuthorityView, Consistency, ExposureView, PositionView, QuoteSideView, QuoteView, Read, SymbolExposure, paths,
 };
-use quorate_ledger::{Exposure, Ledger, QuoteLeg, bounds::HARD_EXPOSURE_LIMIT};
+use quorate_domain::Exposure;
+use quorate_ledger::{Ledger, QuoteLeg, bounds::HARD_EXPOSURE_LIMIT};
 use serde_json::Value;
 
 pub(super) fn answer(ledger: &Ledger, node: u64, path: &str, consistency: Consistency) -> Value {
@@ -19,7 +20,7 @@ pub(super) fn answer(ledger: &Ledger, node: u64, path: &str, consistency: Consis
 }
 
 fn positions(ledger: &Ledger) -> Vec<PositionView> {
-    let row = |(symbol, state): (&quorate_ledger::Symbol, &quorate_ledger::SymbolState)| PositionView {
+    let row = |(symbol, state): (&quorate_domain::Symbol, &quorate_ledger::SymbolState)| PositionView {
         symbol: symbol.clone(),
         position: state.position,
         position_units: state.position.to_string(),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use quorate_ledger::{Account, ClientOrderId, Decimal, MakerName, Symbol};
+use quorate_domain::{Account, ClientOrderId, Decimal, MakerName, Symbol};
 
 const EXIT_CODES: &str = "\
 Exit codes:

@@ -15,9 +15,10 @@ use std::{
 use futures_util::future::join_all;
 use hdrhistogram::Histogram;
 use quorate_client::{ReadOptions, Session};
+use quorate_domain::{MakerName, Price, Qty, QuoteSide, Symbol, SymbolSpec};
 use quorate_ledger::{
-    Answer, Command, DefineSymbol, Epoch, Incarnation, MakerName, MakerRef, Outcome, PlaceQuote, Price, PullQuote, Qty,
-    QuoteCause, QuoteSide, Refusal, RegisterMaker, Response, Symbol, SymbolSpec, bounds::QUOTE_TTL_MAX_MS,
+    Answer, Command, DefineSymbol, Epoch, Incarnation, MakerRef, Outcome, PlaceQuote, PullQuote, QuoteCause, Refusal,
+    RegisterMaker, Response, bounds::QUOTE_TTL_MAX_MS,
 };
 use serde::Serialize;
 use tokio::time::Instant;

@@ -2,9 +2,9 @@
 //! version that it was decided on, so that a late repeat cannot undo a later order.
 
 use quorate_api::Read;
+use quorate_domain::{Exposure, SymbolSpec};
 use quorate_ledger::{
-    Command, DefineSymbol, Exposure, Outcome, QuotingScope, Response, SetExposureLimit, SetKillSwitch, SetQuoting,
-    SymbolSpec,
+    Command, DefineSymbol, Outcome, QuotingScope, Response, SetExposureLimit, SetKillSwitch, SetQuoting,
 };
 
 use crate::{

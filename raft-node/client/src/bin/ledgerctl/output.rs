@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
-use quorate_ledger::{Digest, Millis};
+use quorate_domain::Millis;
+use quorate_ledger::Digest;
 use serde::Serialize;
 
 use crate::failure::CtlError;

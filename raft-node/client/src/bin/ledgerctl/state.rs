@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use quorate_api::Read;
 use quorate_client::OrderQuery;
-use quorate_ledger::{FilledMaker, Price, Qty, Symbol, SymbolSpec};
+use quorate_domain::{Price, Qty, Symbol, SymbolSpec};
+use quorate_ledger::FilledMaker;
 
 use crate::{
     Ctl,

@@ -2,7 +2,7 @@
 
 use quorate_api::OpeningBalance;
 use quorate_client::{EventStream, ReadOptions, StreamItem};
-use quorate_ledger::Millis;
+use quorate_domain::Millis;
 use serde::Serialize;
 
 use crate::{Ctl, failure::CtlError, state::Specs, watch};

@@ -1,8 +1,9 @@
 //! Events in plain words, one a line.
 
+use quorate_domain::{Millis, Position, Qty, QuoteSide, Side, Symbol};
 use quorate_ledger::{
-    AuthorityEndReason, DepartReason, Event, FillCommitted, FilledMaker, Frame, Millis, NewOrder, OrderStatus,
-    Position, Qty, QuoteEndReason, QuotePlaced, QuoteSide, Side, Symbol,
+    AuthorityEndReason, DepartReason, Event, FillCommitted, FilledMaker, Frame, NewOrder, OrderStatus, QuoteEndReason,
+    QuotePlaced,
 };
 
 use crate::state::{Specs, on_off, word};

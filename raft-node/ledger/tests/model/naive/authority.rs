@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use quorate_domain::{MakerName, Millis, Symbol};
 use quorate_ledger::{
-    Answer, AuthorityEndReason, DepartReason, Epoch, Event, Holding, Incarnation, MakerName, MakerRef, Millis,
-    QuoteEndReason, Refusal, RegisterMaker, ReleaseSymbol, Symbol,
+    Answer, AuthorityEndReason, DepartReason, Epoch, Event, Holding, Incarnation, MakerRef, QuoteEndReason, Refusal,
+    RegisterMaker, ReleaseSymbol,
     bounds::{LEASE_TTL_MAX_MS, LEASE_TTL_MIN_MS, MAKERS_MAX},
 };
 

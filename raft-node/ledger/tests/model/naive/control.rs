@@ -1,9 +1,10 @@
 //! Control, and the definition of symbols.
 
+use quorate_domain::{DECIMALS_MAX, EXPOSURE_PER_LOT_MAX, Exposure, Side, Symbol};
 use quorate_ledger::{
-    Answer, DefineSymbol, Event, Exposure, OrderStatus, QuoteEndReason, QuotingScope, Refusal, SetExposureLimit,
-    SetKillSwitch, SetQuoting, Side, Symbol, UpgradeLedger,
-    bounds::{DECIMALS_MAX, EXPOSURE_PER_LOT_MAX, HARD_EXPOSURE_LIMIT, QUOTING_OFF_MAKERS_MAX, SYMBOLS_MAX},
+    Answer, DefineSymbol, Event, OrderStatus, QuoteEndReason, QuotingScope, Refusal, SetExposureLimit, SetKillSwitch,
+    SetQuoting, UpgradeLedger,
+    bounds::{HARD_EXPOSURE_LIMIT, QUOTING_OFF_MAKERS_MAX, SYMBOLS_MAX},
 };
 
 use super::{Done, LEDGER_VERSION, Model, SymbolState, accepted, full, invalid};

@@ -12,10 +12,10 @@ mod sessions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use quorate_domain::{Exposure, MakerName, Millis, OrderId, Price, Qty, QuoteId, QuoteSide, Side, Symbol, SymbolSpec};
 use quorate_ledger::{
-    Against, Answer, AuthorityEndReason, Command, DepartReason, Epoch, Event, ExchangeEpoch, ExecuteOrder, Exposure,
-    Incarnation, Input, LeaderCommand, MakerName, Millis, NewOrder, OrderId, OrderStatus, Outcome, Price, Qty,
-    QuoteEndReason, QuoteId, QuoteSide, Refusal, Response, SessionId, Side, Symbol, SymbolSpec,
+    Against, Answer, AuthorityEndReason, Command, DepartReason, Epoch, Event, ExchangeEpoch, ExecuteOrder, Incarnation,
+    Input, LeaderCommand, NewOrder, OrderStatus, Outcome, QuoteEndReason, Refusal, Response, SessionId,
     bounds::{CLOSED_ORDER_RETENTION_MS, CLOSED_ORDERS_MAX, HARD_EXPOSURE_LIMIT, SESSION_IDLE_MS, SWEEP_MAX},
 };
 
@@ -42,6 +42,8 @@ pub(crate) struct Model {
     pub(crate) exchange: Option<ExchangeEpoch>,
     /// Every order accepted from the present exchange, with its answer.
     pub(crate) executed: Vec<(ExecuteOrder, Response)>,
+    /// By symbol: answers below this are kept no longer.
+    pub(crate) answered_below: BTreeMap<Symbol, u64>,
     /// Every order ever accepted, by id.
     pub(crate) orders: Vec<Order>,
     /// Every fill ever; the trade id is the place, from 1.
@@ -148,6 +150,7 @@ impl Model {
             members_before: (BTreeSet::new(), 0),
             exchange: None,
             executed: Vec::new(),
+            answered_below: BTreeMap::new(),
             orders: Vec::new(),
             fills: Vec::new(),
             floor: Millis(0),

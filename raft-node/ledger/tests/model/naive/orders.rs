@@ -1,9 +1,9 @@
 //! Orders, fills, and the positions they make.
 
+use quorate_domain::{Exposure, Money, OrderId, OrderType, Position, Price, Qty, QuoteId, Side, Symbol, TimeInForce};
 use quorate_ledger::{
-    Against, Answer, CancelOrder, Event, ExecuteOrder, Exposure, FillCommitted, FilledMaker, Money, NewOrder, OrderId,
-    OrderResult, OrderStatus, OrderType, Outcome, PlannedFill, Position, Price, Qty, QuoteEndReason, QuoteId, Refusal,
-    RegisterExchange, Remainder, Side, Symbol, TimeInForce, Trade,
+    Against, Answer, CancelOrder, Event, ExecuteOrder, FillCommitted, FilledMaker, NewOrder, OrderResult, OrderStatus,
+    Outcome, PlannedFill, QuoteEndReason, Refusal, RegisterExchange, Remainder, Trade,
     bounds::{EXEC_WINDOW, FILLS_PER_ORDER_MAX, OPEN_ORDERS_MAX, ORDER_DEADLINE_MAX_MS, ORDER_TIMESTAMP_AHEAD_MS},
 };
 
@@ -131,6 +131,7 @@ impl Model {
     ) -> Result<Done, Refusal> {
         self.exchange = Some(index);
         self.executed.clear();
+        self.answered_below.clear();
         events.push(Event::ExchangeRegistered { exchange: register.exchange.clone(), exchange_epoch: index });
         Ok(accepted(Answer::ExchangeRegistered { exchange_epoch: index }))
     }
@@ -142,8 +143,12 @@ impl Model {
         Err(Refusal::StaleExchange { exchange_epoch: self.exchange.unwrap_or(0) })
     }
 
-    pub(crate) fn last_exec_id(&self) -> u64 {
-        self.executed.iter().map(|(execute, _)| execute.exec_id).max().unwrap_or(0)
+    pub(crate) fn last_exec_id(&self, symbol: &Symbol) -> u64 {
+        self.executed.iter().filter(|(of, _)| of.order.symbol == *symbol).map(|(of, _)| of.exec_id).max().unwrap_or(0)
+    }
+
+    fn is_kept(&self, execute: &ExecuteOrder) -> bool {
+        execute.exec_id >= self.answered_below.get(&execute.order.symbol).copied().unwrap_or(0)
     }
 
     pub(super) fn execute_order(
@@ -153,18 +158,27 @@ impl Model {
         events: &mut Vec<Event>,
     ) -> Result<Done, Refusal> {
         self.present_exchange(execute.exchange_epoch)?;
-        let (exec_id, last) = (execute.exec_id, self.last_exec_id());
+        let symbol = &execute.order.symbol;
+        self.known(symbol)?;
+        if execute.answered_below == 0 || execute.answered_below > execute.exec_id {
+            return Err(invalid());
+        }
+        let below = self.answered_below.entry(symbol.clone()).or_default();
+        *below = (*below).max(execute.answered_below);
+        let (exec_id, last) = (execute.exec_id, self.last_exec_id(symbol));
         if exec_id <= last {
-            let kept = self.executed.iter().find(|(first, _)| first == execute && exec_id + EXEC_WINDOW > last);
+            let kept = self.executed.iter().find(|(first, _)| first == execute && self.is_kept(first));
             return kept.map(|(_, answer)| Done::Before(answer.clone())).ok_or(Refusal::ExecReused { exec_id });
         }
         if exec_id != last + 1 {
             return Err(Refusal::ExecGap { expected: last + 1 });
         }
+        if self.executed.iter().filter(|(first, _)| self.is_kept(first)).count() >= EXEC_WINDOW {
+            return Err(Refusal::ExecWindowFull { max: EXEC_WINDOW as u64 });
+        }
         if self.kill_switch {
             return Err(Refusal::KillSwitch { control_version: self.control_version });
         }
-        self.known(&execute.order.symbol)?;
         if !self.plan_well_formed(execute) {
             return Err(invalid());
         }

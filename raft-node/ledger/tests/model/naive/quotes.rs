@@ -1,8 +1,8 @@
 //! Quotes and the exposure they reserve.
 
+use quorate_domain::{Exposure, MakerName, Millis, Qty, QuoteSide, Side, Symbol};
 use quorate_ledger::{
-    Against, Answer, Event, Exposure, MakerName, Millis, PlaceQuote, PullQuote, Qty, QuoteEndReason, QuotePlaced,
-    QuoteSide, QuotingScope, Refusal, Side, Symbol,
+    Against, Answer, Event, PlaceQuote, PullQuote, QuoteEndReason, QuotePlaced, QuotingScope, Refusal,
     bounds::{DEMAND_MEMORY_MS, QUOTE_TTL_MAX_MS, QUOTE_TTL_MIN_MS},
 };
 

@@ -1,7 +1,8 @@
 //! Sessions: which commands are carried out, and which are answered from memory.
 
+use quorate_domain::Millis;
 use quorate_ledger::{
-    Answer, Command, Envelope, Event, Millis, Outcome, Refusal, Response,
+    Answer, Command, Envelope, Event, Outcome, Refusal, Response,
     bounds::{SESSION_IDLE_MIN_MS, SESSION_IDLE_MS, SESSION_WINDOW, SESSIONS_MAX},
 };
 

@@ -117,7 +117,8 @@ name!(
 
 impl Symbol {
     /// A symbol that none sorts before: where a range over symbols begins.
-    pub(crate) fn lowest() -> Self {
+    #[must_use]
+    pub fn lowest() -> Self {
         Self(Arc::from("-"))
     }
 }

@@ -1,4 +1,4 @@
-//! Integer amounts: prices in ticks, quantities in lots, money in ticks x lots.
+//! Integer amounts: prices in ticks and half ticks, quantities in lots, money in ticks x lots.
 //!
 //! Invariant: no float, and no arithmetic that wraps. Every operation that can leave the range of
 //! its type is `checked_*` and returns `None`; the caller turns that into a refusal.
@@ -101,6 +101,26 @@ impl Millis {
     }
 }
 
+/// A reference price in half ticks: the middle of two prices may lie between two ticks. Valid ones lie in
+/// `2..=2 * MAX_PRICE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RefPrice(pub i64);
+
+impl RefPrice {
+    /// Whether it lies in its range.
+    #[must_use]
+    pub fn is_valid(self) -> bool {
+        (2..=2 * MAX_PRICE).contains(&self.0)
+    }
+}
+
+impl From<Price> for RefPrice {
+    /// A valid price.
+    fn from(price: Price) -> Self {
+        Self(price.0.saturating_mul(2))
+    }
+}
+
 /// Money, in ticks x lots of one symbol. A string in JSON (it can pass 2^53), an `i128` in binary forms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Money(pub i128);
@@ -144,60 +164,3 @@ impl utoipa::PartialSchema for Money {
 }
 #[cfg(feature = "openapi")]
 impl utoipa::ToSchema for Money {}
-
-/// A 32-byte BLAKE3 digest. Hexadecimal in JSON, raw bytes in binary forms.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Digest(pub [u8; 32]);
-
-impl Digest {
-    /// The digest of `bytes`.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
-        Self(*blake3::hash(bytes).as_bytes())
-    }
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl Serialize for Digest {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        if s.is_human_readable() { s.collect_str(self) } else { self.0.serialize(s) }
-    }
-}
-
-impl<'de> Deserialize<'de> for Digest {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        if !d.is_human_readable() {
-            return <[u8; 32]>::deserialize(d).map(Self);
-        }
-        let text = String::deserialize(d)?;
-        let wrong = || de::Error::custom("a digest is 64 hexadecimal digits");
-        if text.len() != 64 || !text.is_ascii() {
-            return Err(wrong());
-        }
-        let mut bytes = [0u8; 32];
-        for (at, byte) in bytes.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).map_err(|_| wrong())?;
-        }
-        Ok(Self(bytes))
-    }
-}
-
-#[cfg(feature = "openapi")]
-impl utoipa::PartialSchema for Digest {
-    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
-        String::schema()
-    }
-}
-#[cfg(feature = "openapi")]
-impl utoipa::ToSchema for Digest {}

@@ -4,7 +4,15 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{bounds::DECIMALS_MAX, command::Decimal};
+/// Digits after the point at most in a decimal.
+pub const DECIMALS_MAX: u32 = 12;
+
+/// `mantissa` / 10^`decimals`: exact, at the edge only. A string such as `"0.01"` in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Decimal {
+    mantissa: i64,
+    decimals: u32,
+}
 
 /// Why a text is not a decimal that this project uses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,0 +1,25 @@
+//! The words of trading, and the arithmetic that goes with them: what every part of the workspace means by a price, a
+//! quantity, a side or a symbol.
+//!
+//! Invariants: integers only, and nothing that wraps; no clock, no randomness, no I/O, no runtime. Every other crate may
+//! depend on this one, and this one on none of them.
+//!
+//! | where | what |
+//! |---|---|
+//! | `names` | names of symbols, makers, exchanges, accounts and orders |
+//! | `decimal` | exact decimals, for the edges |
+//! | `numbers` | prices, quantities, positions, exposure, money, log time |
+//! | `orders` | what an order is made of |
+//! | `instrument` | what is traded |
+
+mod decimal;
+mod instrument;
+mod names;
+mod numbers;
+mod orders;
+
+pub use decimal::*;
+pub use instrument::*;
+pub use names::*;
+pub use numbers::*;
+pub use orders::*;
