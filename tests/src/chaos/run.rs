@@ -22,7 +22,10 @@ use crate::{
         local, order,
         record::{Fault as Injected, Got, Op, Timer},
     },
-    nemesis::{Arena, Fault, Kind, Means, Nobody, Plan, Planned, UnderWay, can_have_small_disks, next, schedule},
+    nemesis::{
+        Arena, Fault, Kind, Means, Nobody, Plan, Planned, UnderWay, can_have_small_disks, far_from_meant, next,
+        schedule,
+    },
 };
 
 /// Time between two looks at what is due.
@@ -186,7 +189,7 @@ impl Chaos<'_> {
             Err(error) => report.checks.push(check("the flow's outcomes are known", Err(error))),
         }
         report.checks.push(Check {
-            what: "no process ended but by a fault, and no node's own audit complained",
+            what: "no process ended but by a fault, no node's own audit complained, no fault saw what must not be",
             found: "looked at every second".to_owned(),
             violations: self.seen.iter().cloned().collect(),
         });
@@ -273,6 +276,7 @@ impl Chaos<'_> {
     }
 
     async fn end(&mut self, mut active: Active) {
+        let from_ms = active.from_ms;
         let happened = active.fault.happened(&mut self.arena).await;
         if let Err(error) = active.fault.heal(&mut self.arena).await {
             self.seen.insert(format!("{} of {} cannot be healed: {error:#}", active.state.kind, active.whom));
@@ -286,7 +290,9 @@ impl Chaos<'_> {
                 amount: happened.amount,
                 of: happened.of,
             }),
-            Err(error) => self.not_begun.push(format!("{} of {}: {error:#}", active.state.kind, active.whom)),
+            Err(error) => {
+                self.seen.insert(format!("{} of {} at {from_ms} ms: {error:#}", active.state.kind, active.whom));
+            }
         }
     }
 
@@ -366,6 +372,12 @@ impl Chaos<'_> {
             what: "no node shows less than it has shown, and no two show different things at one index",
             found: format!("{} local reads", reads.len() - linearizable),
             violations: texts(local::check(&reads)),
+        });
+        let (quotes, far) = far_from_meant(&frames, self.arena.fed());
+        report.checks.push(Check {
+            what: "no quote stood far from what the feed of its symbol meant",
+            found: format!("{quotes} quotes"),
+            violations: far,
         });
         let (held, wrong) = positions_as_in_the_log(&reads, &frames);
         report.checks.push(Check {

@@ -35,6 +35,8 @@ pub struct Setup {
     pub nodes: u64,
     /// Symbols to define, all with tick 0.01, lot 0.001 and an exposure of 1 a lot.
     pub symbols: Vec<&'static str>,
+    /// One of them whose reference price is set from outside; all others walk.
+    pub fed: Option<&'static str>,
     /// Further flags of every node.
     pub node_flags: Vec<String>,
     /// Where the processes live.
@@ -46,6 +48,7 @@ impl Default for Setup {
         Self {
             nodes: 3,
             symbols: vec!["BTCUSDT", "ETHUSDT", "SOLUSDT"],
+            fed: None,
             node_flags: Vec::new(),
             sites: Sites::default(),
         }
@@ -419,13 +422,19 @@ impl Cluster {
     /// # Errors
     /// Where it cannot be started.
     pub fn spawn_exchange(&mut self, flags: &[&str]) -> Result<()> {
-        let prices: Vec<String> = self.setup.symbols.iter().map(|symbol| format!("{symbol}=100.00")).collect();
+        let (fed, walking): (Vec<&str>, Vec<&str>) =
+            self.setup.symbols.iter().partition(|symbol| Some(**symbol) == self.setup.fed);
+        let source = |kind: &str, symbols: &[&str]| {
+            let prices: Vec<String> = symbols.iter().map(|symbol| format!("{symbol}=100.00")).collect();
+            (!prices.is_empty()).then(|| format!("--reference={kind}{}", prices.join(",")))
+        };
         let site = self.setup.sites.named("exchange");
         let mut args = vec![
             format!("--listen={}:{}", site.address, self.exchange_port),
             format!("--ledger-endpoints={}", self.endpoints()),
-            format!("--reference=walk:7,{}", prices.join(",")),
         ];
+        args.extend(source("walk:7,", &walking));
+        args.extend(source("external:", &fed));
         args.extend(flags.iter().map(|flag| (*flag).to_owned()));
         let log = self.dir.path().join("exchange.log");
         self.exchange = Some(site.spawn("exchange", &binary("exchange")?, args, &log)?);

@@ -16,15 +16,16 @@ use tokio::time::Instant;
 use super::{
     disk::SmallDisk,
     fault::{Fault, Happened, Kind, Pick},
+    feeder::Feeder,
     network::{Host, Link, Means, Network},
     pause::state,
-    scene::{Scene, Seen},
+    scene::{Nobody, Scene, Seen, nobody},
     tools::can_have_small_disks,
     undo::Undo,
 };
 use crate::{
     beliefs::Judged,
-    harness::{Cluster, MakerOptions, Process, Setup, Writer, Wrote, eventually},
+    harness::{Cluster, MakerOptions, Process, Setup, Writer, Wrote, eventually, within},
     replay::Findings,
 };
 
@@ -36,6 +37,10 @@ const ELECTED_MAX: Duration = Duration::from_secs(10);
 const SHOWN_MAX: Duration = Duration::from_secs(10);
 /// Pause between two looks at what is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long the price of a feed that is to be spoilt is waited for.
+const FED_MAX: Duration = Duration::from_secs(3);
+/// A price of the feed is new while it is not older than this.
+const NEW_MS: u64 = 1_000;
 /// How long one of the last writes and reads may take.
 const LAST_MS: u64 = 5_000;
 /// How often the last write at a node is repeated at most.
@@ -75,7 +80,7 @@ impl Plan {
     }
 }
 
-/// A running cluster with its network and its disks. Dropping it ends all of it.
+/// A running cluster with its network, its disks, and the feed of one symbol. Dropping it ends all of it.
 #[derive(Debug)]
 pub struct Arena {
     /// The cluster.
@@ -93,6 +98,8 @@ pub struct Arena {
     http: reqwest::Client,
     _undo: Undo,
     pub(super) small_disk: Option<SmallDisk>,
+    pub(super) feeder: Feeder,
+    fed: &'static str,
 }
 
 impl Arena {
@@ -104,7 +111,8 @@ impl Arena {
         let mut undo = Undo::new()?;
         let mut network = Network::open(plan.means, plan.setup.nodes, &plan.makers, &mut undo)?;
         let sites = network.sites(plan.setup.nodes);
-        let cluster = Cluster::laid_out(Setup { sites, ..plan.setup })?;
+        let fed = *plan.setup.symbols.last().context("a symbol to feed")?;
+        let cluster = Cluster::laid_out(Setup { sites, fed: Some(fed), ..plan.setup })?;
         network.connect(&cluster, plan.seed)?;
         let mut small_disk = None;
         if let Some((node, mib)) = plan.small_disk {
@@ -112,6 +120,7 @@ impl Arena {
             small_disk = Some(SmallDisk::mount(node, mib, &data, &mut undo)?);
         }
         let http = reqwest::Client::builder().no_proxy().timeout(LOOK_MAX).build()?;
+        let feeder = Feeder::start(&cluster.exchange_url(), fed, plan.seed)?;
         let mut arena = Self {
             cluster,
             network,
@@ -124,6 +133,8 @@ impl Arena {
             http,
             _undo: undo,
             small_disk,
+            feeder,
+            fed,
         };
         arena.cluster.begin().await?;
         arena.cluster.start_exchange(&[]).await?;
@@ -132,6 +143,12 @@ impl Arena {
         }
         arena.cluster.all_quoted().await?;
         Ok(arena)
+    }
+
+    /// The symbol whose reference price comes from a feed.
+    #[must_use]
+    pub fn fed(&self) -> &'static str {
+        self.fed
     }
 
     /// The kinds of faults that can happen here, and those that cannot, with the reason.
@@ -290,6 +307,45 @@ impl Arena {
         text.lines().find_map(|line| line.strip_prefix(&wanted)?.parse().ok())
     }
 
+    /// What the exchange says of a symbol's reference price, if it answers and knows one.
+    pub(super) async fn reference(&self, symbol: &str) -> Option<Value> {
+        let url = format!("{}/v1/reference-prices", self.cluster.exchange_url());
+        let answer = self.http.get(url).send().await.ok()?.bytes().await.ok()?;
+        let rows: Vec<Value> = serde_json::from_slice(&answer).ok()?;
+        rows.into_iter().find(|row| row["symbol"] == symbol)
+    }
+
+    /// A figure that the exchange tells of itself, by its name and labels, if it answers.
+    pub(super) async fn exchange_metric(&self, name: &str) -> Option<u64> {
+        let answer = self.http.get(format!("{}/metrics", self.cluster.exchange_url())).send().await.ok()?;
+        let text = String::from_utf8(answer.bytes().await.ok()?.to_vec()).ok()?;
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+    }
+
+    /// The symbols that are quoted now, by a linearizable read, if the leader answers.
+    pub(super) async fn quoted(&self) -> Option<Vec<String>> {
+        let leader = self.leader_now().await?;
+        let response = self.http.get(format!("{}/v1/quotes", self.cluster.api(leader))).send().await.ok()?;
+        let answer = if response.status().is_success() { response.bytes().await.ok()? } else { return None };
+        let answer: Value = serde_json::from_slice(&answer).ok()?;
+        let name = |row: &Value| row["symbol"].as_str().map(str::to_owned);
+        answer["data"].as_array()?.iter().map(name).collect()
+    }
+
+    /// Waits until the exchange has just been told the price of the feed and, where that is wanted, it is quoted on.
+    pub(super) async fn hears_the_feed(&self, quoted: bool) -> Result<(), Nobody> {
+        let look = || async {
+            let age_ms = self.reference(self.fed).await.and_then(|row| row["age_ms"].as_u64());
+            let is_new = age_ms.is_some_and(|age_ms| age_ms <= NEW_MS);
+            let is_quoted = || async { self.quoted().await.is_some_and(|all| all.iter().any(|name| name == self.fed)) };
+            anyhow::Ok((is_new && (!quoted || is_quoted().await)).then_some(()))
+        };
+        match within(FED_MAX, "the price of the feed", look).await {
+            Ok(()) => Ok(()),
+            Err(_) => nobody("the exchange does not hear the feed, or its symbol is not quoted"),
+        }
+    }
+
     /// Asks a node for something that it may refuse.
     pub(super) async fn ask(&self, node: u64, path: &str, body: &Value) {
         let request = self.http.post(format!("{}{path}", self.cluster.api(node)));
@@ -304,7 +360,12 @@ impl Arena {
             let hosts =
                 hosts.map(|host| (host.clone(), Seen { free: arena.is_free(&host), speaks: arena.speaks(&host) }));
             let hosts = hosts.collect();
-            Scene { hosts, leader: arena.leader_now().await, cut: arena.cut.iter().cloned().collect() }
+            Scene {
+                hosts,
+                leader: arena.leader_now().await,
+                cut: arena.cut.iter().cloned().collect(),
+                is_fed: arena.feeder.is_well(),
+            }
         };
         let deadline = Instant::now() + ELECTED_MAX;
         loop {

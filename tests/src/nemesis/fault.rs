@@ -10,6 +10,8 @@ use super::{
     asked::{MustRefuse, Wish},
     clock::WrongClock,
     disk::FullDisk,
+    feeder::Ailment,
+    feeds::{BadFeed, DeadFeed},
     kill::Kill,
     links::{BadLinks, Shape},
     network::Spoil,
@@ -88,6 +90,8 @@ pub(super) enum Aim {
     WipedDisk,
     /// A request to the leader that must be refused.
     Refusal(Wish),
+    /// The feed of one symbol's reference price.
+    Feed(Ailment),
 }
 
 macro_rules! kinds {
@@ -162,6 +166,12 @@ kinds! {
     DeadAddressAdded = "dead-address-added",
     /// A member of another group is to be added.
     ForeignNode = "foreign-node",
+    /// The feed of a symbol's reference price says nothing any more.
+    FeedDies = "feed-dies",
+    /// It says zero.
+    FeedZero = "feed-zero",
+    /// It says a bid above its ask.
+    FeedCrosses = "feed-crosses",
 }
 
 impl fmt::Display for Kind {
@@ -182,6 +192,8 @@ impl Kind {
             Aim::WrongClock => Box::new(WrongClock::new(choice)),
             Aim::WipedDisk => Box::new(WipedDisk::new(choice)),
             Aim::Refusal(wish) => Box::new(MustRefuse::new(self, wish, choice)),
+            Aim::Feed(Ailment::Silent) => Box::new(DeadFeed::among_others()),
+            Aim::Feed(ailment) => Box::new(BadFeed::new(self, ailment)),
         }
     }
 
@@ -218,6 +230,9 @@ impl Kind {
             Self::TransferToDead => Aim::Refusal(Wish::TransferToDead),
             Self::DeadAddressAdded => Aim::Refusal(Wish::DeadAddress),
             Self::ForeignNode => Aim::Refusal(Wish::ForeignNode),
+            Self::FeedDies => Aim::Feed(Ailment::Silent),
+            Self::FeedZero => Aim::Feed(Ailment::Zero),
+            Self::FeedCrosses => Aim::Feed(Ailment::Crossed),
         }
     }
 }

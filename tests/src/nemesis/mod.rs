@@ -1,5 +1,5 @@
 //! What hurts a cluster of real processes: kills, pauses, broken links, full and wiped disks, wrong
-//! clocks, and requests that must be refused.
+//! clocks, requests that must be refused, and feeds of prices that die or say what cannot be.
 //!
 //! Invariant: each fault *measures* that it happened (packets that nftables dropped, the state of a process as the
 //! kernel tells it, what the node itself said of its disk). A run whose fault measured nothing proves nothing, and
@@ -14,6 +14,8 @@ mod asked;
 mod clock;
 mod disk;
 mod fault;
+mod feeder;
+mod feeds;
 mod kill;
 mod links;
 mod namespaces;
@@ -32,6 +34,8 @@ pub use asked::{MustRefuse, Wish};
 pub use clock::WrongClock;
 pub use disk::FullDisk;
 pub use fault::{Fault, Happened, Kind, Pick, Step};
+pub use feeder::{Ailment, far_from_meant};
+pub use feeds::{BadFeed, DeadFeed};
 pub use kill::Kill;
 pub use links::{BadLinks, Shape};
 pub use network::{Host, Link, Means, Network, Spoil};

@@ -18,7 +18,7 @@ use super::{
 #[error("{0}")]
 pub struct Nobody(String);
 
-fn nobody<T>(why: impl Into<String>) -> Result<T, Nobody> {
+pub(super) fn nobody<T>(why: impl Into<String>) -> Result<T, Nobody> {
     Err(Nobody(why.into()))
 }
 
@@ -39,6 +39,8 @@ pub(super) struct Scene {
     pub(super) leader: Option<u64>,
     /// The links that are cut, each way apart.
     pub(super) cut: BTreeSet<Link>,
+    /// The feed says what it means.
+    pub(super) is_fed: bool,
 }
 
 impl Scene {
@@ -139,6 +141,32 @@ impl Scene {
         match self.leader().filter(|leader| self.can_lead(leader)) {
             Some(_) => Ok(()),
             None => nobody("no node leads that a majority hears"),
+        }
+    }
+
+    /// Says whether what is wrong with the feed can show now: the exchange hears it.
+    pub(super) fn tells(&self) -> Result<(), Nobody> {
+        if !self.is_fed {
+            return nobody("something is wrong with the feed already");
+        }
+        if !self.speaks(&Host::Exchange) {
+            return nobody("the exchange does not run, and hears no feed");
+        }
+        Ok(())
+    }
+
+    /// Likewise where it shows in what makers quote: one of them hears the exchange, and is heard by a leader whom a
+    /// majority hears.
+    pub(super) fn prices(&self) -> Result<(), Nobody> {
+        self.tells()?;
+        self.serves()?;
+        let quotes = |maker: &Host| {
+            self.meet(maker, &Host::Exchange) && self.leader().is_some_and(|leader| self.meet(maker, &leader))
+        };
+        if self.makers().iter().any(quotes) {
+            Ok(())
+        } else {
+            nobody("no maker hears both the exchange and the leader")
         }
     }
 

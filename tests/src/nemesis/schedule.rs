@@ -92,8 +92,8 @@ pub fn schedule(seed: u64, length: Duration, kinds: &[Kind]) -> Vec<Planned> {
     planned
 }
 
-/// Lanes: the nodes, the links between nodes, the world around them.
-const LANES: u64 = 3;
+/// Lanes: the nodes, the links between nodes, the market around them, the feed of a price.
+const LANES: u64 = 4;
 
 /// The lane of a kind, and how long it lasts, in milliseconds.
 fn timing(kind: Kind) -> (u64, u64, u64) {
@@ -110,7 +110,7 @@ fn timing(kind: Kind) -> (u64, u64, u64) {
             (1, 2_000, 7_000)
         }
         Kind::Loss | Kind::Delay => (1, 4_000, 9_000),
-        // The group's members are none of the three lanes; this one is the shortest.
+        // The group's members are in none of the lanes; this one has room for them.
         Kind::DeadAddressAdded => (2, 500, 2_000),
         Kind::ForeignNode => (2, 2_000, 4_000),
         Kind::KillExchange => (2, 500, 3_000),
@@ -118,6 +118,9 @@ fn timing(kind: Kind) -> (u64, u64, u64) {
         // Also past the makers' lease.
         Kind::KillMaker | Kind::PauseMaker | Kind::MakerCutOff => (2, 2_000, 8_000),
         Kind::ExchangeCutOff => (2, 2_000, 6_000),
+        // Until its price is too old, and a while longer.
+        Kind::FeedDies => (3, 8_000, 11_000),
+        Kind::FeedZero | Kind::FeedCrosses => (3, 1_000, 4_000),
     }
 }
 

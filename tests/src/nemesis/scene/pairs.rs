@@ -5,6 +5,7 @@ use super::{
     super::{
         asked::Wish,
         fault::{Aim, Kind},
+        feeder::Ailment,
         network::Spoil,
     },
     *,
@@ -25,6 +26,7 @@ fn all_well(leader: u64) -> Scene {
         hosts: hosts.map(|host| (host, Seen { free: true, speaks: true })).collect(),
         leader: Some(leader),
         cut: BTreeSet::new(),
+        is_fed: true,
     }
 }
 
@@ -37,6 +39,7 @@ enum Target {
     Clock(Host),
     Spare(Host),
     Ask,
+    Feed(Ailment),
 }
 
 fn target(scene: &Scene, kind: Kind, choice: u64) -> Result<Target, Nobody> {
@@ -49,6 +52,8 @@ fn target(scene: &Scene, kind: Kind, choice: u64) -> Result<Target, Nobody> {
             scene.pick(Pick::Spare, choice).map(|hosts| Target::Spare(hosts[0].clone()))
         }
         Aim::Refusal(Wish::DeadAddress | Wish::ForeignNode) => scene.serves().map(|()| Target::Ask),
+        Aim::Feed(Ailment::Silent) => scene.prices().map(|()| Target::Feed(Ailment::Silent)),
+        Aim::Feed(ailment) => scene.tells().map(|()| Target::Feed(ailment)),
     }
 }
 
@@ -70,6 +75,7 @@ fn after(scene: &Scene, target: &Target) -> Vec<Scene> {
         // A node without its data takes no part.
         Target::Spare(host) => hit(&mut after, std::slice::from_ref(host), false),
         Target::Ask => {}
+        Target::Feed(_) => after.is_fed = false,
     }
     let stands = after.leader.filter(|id| after.speaks(&Host::Node(*id)));
     let elected = (1..=3).filter(|id| leads(&after, &Host::Node(*id), &after.cut));
@@ -150,6 +156,20 @@ fn is_measured(scene: &Scene, target: &Target) -> bool {
             live(host) && scene.leader().is_some_and(|leader| told(&leader) && leads(&without, &leader, &scene.cut))
         }
         Target::Ask => scene.leader().is_some_and(|leader| leads(scene, &leader, &scene.cut)),
+        Target::Feed(ailment) => {
+            let hears = |a: &Host, b: &Host| {
+                let both = [(a.clone(), b.clone()), (b.clone(), a.clone())];
+                scene.hosts[a].speaks && scene.hosts[b].speaks && both.iter().all(|link| !scene.cut.contains(link))
+            };
+            // What is said is answered; what is not said shows where somebody quotes on what is said.
+            let quotes = |leader: &Host| {
+                let makers = || scene.hosts.keys().filter(|host| matches!(host, Host::Maker(_)));
+                leads(scene, leader, &scene.cut)
+                    && makers().any(|maker| hears(maker, &Host::Exchange) && hears(maker, leader))
+            };
+            let shows = *ailment != Ailment::Silent || scene.leader().is_some_and(|leader| quotes(&leader));
+            scene.is_fed && scene.hosts[&Host::Exchange].speaks && shows
+        }
         Target::Clock(host) => live(host) && scene.leader().as_ref() != Some(host) && leads(scene, host, &scene.cut),
     }
 }
@@ -218,25 +238,31 @@ fn a_second_fault_does_not_begin_only_where_there_is_nobody_left_for_it() {
     let with_spare = |others: &[&'static str]| [others, &spare].concat();
     // The last node still asks for votes; it is sent nothing, elects nobody, and writes nothing.
     let alone = ["kill-majority", "kill-all", "deaf", "exchange-cut-off", "loss", "delay", "full-disk", "wrong-clock"];
+    // Nobody hears the feed; and one thing at a time is wrong with it.
+    let feeds = ["feed-dies", "feed-zero", "feed-crosses"];
+    let without_exchange = [&["kill-exchange", "pause-exchange", "exchange-cut-off"][..], &feeds].concat();
     let expected: BTreeMap<&str, Vec<&str>> = BTreeMap::from([
         ("kill-leader", with_spare(&["kill-all"])),
         ("kill-follower", with_spare(&["kill-all"])),
-        ("kill-majority", [&with_spare(&alone)[..], &["dead-address-added", "foreign-node"]].concat()),
+        ("kill-majority", [&with_spare(&alone)[..], &["dead-address-added", "foreign-node", "feed-dies"]].concat()),
         ("kill-all", all),
-        ("kill-exchange", vec!["kill-exchange", "pause-exchange", "exchange-cut-off"]),
+        ("kill-exchange", without_exchange.clone()),
         ("pause-leader", with_spare(&["kill-all"])),
         ("pause-follower", with_spare(&["kill-all"])),
-        ("pause-exchange", vec!["kill-exchange", "pause-exchange", "exchange-cut-off"]),
+        ("pause-exchange", without_exchange),
         ("leader-isolated", spare.into()),
         ("follower-isolated", spare.into()),
         ("mute", spare.into()),
         ("deaf", spare.into()),
-        // The leader that it reaches leads nobody.
-        ("split-market", with_spare(&["exchange-cut-off"])),
+        // The leader that it reaches leads nobody, and no maker hears it.
+        ("split-market", [&with_spare(&["exchange-cut-off"])[..], &["feed-dies"]].concat()),
         ("full-disk", vec!["kill-all", "full-disk"]),
         ("wrong-clock", vec!["kill-all"]),
         ("wiped-disk", with_spare(&["kill-all"])),
         ("transfer-to-dead", with_spare(&["kill-all"])),
+        ("feed-dies", feeds.into()),
+        ("feed-zero", feeds.into()),
+        ("feed-crosses", feeds.into()),
     ]);
     assert_eq!(never, expected);
 }
