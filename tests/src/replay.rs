@@ -173,11 +173,17 @@ impl Replay {
                 }
             }
             Event::QuotePlaced(placed) => self.placed(frame, placed),
-            Event::QuoteRefused { refusal, .. } => match refusal {
-                Refusal::ExposureShort { .. } => self.found.grants_refused += 1,
-                Refusal::StalePosition { .. } => self.found.stale_positions += 1,
-                _ => {}
-            },
+            Event::QuoteRefused { symbol, refusal, .. } => {
+                match refusal {
+                    Refusal::ExposureShort { .. } => self.found.grants_refused += 1,
+                    Refusal::StalePosition { .. } => self.found.stale_positions += 1,
+                    _ => {}
+                }
+                let replaces = matches!(refusal, Refusal::ExposureShort { .. } | Refusal::CrossesResting { .. });
+                if replaces && self.books.get(symbol).is_some_and(|book| book.quote.is_some()) {
+                    self.wrong(frame, &format!("{symbol}: a replacement was refused and the quote stands: {refusal}"));
+                }
+            }
             Event::QuoteEnded { symbol, quote_id, reason, .. } => self.quote_ended(frame, symbol, *quote_id, *reason),
             Event::ExchangeRegistered { exchange_epoch, .. } => {
                 if *exchange_epoch <= self.exchange_epoch {

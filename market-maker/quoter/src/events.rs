@@ -78,7 +78,9 @@ fn wanted_after(reason: QuoteEndReason) -> Option<QuoteCause> {
             Some(QuoteCause::Refresh)
         }
         // A fill wants its quote by the position that it moved, whichever way that was learnt first: by this event it
-        // would be answered twice.
-        QuoteEndReason::Filled | QuoteEndReason::Pulled | QuoteEndReason::AuthorityEnded => None,
+        // would be answered twice. So would a refused replacement, which its answer speaks of.
+        QuoteEndReason::Filled | QuoteEndReason::Pulled | QuoteEndReason::AuthorityEnded | QuoteEndReason::Replaced => {
+            None
+        }
     }
 }

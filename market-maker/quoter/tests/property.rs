@@ -115,6 +115,7 @@ fn the_runs_meet_every_fault_and_every_answer() {
         "quote ended Expired",
         "quote ended AgeUnproven",
         "quote ended LimitLowered",
+        "quote ended Replaced",
         "quote ended Pulled",
         "quote ended Filled",
     ];

@@ -351,4 +351,6 @@ pub enum QuoteEndReason {
     LimitLowered,
     /// A new leader could not prove its age.
     AgeUnproven,
+    /// Another was to replace it, and was refused.
+    Replaced,
 }

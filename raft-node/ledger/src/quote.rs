@@ -2,7 +2,7 @@
 //!
 //! Invariant: at most one quote stands for a symbol, under its holder's present epoch. A quote that was
 //! computed before a later one was accepted, or from an older position, is refused and leaves the
-//! later one alone. The checks run in the order that `docs/ledger.md` gives.
+//! later one alone; one that is refused for anything later ends the one that it was to replace. The checks run in the order that `docs/ledger.md` gives.
 
 use quorate_planted::{Bug, planted};
 
@@ -23,7 +23,7 @@ impl Applying<'_> {
     pub(crate) fn place_quote(&mut self, command: &PlaceQuote) -> Handled {
         let state = self.symbol(&command.symbol)?.clone();
         check_form(command, state.spec.exposure_per_lot)?;
-        let placed = self.check_quote(command, &state).and_then(|maker| self.reserve(command, &state, maker));
+        let placed = self.check_quote(command, &state).and_then(|maker| self.replace(command, &state, maker));
         if let Err(refusal) = &placed {
             self.events.push(Event::QuoteRefused {
                 symbol: command.symbol.clone(),
@@ -35,7 +35,17 @@ impl Applying<'_> {
         placed
     }
 
-    /// All checks between form and exposure; gives the holder's name.
+    /// The maker wants this quote and not the one that stands: whatever comes of it, that one stands no longer.
+    fn replace(&mut self, command: &PlaceQuote, state: &SymbolState, maker: MakerName) -> Handled {
+        self.change_symbol(&command.symbol, |state| state.quote_seq = command.quote_seq);
+        let placed = self.check_post_only(command).and_then(|()| self.reserve(command, state, maker));
+        if placed.is_err() && !planted(Bug::ReplacedQuoteLeftStanding) {
+            self.end_quote(&command.symbol, QuoteEndReason::Replaced);
+        }
+        placed
+    }
+
+    /// The checks from the kill switch to the position; gives the holder's name.
     fn check_quote(&self, command: &PlaceQuote, state: &SymbolState) -> Result<MakerName, Refusal> {
         self.check_kill_switch()?;
         let holder = check_epoch(&command.symbol, state, command.epoch)?;
@@ -49,7 +59,6 @@ impl Applying<'_> {
         }
         check_quote_seq(command, state)?;
         check_position_seq(command, state)?;
-        self.check_post_only(command)?;
         Ok(holder.maker.clone())
     }
 
@@ -108,7 +117,6 @@ impl Applying<'_> {
         };
         self.events.push(placed_event(command, &quote, asked, state.quote.as_ref().map(|old| old.id)));
         self.change_symbol(&command.symbol, |state| {
-            state.quote_seq = command.quote_seq;
             state.quote = Some(quote);
             state.demand_until = demand_until;
         });

@@ -401,6 +401,7 @@ fn words(pins: &mut Pins) {
         QuoteEndReason::KillSwitch,
         QuoteEndReason::LimitLowered,
         QuoteEndReason::AgeUnproven,
+        QuoteEndReason::Replaced,
     ];
     pins.variants("quote_ended", &ends);
 }

@@ -58,6 +58,8 @@ bugs! {
     ForgetTtlOnFill = "forget-ttl-on-fill",
     /// A quote stands on when the authority behind it ends.
     LeaveQuoteStanding = "leave-quote-standing",
+    /// A quote that was to be replaced stands on where the new one is refused.
+    ReplacedQuoteLeftStanding = "replaced-quote-left-standing",
     /// An `exec_id` that comes again is applied again.
     ApplyExecIdTwice = "apply-exec-id-twice",
     /// Closed orders are forgotten at once.

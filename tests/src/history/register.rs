@@ -209,7 +209,8 @@ fn ended_from_outside(frames: &[Frame]) -> BTreeSet<(Symbol, Key)> {
                 | QuoteEndReason::QuotingOff
                 | QuoteEndReason::KillSwitch
                 | QuoteEndReason::LimitLowered
-                | QuoteEndReason::AgeUnproven => {
+                | QuoteEndReason::AgeUnproven
+                | QuoteEndReason::Replaced => {
                     ended.extend(placed.get(quote_id).map(|key| (symbol.clone(), *key)));
                 }
             },

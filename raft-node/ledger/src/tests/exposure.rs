@@ -22,7 +22,11 @@ fn each_side_is_reserved_by_itself_up_to_the_limit() {
     let quote = rig.quote("BBB", 1);
     let short = Refusal::ExposureShort { long_free: Exposure(0), short_free: Exposure(70) };
     assert_eq!(rig.refused(Command::PlaceQuote(quote)), short);
-    assert!(rig.state("BBB").quote.is_some(), "a refused quote leaves the one before it alone");
+    assert_eq!(
+        (rig.state("BBB").quote.is_some(), rig.reserved()),
+        (false, (100, 30)),
+        "what was to be replaced is gone"
+    );
 }
 
 #[test]

@@ -137,6 +137,31 @@ fn quotes_are_post_only() {
     rig.ok(Command::PlaceQuote(quote));
 }
 
+/// A maker that wants another quote does not want the one that stands, least of all where the reference has moved.
+#[test]
+fn a_quote_that_was_asked_to_be_replaced_never_stays() {
+    let mut rig = rig();
+    rig.rest("AAA", "o1", Side::Sell, 105, 1);
+    rig.place("AAA", 10);
+    let stands = rig.state("AAA").quote.as_ref().unwrap().id;
+    let seq = rig.state("AAA").quote_seq;
+    // What is refused before, for an old position or another's epoch, leaves it alone.
+    refuse(&mut rig, |quote| quote.position_seq = 9);
+    refuse(&mut rig, |quote| quote.epoch = 9);
+    assert_eq!((rig.state("AAA").quote.as_ref().unwrap().id, rig.state("AAA").quote_seq), (stands, seq));
+    let mut quote = rig.quote("AAA", 1);
+    (quote.bid, quote.ask) = (Some(side(105, 1)), None);
+    let number = quote.quote_seq;
+    assert!(matches!(rig.refused(Command::PlaceQuote(quote.clone())), Refusal::CrossesResting { .. }));
+    let [Event::QuoteEnded { quote_id, reason: QuoteEndReason::Replaced, .. }, Event::QuoteRefused { .. }] =
+        &rig.events[..]
+    else {
+        panic!("{:?}", rig.events)
+    };
+    assert_eq!((*quote_id, rig.state("AAA").quote.is_none(), rig.state("AAA").quote_seq), (stands, true, number));
+    assert_eq!(rig.refused(Command::PlaceQuote(quote)), Refusal::StaleQuoteSeq { last: number });
+}
+
 #[test]
 fn a_quote_ends_at_its_deadline_whatever_the_lease() {
     let mut rig = rig();

@@ -39,7 +39,7 @@ variants!(EVENTS, event, Event:
 variants!(DEPARTURES, departure, DepartReason: Left, Expired, Superseded);
 variants!(AUTHORITY_ENDS, authority_end, AuthorityEndReason: Released, MoveDeadline, MakerLeft, LeaseExpired);
 variants!(QUOTE_ENDS, quote_end, QuoteEndReason:
-    Expired, Pulled, Filled, AuthorityEnded, QuotingOff, KillSwitch, LimitLowered, AgeUnproven,
+    Expired, Pulled, Filled, AuthorityEnded, QuotingOff, KillSwitch, LimitLowered, AgeUnproven, Replaced,
 );
 variants!(FILLED_MAKERS, filled_maker, FilledMaker: Quote, Order);
 variants!(STATUSES, status, OrderStatus: New, PartiallyFilled, Filled, Cancelled, Rejected, Expired);

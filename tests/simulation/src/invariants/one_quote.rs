@@ -1,9 +1,10 @@
-//! At most one active quote per symbol: one that is placed names the one that it supersedes, which is the active one.
+//! At most one active quote per symbol: one that is placed names the one that it supersedes, which is the active one, and
+//! one that is refused for want of exposure, or for what rests in the book, leaves none.
 
 use std::collections::BTreeMap;
 
 use quorate_domain::Symbol;
-use quorate_ledger::{Event, Frame};
+use quorate_ledger::{Event, Frame, Refusal};
 
 use super::{Invariant, hold};
 
@@ -32,6 +33,14 @@ impl Invariant for OneQuote {
                     hold(before == Some(*quote_id), || {
                         format!("index {}: {quote_id} ended, and {before:?} was active", frame.index)
                     })?;
+                }
+                Event::QuoteRefused {
+                    symbol,
+                    refusal: refusal @ (Refusal::ExposureShort { .. } | Refusal::CrossesResting { .. }),
+                    ..
+                } => {
+                    let stands = self.active.get(symbol);
+                    hold(stands.is_none(), || format!("index {}: {refusal}, and {stands:?} stands", frame.index))?;
                 }
                 _ => {}
             }

@@ -92,6 +92,7 @@ fn tell(event: &Event, specs: &Specs) -> String {
                 QuoteEndReason::AuthorityEnded => "its maker no longer holds the symbol",
                 QuoteEndReason::QuotingOff => "quoting was turned off",
                 QuoteEndReason::KillSwitch => "the kill switch was engaged",
+                QuoteEndReason::Replaced => "the quote that was to replace it was refused",
                 QuoteEndReason::LimitLowered => "the exposure limit was lowered",
                 QuoteEndReason::AgeUnproven => "a new leader cannot prove its age",
             };

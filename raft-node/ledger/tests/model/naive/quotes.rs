@@ -74,7 +74,14 @@ impl Model {
         self.known(&place.symbol)?;
         self.well_formed(place)?;
         let placed = match self.may_quote(place) {
-            Ok(maker) => self.reserve(index, place, maker),
+            Ok(maker) => {
+                self.symbols.get_mut(&place.symbol).unwrap().quote_seq = place.quote_seq;
+                let placed = self.keeps_off_resting(place).and_then(|()| self.reserve(index, place, maker));
+                if placed.is_err() {
+                    self.end_quote(&place.symbol, QuoteEndReason::Replaced, events);
+                }
+                placed
+            }
             Err(refusal) => Err(refusal),
         };
         match placed {
@@ -106,7 +113,7 @@ impl Model {
         if in_range && apart && ttl_in_range { Ok(()) } else { Err(invalid()) }
     }
 
-    /// Checks 3 to 9; the holder, where all hold.
+    /// Checks 3 to 8; the holder, where all hold.
     fn may_quote(&self, place: &PlaceQuote) -> Result<MakerName, Refusal> {
         let symbol = &place.symbol;
         if self.kill_switch {
@@ -137,6 +144,12 @@ impl Model {
         if place.position_seq != position_seq {
             return Err(Refusal::StalePosition { position_seq, position: self.position(symbol).unwrap() });
         }
+        Ok(holder)
+    }
+
+    /// Check 9.
+    fn keeps_off_resting(&self, place: &PlaceQuote) -> Result<(), Refusal> {
+        let symbol = &place.symbol;
         for (side, asked) in [(Side::Buy, place.bid), (Side::Sell, place.ask)] {
             if let (Some(asked), Some((_, price))) = (asked, self.best_resting(symbol, side.opposite()))
                 && side.would_pay(asked.price, price)
@@ -144,7 +157,7 @@ impl Model {
                 return Err(Refusal::CrossesResting { side, price });
             }
         }
-        Ok(holder)
+        Ok(())
     }
 
     /// Check 10: how much of this may be had.
@@ -186,7 +199,6 @@ impl Model {
         let (bid, ask) = (granted(bid, &long), granted(ask, &short));
         let deadline = Millis(self.log_time.0.saturating_add(place.ttl_ms));
         let superseded = state.quote.replace(Quote { id: index, bid, ask, deadline }).map(|quote| quote.id);
-        state.quote_seq = place.quote_seq;
         Ok(QuotePlaced {
             symbol: symbol.clone(),
             quote_id: index,
