@@ -276,7 +276,9 @@ pub struct ExecuteOrder {
     pub exchange_epoch: ExchangeEpoch,
     /// Exactly the last one accepted for this symbol in this epoch plus one; the first is 1.
     pub exec_id: u64,
-    /// The lowest `exec_id` of this symbol that the exchange has no answer to, in `1..=exec_id`: the answers below it are kept no longer.
+    /// The lowest `exec_id` of this symbol that the exchange has no answer to, at most `exec_id`: the answers below it are kept no
+    /// longer.
+    #[serde(default)]
     pub answered_below: u64,
     /// Log time from which this is refused, at most `ORDER_DEADLINE_MAX_MS` ahead: when log time
     /// has passed it, an unanswered order is known not to have happened.

@@ -61,8 +61,8 @@ impl Applying<'_> {
         let symbol = &command.order.symbol;
         self.check_exchange(command.exchange_epoch)?;
         self.symbol(symbol)?;
-        if !(1..=exec_id).contains(&answered_below) {
-            return Err(invalid("answered_below must lie in 1..=exec_id"));
+        if answered_below > exec_id {
+            return Err(invalid("answered_below must not be above exec_id"));
         }
         self.drop_answered(symbol, answered_below);
         let exchange = self.check_exchange(command.exchange_epoch)?;

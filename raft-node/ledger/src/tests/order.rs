@@ -134,7 +134,9 @@ fn an_exec_id_is_used_once_and_in_order() {
     assert!(rig.events.is_empty());
     let mut other = ExecuteOrder { deadline: Millis(rig.now + 1), ..order.clone() };
     assert_eq!(refuse(&mut rig, other.clone()), Refusal::ExecReused { exec_id: 1 });
-    other.exec_id = 0;
+    (other.exec_id, other.answered_below) = (0, 0);
+    assert_eq!(refuse(&mut rig, other.clone()), Refusal::ExecReused { exec_id: 0 });
+    other.answered_below = 1;
     assert!(matches!(refuse(&mut rig, other.clone()), Refusal::Invalid { .. }));
     other.exec_id = 3;
     assert_eq!(refuse(&mut rig, other), Refusal::ExecGap { expected: 2 });

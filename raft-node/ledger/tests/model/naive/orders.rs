@@ -160,7 +160,7 @@ impl Model {
         self.present_exchange(execute.exchange_epoch)?;
         let symbol = &execute.order.symbol;
         self.known(symbol)?;
-        if execute.answered_below == 0 || execute.answered_below > execute.exec_id {
+        if execute.answered_below > execute.exec_id {
             return Err(invalid());
         }
         let below = self.answered_below.entry(symbol.clone()).or_default();
