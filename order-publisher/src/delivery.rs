@@ -63,6 +63,7 @@ pub(crate) struct Delivered {
 /// Sends an order that was never sent before, and sees it through.
 pub(crate) async fn deliver(venue: &Venue, order: &Order, patience: Duration) -> Delivered {
     let give_up = Instant::now() + patience;
+    let mut refused_before = false;
     loop {
         let sent_at = Instant::now();
         let outcome = match venue.place(order).await {
@@ -71,8 +72,13 @@ pub(crate) async fn deliver(venue: &Venue, order: &Order, patience: Duration) ->
             // Not placed, for a reason that passes: under the same name, it is as if it had not been sent.
             Err(Failed::Refused(error)) if error.is_passing() && sent_at < give_up => {
                 tracing::debug!(order = order.client_order_id, %error, "again later");
+                refused_before = true;
                 tokio::time::sleep(AGAIN_AFTER).await;
                 continue;
+            }
+            // This attempt came too late. A second copy of an earlier one, made by the network, may be under way.
+            Err(Failed::Refused(error)) if error.code == TIMESTAMP && refused_before => {
+                return settle(venue, order, patience).await;
             }
             Err(Failed::Refused(error)) => Outcome::Refused(error),
             Err(Failed::Unknown(what)) => {

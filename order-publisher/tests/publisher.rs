@@ -16,7 +16,7 @@ use quorate_binance_api::{
     endpoints::Endpoint,
     model::OrderStatus,
     reference::{Believed, Given, Stamp},
-    signing,
+    signing::{self, RECV_WINDOW_MAX_MS},
 };
 use quorate_order_publisher::{
     Config, Failure, PublishError, Settings,
@@ -58,6 +58,8 @@ struct Manners {
     refusals: u32,
     /// Orders are refused with -1001, as not done, until then.
     busy_until_ms: u64,
+    /// While it is busy, a second copy of each request, which the network made, is taken.
+    copies_taken: bool,
     /// No connection until then.
     away_until_ms: u64,
     /// Requests must be signed with this.
@@ -141,6 +143,9 @@ impl Http for Exchange {
                     match method {
                         _ if late.is_err() => late.map(|()| Value::Null),
                         "POST" if self.clocks.wall_ms() < state.manners.busy_until_ms => {
+                            if state.manners.copies_taken {
+                                drop(state.place(&params));
+                            }
                             Err(ApiError::disconnected("not done"))
                         }
                         "POST" => state.place(&params)?,
@@ -438,6 +443,17 @@ async fn a_refusal_that_passes_is_waited_out_and_then_said() {
     setup.judge(3);
     assert_eq!((summary.rejected[&-1001], summary.unknown.seen), (3, 0));
     assert!(summary.seconds >= 2.0, "{}", summary.seconds);
+}
+
+/// The window closes on attempts that were all refused for a reason that passes, and a copy of one of them was taken.
+#[tokio::test(start_paused = true)]
+async fn an_order_that_comes_too_late_at_last_is_asked_for_before_it_counts_as_refused() {
+    let setup = Setup::new(Manners { copies_taken: true, ..Manners::default() });
+    setup.state().manners.busy_until_ms = setup.exchange.clocks.wall_ms() + RECV_WINDOW_MAX_MS + 1_000;
+    let summary = setup.run("--seed 1 --count 3 --patience-seconds 120").await;
+    setup.judge(3);
+    assert!(summary.rejected.is_empty() && summary.unknown.left == 0, "{summary:?}");
+    assert_eq!(setup.state().executed.len(), 3);
 }
 
 #[tokio::test(start_paused = true)]

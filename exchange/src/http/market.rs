@@ -158,7 +158,7 @@ pub(super) async fn set_reference_price(
 ) -> Result<Response, Failed> {
     let symbol: Symbol = symbol.parse().map_err(|_| ApiError::invalid_symbol())?;
     let body: SetReferencePrice =
-        serde_json::from_slice(&whole(request, &()).await?).map_err(|_| ApiError::missing("price"))?;
+        serde_json::from_slice(&whole(request).await?).map_err(|_| ApiError::missing("price"))?;
     let decimal = |name: &str, text: &str| -> Result<Decimal, ApiError> {
         text.parse().map_err(|_| ApiError::illegal(name, "^[0-9]+(\\.[0-9]+)?$"))
     };

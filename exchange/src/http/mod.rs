@@ -7,12 +7,12 @@ mod market;
 mod orders;
 mod service;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request, State},
+    extract::{FromRequest, FromRequestParts, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
     routing::{get, put},
@@ -20,12 +20,16 @@ use axum::{
 use quorate_binance_api::{ApiError, Params, SymbolFilters, endpoints::Endpoint, signing};
 use quorate_client::{CallFailed, ReadOptions};
 use quorate_domain::{Account, Symbol, SymbolSpec};
+use quorate_seams::{NotWhole, whole_body};
 use serde::Serialize;
+use tokio::time::timeout;
 
 use crate::desk::Desk;
 
 /// Bytes of a request's body at most.
 const BODY_MAX_BYTES: usize = 64 << 10;
+/// How long a request's body may take to come.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The account of requests that name none.
 const DEFAULT_ACCOUNT: &str = "default";
 /// Binance's header for the API key.
@@ -51,7 +55,6 @@ pub fn router(desk: Arc<Desk>) -> Router {
         .method_not_allowed_fallback(async || {
             Failed(ApiError::new(-1000, "The method is not for this path."), StatusCode::METHOD_NOT_ALLOWED)
         })
-        .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
         .with_state(desk)
 }
 
@@ -91,12 +94,12 @@ struct Sent(Params);
 impl<S: Send + Sync> FromRequest<S> for Sent {
     type Rejection = Failed;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Failed> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Failed> {
         let query = request.uri().query().unwrap_or_default().to_owned();
         // The routes serve HEAD as GET, and leave the answer's body out.
         let method = if request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
         let path = request.uri().path().to_owned();
-        let body = whole(request, state).await?;
+        let body = whole(request).await?;
         if method == Method::GET && !body.is_empty() {
             let what = "Not all sent parameters were read; those of a GET request stand in the query, not in a body.";
             return Err(ApiError::new(-1104, what).into());
@@ -121,11 +124,18 @@ impl<S: Send + Sync> FromRequestParts<S> for NoParams {
     }
 }
 
-/// A request's body, where it is not too large.
-async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Failed> {
-    Bytes::from_request(request, state)
-        .await
-        .map_err(|rejection| Failed(ApiError::new(-1000, rejection.body_text()), rejection.status()))
+/// A request's body, where it comes in time and is not too large.
+async fn whole(request: Request) -> Result<Bytes, Failed> {
+    let failed = |what: String, status| Failed(ApiError::new(-1000, what), status);
+    match timeout(BODY_TIMEOUT, whole_body(request.into_body(), BODY_MAX_BYTES)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error @ NotWhole::TooLarge(_))) => Err(failed(error.to_string(), StatusCode::PAYLOAD_TOO_LARGE)),
+        Ok(Err(error @ NotWhole::Broken(_))) => Err(failed(error.to_string(), StatusCode::BAD_REQUEST)),
+        Err(_) => {
+            let what = format!("the body did not come within {} s", BODY_TIMEOUT.as_secs());
+            Err(failed(what, StatusCode::REQUEST_TIMEOUT))
+        }
+    }
 }
 
 /// Whose request it is: key, signature and time checked.

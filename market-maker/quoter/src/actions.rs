@@ -107,7 +107,7 @@ impl Quoter {
     fn decide(&mut self, symbol: &Symbol) -> Decision {
         let rules = Rules {
             pricing: self.config.pricing(symbol),
-            refresh: self.config.refresh,
+            refresh: self.config.replaced_after(),
             quote_ttl: Duration::from_millis(self.config.quote_ttl_ms),
             tolerance_ticks: self.config.reference_tolerance_ticks,
             reference_age_max: self.config.reference_age_max,

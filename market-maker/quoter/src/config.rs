@@ -21,7 +21,7 @@ pub struct Config {
     pub lease_ttl_ms: u64,
     /// The life asked for each quote, in `QUOTE_TTL_MIN_MS..=QUOTE_TTL_MAX_MS` milliseconds.
     pub quote_ttl_ms: u64,
-    /// A quote is replaced when it is this old, whatever else happens.
+    /// A quote is replaced when it is this old, whatever else happens; or when half of its life is over, where that is sooner.
     pub refresh: Duration,
     /// A quote is replaced when the reference price is farther than this from the one it was made from.
     pub reference_tolerance_ticks: i64,
@@ -95,6 +95,13 @@ impl Config {
     #[must_use]
     pub fn lease_ttl(&self) -> Duration {
         Duration::from_millis(self.lease_ttl_ms)
+    }
+
+    /// After how long a quote is replaced, whatever else happens. Before it expires: where it has ended, its symbol has lost its
+    /// share of the exposure until the others quote again.
+    #[must_use]
+    pub fn replaced_after(&self) -> Duration {
+        self.refresh.min(Duration::from_millis(self.quote_ttl_ms / 2))
     }
 
     /// How long a belief lasts from the moment of sending the renewal: the lease less the margin.

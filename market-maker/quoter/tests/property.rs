@@ -69,6 +69,77 @@ proptest! {
     }
 }
 
+/// Quotes of 2.5 s were replaced every 4 s. One that had expired lost its symbol's share of the exposure to the next one that was
+/// placed, and the symbol stood without a quote until that one expired too.
+#[test]
+fn short_quotes_are_replaced_before_they_expire() {
+    use Action::{Burst, Cut, Delay, KillSwitch, Limit, NewTerm, Pause, QuotingOff, RestOrder, Run, Take};
+    let setup = Setup { seed: 9884838454954219152, symbols: 4, order_qty: 51, quote_ttl_ms: 2_504, delay_max_ms: 23 };
+    let actions = [
+        Burst(0, 6, 1),
+        KillSwitch,
+        Run(57),
+        Pause(3, 9670),
+        Run(45),
+        RestOrder(0, false, 1),
+        Run(1511),
+        Run(52),
+        Run(2862),
+        Pause(1, 13935),
+        Run(5298),
+        Cut(0, 13295),
+        KillSwitch,
+        Limit(59),
+        Run(3633),
+        Pause(0, 6610),
+        Run(4326),
+        RestOrder(0, false, 3),
+        RestOrder(1, false, 4),
+        Run(6335),
+        NewTerm(41),
+        KillSwitch,
+        RestOrder(2, false, 2),
+        Run(54),
+        Run(21),
+        Run(5991),
+        Limit(54),
+        Delay(0, 4735),
+        Burst(1, 22, 5),
+        QuotingOff(1),
+        Run(2396),
+        Run(51),
+        NewTerm(113),
+        NewTerm(217),
+        RestOrder(0, false, 3),
+        Run(1346),
+        Burst(3, 5, 20),
+        Pause(3, 8547),
+        Limit(35),
+        NewTerm(299),
+        Run(5372),
+        Cut(3, 12622),
+        Burst(2, 20, 5),
+        Run(7),
+        Pause(1, 5253),
+        Take(2, true, 19),
+        RestOrder(3, true, 3),
+        QuotingOff(3),
+        KillSwitch,
+        Cut(2, 19755),
+        Run(24),
+        Limit(22),
+        Limit(90),
+        Run(9),
+        Run(17),
+    ];
+    let mut group = Group::new(setup);
+    actions.into_iter().for_each(|action| group.act(action));
+    group.heal();
+    group.run(30_000);
+    let gaps: Vec<u64> = group.longest_gap.values().copied().collect();
+    assert!(gaps.len() == 4 && gaps.iter().all(|gap| *gap < 2_504), "{gaps:?}");
+}
+
 /// The property above says nothing where nothing happens: over the same kind of runs, all that matters
 /// to a quoter must occur.
 #[test]

@@ -11,6 +11,7 @@ mod http_call;
 mod listener;
 mod reqwest_http;
 mod tasks;
+mod whole_body;
 mod words;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub use http_call::{Body, Call, CallError, Http, empty_body, full_body, read_bod
 pub use listener::{Bounded, Place, Placed};
 pub use reqwest_http::ReqwestHttp;
 pub use tasks::{Tasks, seeded_rng};
+pub use whole_body::{NotWhole, whole_body};
 pub use words::{colours, explain};
 
 /// All that a process may know of the outside.

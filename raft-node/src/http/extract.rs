@@ -1,14 +1,13 @@
 //! Reading requests and writing answers, with a [`Problem`] for whatever cannot be read.
 
 use axum::{
-    body::{Body, Bytes},
+    body::Bytes,
     extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use bytes::BytesMut;
-use http_body_util::BodyExt;
 use quorate_api::{BODY_MAX_BYTES, Problem, ProblemKind};
+use quorate_seams::{NotWhole, whole_body};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
@@ -16,9 +15,6 @@ use super::DEADLINE_MAX;
 
 /// Seconds after which an overloaded node, or one without a leader, may be asked again.
 const RETRY_AFTER_S: &str = "1";
-/// Bytes of a body that is too large which are still taken, and thrown away: a sender that is cut off while it sends
-/// would not read why.
-const DISCARD_MAX_BYTES: usize = 16 << 20;
 
 /// A problem as a response.
 pub(crate) struct Failure(Box<Problem>);
@@ -76,33 +72,13 @@ impl<S: Send + Sync> FromRequest<S> for JsonBytes {
         if !essence.eq_ignore_ascii_case("application/json") {
             return Err(Failure::new(ProblemKind::UnsupportedMediaType, "send Content-Type: application/json"));
         }
-        match timeout(DEADLINE_MAX, whole(request.into_body())).await {
-            Ok(bytes) => bytes.map(Self),
+        match timeout(DEADLINE_MAX, whole_body(request.into_body(), BODY_MAX_BYTES)).await {
+            Ok(Ok(bytes)) => Ok(Self(bytes)),
+            Ok(Err(error @ NotWhole::TooLarge(_))) => Err(Failure::new(ProblemKind::TooLarge, error.to_string())),
+            Ok(Err(error @ NotWhole::Broken(_))) => Err(Failure::invalid(error.to_string())),
             Err(_) => Err(Failure::invalid(format!("the body did not come within {} s", DEADLINE_MAX.as_secs()))),
         }
     }
-}
-
-/// All of a body.
-async fn whole(mut body: Body) -> Result<Bytes, Failure> {
-    let mut bytes = BytesMut::new();
-    let mut discarded = 0;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Failure::invalid(format!("the body broke off: {error}")))?;
-        let Some(data) = frame.data_ref() else { continue };
-        if discarded > 0 || bytes.len() + data.len() > BODY_MAX_BYTES {
-            discarded += data.len();
-        } else {
-            bytes.extend_from_slice(data);
-        }
-        if discarded > DISCARD_MAX_BYTES {
-            break;
-        }
-    }
-    if discarded > 0 {
-        return Err(Failure::new(ProblemKind::TooLarge, format!("a body has at most {BODY_MAX_BYTES} bytes")));
-    }
-    Ok(bytes.freeze())
 }
 
 impl JsonBytes {

@@ -125,6 +125,8 @@ impl Flow {
     /// From the first attempt to a certain end.
     async fn see_through(self: Arc<Self>, order: Order, cancel: bool, choices: u64) {
         let mut unknown = false;
+        // An attempt was refused for a reason that passes. A second copy of it may have been taken.
+        let mut again = false;
         // From when on an order that is not there never will be: no copy of it can arrive and count.
         let mut too_late: Option<Instant> = None;
         let mut turn = choices;
@@ -153,8 +155,9 @@ impl Flow {
                 // The first copy may be on its way.
                 Reply::Refused(NO_SUCH_ORDER, _) if ask => {}
                 // As if it had not been sent: it is sent again, until its window closes.
-                Reply::Refused(code, _) if PASSING.contains(&code) => {}
-                Reply::Refused(TIMESTAMP, text) if unknown => {
+                Reply::Refused(code, _) if PASSING.contains(&code) => again = true,
+                Reply::Refused(TIMESTAMP, text) if unknown || again => {
+                    unknown = true;
                     // The exchange's clock may have been set back, so that the window has not opened yet.
                     let copies = if text.contains(CLOSED) { Duration::ZERO } else { UNDER_WAY_MAX };
                     too_late = Some(Instant::now() + copies);
