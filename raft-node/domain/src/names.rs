@@ -115,6 +115,22 @@ name!(
     |c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b':' | b'/' | b'_' | b'-')
 );
 
+name!(
+    /// Who makes a control command: a person, or the program that acts for one.
+    ActorName, "actor", 32, "a-z A-Z 0-9 _ - .",
+    |c| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-' | b'.')
+);
+name!(
+    /// Where a reference price comes from.
+    SourceName, "source", 64, "a-z A-Z 0-9 . : / _ -",
+    |c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b':' | b'/' | b'_' | b'-')
+);
+name!(
+    /// A strategy, by the name that its program gives it.
+    StrategyName, "strategy", 32, "a-z A-Z 0-9 _ - .",
+    |c| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-' | b'.')
+);
+
 impl Symbol {
     /// A symbol that none sorts before: where a range over symbols begins.
     #[must_use]

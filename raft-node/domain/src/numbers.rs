@@ -103,7 +103,9 @@ impl Millis {
 
 /// A reference price in half ticks: the middle of two prices may lie between two ticks. Valid ones lie in
 /// `2..=2 * MAX_PRICE`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RefPrice(pub i64);
 
 impl RefPrice {

@@ -21,12 +21,50 @@ pub enum Side {
 }
 
 impl Side {
+    /// Both, the bid's first.
+    pub const BOTH: [Self; 2] = [Self::Buy, Self::Sell];
+
     /// The other side.
     #[must_use]
     pub fn opposite(self) -> Self {
         match self {
             Self::Buy => Self::Sell,
             Self::Sell => Self::Buy,
+        }
+    }
+}
+
+/// One value for each side of the book: the bid buys and is *long* exposure, the ask sells and is *short*.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Sides<T> {
+    /// Of the side that buys.
+    pub bid: T,
+    /// Of the side that sells.
+    pub ask: T,
+}
+
+impl<T> Sides<T> {
+    /// What `value` gives for each side.
+    pub fn from_fn(mut value: impl FnMut(Side) -> T) -> Self {
+        Self { bid: value(Side::Buy), ask: value(Side::Sell) }
+    }
+
+    /// Of one side.
+    #[must_use]
+    pub fn of(&self, side: Side) -> &T {
+        match side {
+            Side::Buy => &self.bid,
+            Side::Sell => &self.ask,
+        }
+    }
+
+    /// Of one side, to be changed.
+    pub fn of_mut(&mut self, side: Side) -> &mut T {
+        match side {
+            Side::Buy => &mut self.bid,
+            Side::Sell => &mut self.ask,
         }
     }
 }

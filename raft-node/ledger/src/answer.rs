@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     command::{Epoch, ExchangeEpoch, Incarnation, SessionId},
+    digest::Digest,
     refusal::Refusal,
 };
 use quorate_domain::{Millis, OrderId, Price, Qty, QuoteId, Symbol};
@@ -49,7 +50,7 @@ pub enum Answer {
         /// It was there before, with the same spec.
         existed: bool,
     },
-    /// To the four control commands.
+    /// To `Control`.
     ControlChanged {
         /// The control version from now on.
         control_version: u64,
@@ -72,6 +73,11 @@ pub enum Answer {
     },
     /// To `DeregisterMaker`.
     MakerDeregistered,
+    /// To `CommitParameters`.
+    ParametersCommitted {
+        /// The digest of the text: what quotes name.
+        digest: Digest,
+    },
     /// To `ReleaseSymbol`.
     SymbolReleased,
     /// To `PlaceQuote`.
@@ -84,6 +90,11 @@ pub enum Answer {
         ask_qty: Qty,
         /// Whether less was granted than asked.
         reduced: bool,
+        /// Log time from which it cannot be filled.
+        deadline: Millis,
+    },
+    /// To `KeepQuote`.
+    QuoteKept {
         /// Log time from which it cannot be filled.
         deadline: Millis,
     },

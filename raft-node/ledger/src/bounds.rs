@@ -12,6 +12,16 @@ pub const LEASE_TTL_MIN_MS: u64 = 500;
 pub const LEASE_TTL_MAX_MS: u64 = 60_000;
 /// How long a refused or reduced demand for exposure is remembered, so that others leave room for it.
 pub const DEMAND_MEMORY_MS: u64 = 10_000;
+/// How long a turn lasts from its first grant.
+pub const TURN_MS: u64 = 5_000;
+/// How long one lot stays offered to a symbol whose turn has come.
+pub const OFFER_MS: u64 = 1_000;
+/// The longest reason of a control command, in bytes.
+pub const REASON_MAX: usize = 256;
+/// The longest parameters of a strategy, in bytes.
+pub const PARAMETERS_MAX: usize = 1_024;
+/// The longest state of a strategy that travels with a quote, in bytes.
+pub const STRATEGY_STATE_MAX: usize = 256;
 /// Farthest ahead of log time that an order's own deadline may lie.
 pub const ORDER_DEADLINE_MAX_MS: u64 = 60_000;
 /// Farthest ahead of log time that an order's timestamp may lie.

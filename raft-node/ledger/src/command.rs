@@ -4,9 +4,11 @@
 use serde::{Deserialize, Serialize};
 
 use quorate_domain::{
-    Account, ClientOrderId, ExchangeName, Exposure, MakerName, Millis, OrderId, OrderType, Price, Qty, QuoteId,
-    QuoteSide, Side, Symbol, SymbolSpec, TimeInForce,
+    Account, ActorName, ClientOrderId, ExchangeName, Exposure, MakerName, Millis, OrderId, OrderType, Price, Qty, QuoteId,
+    QuoteSide, RefPrice, Side, Sides, SourceName, StrategyName, Symbol, SymbolSpec, TimeInForce,
 };
+
+use crate::{digest::Digest, secret::Secret};
 
 /// A session's id: the log index of its `OpenSession`. 0 stands for *no session*.
 pub type SessionId = u64;
@@ -69,24 +71,22 @@ pub enum Command {
     CloseSession,
     /// Adds a symbol. The same definition again is accepted and changes nothing.
     DefineSymbol(DefineSymbol),
-    /// Sets the global exposure limit. Compare-and-set on the control version.
-    SetExposureLimit(SetExposureLimit),
-    /// Turns quoting on or off. Compare-and-set on the control version.
-    SetQuoting(SetQuoting),
-    /// Engages the kill switch, at any control version; or turns it off, by compare-and-set on the control version.
-    SetKillSwitch(SetKillSwitch),
-    /// Raises the ledger's semantics to a newer version. Compare-and-set on the control version.
-    UpgradeLedger(UpgradeLedger),
+    /// What people decide. Compare-and-set on the control version, except for engaging the kill switch.
+    Control(ControlCommand),
     /// Joins the group of makers; ends an earlier incarnation of the same name.
     RegisterMaker(RegisterMaker),
     /// Extends the maker's one lease, and with it all symbols that are not moving.
     RenewMaker(MakerRef),
     /// Leaves: all of the maker's authority and quotes end in this apply.
     DeregisterMaker(MakerRef),
+    /// Says what the maker's quotes of a symbol are computed with.
+    CommitParameters(CommitParameters),
     /// Gives up one symbol, so that a move need not wait for the deadline.
     ReleaseSymbol(ReleaseSymbol),
     /// Places a two-sided quote, superseding the one before it.
     PlaceQuote(PlaceQuote),
+    /// Extends the life of the active quote, as it is.
+    KeepQuote(KeepQuote),
     /// Ends the active quote.
     PullQuote(PullQuote),
     /// Joins as the exchange; fences every earlier one.
@@ -108,28 +108,56 @@ pub struct DefineSymbol {
     pub spec: SymbolSpec,
 }
 
-/// See [`Command::SetExposureLimit`].
+/// See [`Command::Control`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct SetExposureLimit {
-    /// The new limit, each side, in `0..=HARD_EXPOSURE_LIMIT` exposure units.
-    pub limit: Exposure,
-    /// The control version this was decided on.
+pub struct ControlCommand {
+    /// Who decided it: a person, or the program that acts for one.
+    pub actor: ActorName,
+    /// Why, in `1..=REASON_MAX` bytes of text.
+    pub reason: String,
+    /// The control version this was decided on. To engage the kill switch it may be left out.
+    #[serde(default)]
     pub control_version: u64,
+    /// What is to change.
+    pub change: ControlChange,
 }
 
-/// See [`Command::SetQuoting`].
+/// What people decide.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct SetQuoting {
-    /// What it concerns.
-    pub scope: QuotingScope,
-    /// On, or off: off ends the quotes concerned in the same apply.
-    pub on: bool,
-    /// The control version this was decided on.
-    pub control_version: u64,
+pub enum ControlChange {
+    /// The exposure limit, each side.
+    ExposureLimit {
+        /// In `0..=HARD_EXPOSURE_LIMIT` exposure units.
+        limit: Exposure,
+    },
+    /// The largest position of a symbol.
+    PositionLimit {
+        /// The symbol, which must be defined.
+        symbol: Symbol,
+        /// Lots, in `0..=MAX_QTY`, long or short; `None` for no limit.
+        max: Option<Qty>,
+    },
+    /// Quoting, on or off.
+    Quoting {
+        /// What it concerns.
+        scope: QuotingScope,
+        /// On, or off: off ends the quotes concerned in the same apply.
+        on: bool,
+    },
+    /// The kill switch.
+    KillSwitch {
+        /// Engage it (ends all quotes and open orders, and stays), or turn it off.
+        engaged: bool,
+    },
+    /// The ledger's semantics.
+    LedgerVersion {
+        /// The version to go to; below the present one it is refused.
+        version: u32,
+    },
 }
 
 /// What a change of quoting concerns. A quote needs all that cover it to be on.
@@ -145,29 +173,6 @@ pub enum QuotingScope {
     Maker(MakerName),
 }
 
-/// See [`Command::SetKillSwitch`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct SetKillSwitch {
-    /// Engage it (ends all quotes and open orders, and stays), or turn it off.
-    pub engaged: bool,
-    /// To turn it off: the control version this was decided on. To engage it, nothing: it may be left out.
-    #[serde(default)]
-    pub control_version: u64,
-}
-
-/// See [`Command::UpgradeLedger`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct UpgradeLedger {
-    /// The version to go to; below the present one it is refused.
-    pub ledger_version: u32,
-    /// The control version this was decided on.
-    pub control_version: u64,
-}
-
 /// See [`Command::RegisterMaker`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -177,6 +182,8 @@ pub struct RegisterMaker {
     pub maker: MakerName,
     /// The lease, in `LEASE_TTL_MIN_MS..=LEASE_TTL_MAX_MS`.
     pub ttl_ms: u64,
+    /// The BLAKE3 hash of the secret that this incarnation's commands will carry.
+    pub secret_hash: Digest,
 }
 
 /// A maker's incarnation.
@@ -188,6 +195,25 @@ pub struct MakerRef {
     pub maker: MakerName,
     /// The index of its registration.
     pub incarnation: Incarnation,
+    /// The secret of this incarnation.
+    pub secret: Secret,
+}
+
+/// See [`Command::CommitParameters`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CommitParameters {
+    /// The maker's lasting name.
+    pub maker: MakerName,
+    /// The index of its registration.
+    pub incarnation: Incarnation,
+    /// The secret of this incarnation.
+    pub secret: Secret,
+    /// The symbol, which the maker need not hold.
+    pub symbol: Symbol,
+    /// The parameters, in `1..=PARAMETERS_MAX` bytes, in whatever form the strategy reads them.
+    pub text: String,
 }
 
 /// See [`Command::ReleaseSymbol`].
@@ -199,6 +225,8 @@ pub struct ReleaseSymbol {
     pub symbol: Symbol,
     /// The epoch under which it is held.
     pub epoch: Epoch,
+    /// The secret of the holder's incarnation.
+    pub secret: Secret,
 }
 
 /// See [`Command::PlaceQuote`].
@@ -210,6 +238,8 @@ pub struct PlaceQuote {
     pub symbol: Symbol,
     /// The maker's incarnation.
     pub incarnation: Incarnation,
+    /// The secret of this incarnation.
+    pub secret: Secret,
     /// The epoch under which the symbol is held.
     pub epoch: Epoch,
     /// Must be above every `quote_seq` accepted within the epoch.
@@ -226,8 +256,71 @@ pub struct PlaceQuote {
     pub ttl_ms: u64,
     /// Why it is placed.
     pub cause: QuoteCause,
+    /// What it was computed from.
+    pub basis: QuoteBasis,
+}
+
+/// What a quote was computed from: enough to compute it again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct QuoteBasis {
     /// The log index of the state that it was computed from.
     pub computed_at: u64,
+    /// The price that it was computed from; `None` where the price is the strategy's own state.
+    pub reference: Option<Reference>,
+    /// Lots that the maker took to be free on each side; `None` where it did not look.
+    #[serde(default)]
+    pub room: Option<Sides<Qty>>,
+    /// The strategy's name.
+    pub strategy: StrategyName,
+    /// The strategy's version: grows when what it computes changes.
+    pub version: u32,
+    /// The digest of its parameters, as the maker committed them for this symbol.
+    pub parameters: Digest,
+    /// The strategy's own state, where it has one: at most `STRATEGY_STATE_MAX` bytes.
+    #[serde(default)]
+    pub state: Vec<u8>,
+}
+
+/// A reference price: a fact about the world outside, with where it came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Reference {
+    /// From which source.
+    pub source: SourceName,
+    /// Half ticks.
+    pub price: RefPrice,
+    /// The source's own number for it.
+    pub seq: u64,
+    /// When the source last changed or confirmed it, in milliseconds since the Unix epoch.
+    pub time: Millis,
+}
+
+/// See [`Command::KeepQuote`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct KeepQuote {
+    /// The symbol.
+    pub symbol: Symbol,
+    /// The maker's incarnation.
+    pub incarnation: Incarnation,
+    /// The secret of this incarnation.
+    pub secret: Secret,
+    /// The epoch under which the symbol is held.
+    pub epoch: Epoch,
+    /// Must be above every `quote_seq` accepted within the epoch.
+    pub quote_seq: u64,
+    /// The quote to keep.
+    pub quote_id: QuoteId,
+    /// The number of the symbol's quote fills: the present one, and that with which the quote was placed.
+    pub position_seq: u64,
+    /// Life from the commit, in `QUOTE_TTL_MIN_MS..=QUOTE_TTL_MAX_MS`.
+    pub ttl_ms: u64,
+    /// What the maker compared the quote with.
+    pub basis: QuoteBasis,
 }
 
 /// Why a quote was placed.
@@ -256,6 +349,10 @@ pub struct PullQuote {
     pub symbol: Symbol,
     /// The epoch under which it is held.
     pub epoch: Epoch,
+    /// The secret of the holder's incarnation.
+    pub secret: Secret,
+    /// Must be above every `quote_seq` accepted within the epoch.
+    pub quote_seq: u64,
 }
 
 /// See [`Command::RegisterExchange`].
@@ -371,18 +468,11 @@ pub struct CancelOrder {
 }
 
 impl Command {
-    /// Whether it must come in a session. Only `OpenSession` and the compare-and-set commands of
-    /// control, which a repeat cannot harm, may come without.
+    /// Whether it must come in a session. Only `OpenSession` and `Control`, which is a compare-and-set that a repeat cannot
+    /// harm, may come without.
     #[must_use]
     pub fn needs_session(&self) -> bool {
-        !matches!(
-            self,
-            Self::OpenSession
-                | Self::SetExposureLimit(_)
-                | Self::SetQuoting(_)
-                | Self::SetKillSwitch(_)
-                | Self::UpgradeLedger(_)
-        )
+        !matches!(self, Self::OpenSession | Self::Control(_))
     }
 
     /// The command's name, as in JSON: for metrics and messages.
@@ -392,15 +482,14 @@ impl Command {
             Self::OpenSession => "open_session",
             Self::CloseSession => "close_session",
             Self::DefineSymbol(_) => "define_symbol",
-            Self::SetExposureLimit(_) => "set_exposure_limit",
-            Self::SetQuoting(_) => "set_quoting",
-            Self::SetKillSwitch(_) => "set_kill_switch",
-            Self::UpgradeLedger(_) => "upgrade_ledger",
+            Self::Control(_) => "control",
             Self::RegisterMaker(_) => "register_maker",
             Self::RenewMaker(_) => "renew_maker",
             Self::DeregisterMaker(_) => "deregister_maker",
+            Self::CommitParameters(_) => "commit_parameters",
             Self::ReleaseSymbol(_) => "release_symbol",
             Self::PlaceQuote(_) => "place_quote",
+            Self::KeepQuote(_) => "keep_quote",
             Self::PullQuote(_) => "pull_quote",
             Self::RegisterExchange(_) => "register_exchange",
             Self::ExecuteOrder(_) => "execute_order",
@@ -417,9 +506,7 @@ impl Command {
                 | Self::DeregisterMaker(_)
                 | Self::ReleaseSymbol(_)
                 | Self::PullQuote(_)
-                | Self::SetExposureLimit(_)
-                | Self::SetQuoting(_)
-                | Self::SetKillSwitch(_)
+                | Self::Control(_)
         )
     }
 }

@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     answer::OrderStatus,
-    command::{Epoch, ExchangeEpoch, Incarnation, NewOrder, QuoteCause, QuotingScope},
+    command::{ControlChange, Epoch, ExchangeEpoch, Incarnation, NewOrder, QuoteBasis, QuoteCause},
     digest::Digest,
     refusal::Refusal,
 };
 use quorate_domain::{
-    Account, ClientOrderId, ExchangeName, Exposure, MakerName, Millis, OrderId, Position, Price, Qty, QuoteId,
+    Account, ActorName, ClientOrderId, ExchangeName, Exposure, MakerName, Millis, OrderId, Position, Price, Qty, QuoteId,
     QuoteSide, Side, Symbol, SymbolSpec,
 };
 
@@ -51,35 +51,16 @@ pub enum Event {
         /// Its spec.
         spec: SymbolSpec,
     },
-    /// The exposure limit changed.
-    ExposureLimitChanged {
-        /// The new limit.
-        limit: Exposure,
+    /// People decided something.
+    ControlChanged {
         /// The control version from now on.
         control_version: u64,
-    },
-    /// Quoting was turned on or off.
-    QuotingChanged {
-        /// What it concerns.
-        scope: QuotingScope,
-        /// On or off.
-        on: bool,
-        /// The control version from now on.
-        control_version: u64,
-    },
-    /// The kill switch was engaged or turned off.
-    KillSwitchChanged {
-        /// Engaged or not.
-        engaged: bool,
-        /// The control version from now on.
-        control_version: u64,
-    },
-    /// The ledger's semantics went to a newer version.
-    LedgerUpgraded {
-        /// The version from now on.
-        ledger_version: u32,
-        /// The control version from now on.
-        control_version: u64,
+        /// Who decided it.
+        actor: ActorName,
+        /// Why.
+        reason: String,
+        /// What changed.
+        change: ControlChange,
     },
     /// A maker joined.
     MakerRegistered {
@@ -107,6 +88,19 @@ pub enum Event {
         incarnation: Incarnation,
         /// Why.
         reason: DepartReason,
+    },
+    /// A maker said what its quotes of a symbol are computed with from now on.
+    ParametersCommitted {
+        /// The maker.
+        maker: MakerName,
+        /// Its incarnation.
+        incarnation: Incarnation,
+        /// The symbol.
+        symbol: Symbol,
+        /// The digest of the text.
+        digest: Digest,
+        /// The parameters.
+        text: String,
     },
     /// A symbol is held from now on.
     AuthorityGranted {
@@ -146,7 +140,20 @@ pub enum Event {
     },
     /// A quote is active from now on.
     QuotePlaced(QuotePlaced),
-    /// A quote was refused.
+    /// The quote that stands lives longer, as it is.
+    QuoteKept {
+        /// The symbol.
+        symbol: Symbol,
+        /// The quote.
+        quote_id: QuoteId,
+        /// The maker's number for the keep.
+        quote_seq: u64,
+        /// From then on it cannot be filled.
+        deadline: Millis,
+        /// What the maker compared it with.
+        basis: QuoteBasis,
+    },
+    /// A quote, or the keeping of one, was refused.
     QuoteRefused {
         /// The symbol.
         symbol: Symbol,
@@ -169,6 +176,13 @@ pub enum Event {
         released_short: Exposure,
         /// Why.
         reason: QuoteEndReason,
+    },
+    /// A symbol's place in the turns changed.
+    TurnChanged {
+        /// The symbol.
+        symbol: Symbol,
+        /// Its place from now on; `None` where it is in them no longer.
+        turn: Option<Turn>,
     },
     /// An exchange joined and fenced the one before it.
     ExchangeRegistered {
@@ -243,8 +257,8 @@ pub struct QuotePlaced {
     pub deadline: Millis,
     /// Why it was placed.
     pub cause: QuoteCause,
-    /// The log index of the state it was computed from.
-    pub computed_at: u64,
+    /// What it was computed from.
+    pub basis: QuoteBasis,
     /// The quote it replaced; that one is released without an event of its own.
     pub superseded: Option<QuoteId>,
 }
@@ -302,6 +316,28 @@ pub enum FilledMaker {
     },
 }
 
+/// A symbol's place in the turns: `docs/ledger.md`, *Sharing*.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Turn {
+    /// It waits.
+    Waiting {
+        /// Its ticket: the log index since which it waits, or at which it went to the back.
+        since: u64,
+    },
+    /// One lot a side is its own, if its maker places a quote in time.
+    Offered {
+        /// Log time at which the offer ends.
+        until: Millis,
+    },
+    /// One lot a side is its own.
+    Running {
+        /// Log time at which its turn ends.
+        until: Millis,
+    },
+}
+
 /// Why a maker left the group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -349,6 +385,10 @@ pub enum QuoteEndReason {
     KillSwitch,
     /// The exposure limit was lowered.
     LimitLowered,
+    /// A fill could have brought the position past its limit, which was lowered.
+    PositionLimit,
+    /// The symbol's turn ended, and others wait.
+    TurnEnded,
     /// A new leader could not prove its age.
     AgeUnproven,
     /// Another was to replace it, and was refused.

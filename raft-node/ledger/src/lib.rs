@@ -7,13 +7,13 @@
 //!
 //! | where | what |
 //! |---|---|
-//! | `command`, `answer`, `refusal`, `event`, `digest`, `bounds` | the words: what is proposed, answered, told |
+//! | `command`, `answer`, `refusal`, `event`, `digest`, `secret`, `bounds` | the words: what is proposed, answered, told |
 //! | `ledger` | [`Ledger`]: what it lets others read |
 //! | `state`, `indexes` | what is true, and what follows from it |
 //! | `apply`, `sweep` | the steps of one apply; what time ends |
 //! | `session`, `control`, `symbol` | exactly once; what people switch; definitions |
 //! | `authority`, `rebalance` | leases, grants, moves; who is to hold what |
-//! | `quote`, `exposure` | quotes, and the fair share of the limit |
+//! | `quote`, `sharing`, `turns` | quotes; the fair share of the limit; who waits, and whose turn it is |
 //! | `order`, `plan`, `fill` | orders: what identifies them, the checks of a plan, what a fill does |
 //! | `snapshot`, `audit` | the state as bytes; whether it adds up |
 
@@ -27,7 +27,6 @@ mod command;
 mod control;
 mod digest;
 mod event;
-mod exposure;
 mod fill;
 mod indexes;
 mod ledger;
@@ -36,11 +35,14 @@ mod plan;
 mod quote;
 mod rebalance;
 mod refusal;
+mod secret;
 mod session;
+mod sharing;
 mod snapshot;
 mod state;
 mod sweep;
 mod symbol;
+mod turns;
 #[cfg(test)]
 mod tests;
 
@@ -51,5 +53,6 @@ pub use digest::Digest;
 pub use event::*;
 pub use ledger::{LEDGER_VERSION, Ledger, UnsupportedVersion};
 pub use refusal::*;
+pub use secret::*;
 pub use snapshot::DecodeError;
-pub use state::{Control, Exchange, Holder, Maker, Move, Order, Quote, QuoteLeg, Sides, SymbolState};
+pub use state::{Confirmation, Control, Demand, Exchange, Holder, Maker, Move, Order, Quote, QuoteLeg, SymbolState};

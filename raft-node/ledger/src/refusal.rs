@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     answer::OrderResult,
     command::{Against, Epoch, ExchangeEpoch, Incarnation, QuotingScope, SessionId},
+    digest::Digest,
 };
 
 /// Why a command was refused. Within a command the checks run in the order that
@@ -139,7 +140,20 @@ pub enum Refusal {
         deadline: Millis,
     },
 
+    /// The secret is not that of the incarnation.
+    #[error("the secret is not that of {maker}'s present incarnation: another process runs under this name")]
+    WrongSecret {
+        /// The maker.
+        maker: MakerName,
+    },
+
     // --- quotes
+    /// The digest of the parameters is not the one that the maker committed last for this symbol.
+    #[error("these parameters were not committed: commit_parameters first, then quote with their digest")]
+    UnknownParameters {
+        /// The one committed, if any.
+        committed: Option<Digest>,
+    },
     /// A newer quote was accepted in this epoch; it stands.
     #[error("quote_seq must be above {last}")]
     StaleQuoteSeq {
@@ -169,6 +183,23 @@ pub enum Refusal {
         long_free: Exposure,
         /// Free for the ask, likewise.
         short_free: Exposure,
+    },
+
+    /// One lot is more than the limit: the symbol cannot be quoted so, and does not wait.
+    #[error("one lot is {lot} of exposure, and the limit is {limit}: raise the limit, or define smaller lots")]
+    TooHeavy {
+        /// Exposure of one lot.
+        lot: Exposure,
+        /// The limit, each side.
+        limit: Exposure,
+    },
+    /// The symbol's position may not grow that far.
+    #[error("the position is {position}, and may be at most {max} lots long or short")]
+    PositionLimit {
+        /// The committed position.
+        position: Position,
+        /// The largest one.
+        max: Qty,
     },
 
     // --- exchange and orders
@@ -310,14 +341,18 @@ impl Refusal {
                 RefusalClass::Session
             }
             Self::Invalid { .. } | Self::Overflow { .. } => RefusalClass::Form,
-            Self::UnknownSymbol { .. } | Self::SymbolExists { .. } | Self::UnknownOrder { .. } => RefusalClass::Unknown,
-            Self::ControlVersion { .. } | Self::LimitOutOfRange { .. } | Self::LedgerVersion { .. } => {
-                RefusalClass::Control
-            }
+            Self::UnknownSymbol { .. }
+            | Self::SymbolExists { .. }
+            | Self::UnknownParameters { .. }
+            | Self::UnknownOrder { .. } => RefusalClass::Unknown,
+            Self::ControlVersion { .. }
+            | Self::LimitOutOfRange { .. }
+            | Self::LedgerVersion { .. } => RefusalClass::Control,
             Self::KillSwitch { .. } | Self::QuotingOff { .. } => RefusalClass::Stopped,
             Self::UnknownMaker { .. }
             | Self::StaleEpoch { .. }
             | Self::AuthorityExpired { .. }
+            | Self::WrongSecret { .. }
             | Self::StaleExchange { .. } => RefusalClass::Fenced,
             Self::StaleQuoteSeq { .. }
             | Self::StalePosition { .. }
@@ -328,7 +363,11 @@ impl Refusal {
             | Self::WouldCross { .. } => RefusalClass::Moved,
             Self::ExecGap { .. } | Self::ExecWindowFull { .. } => RefusalClass::OutOfTurn,
             Self::ExecReused { .. } => RefusalClass::Contradiction,
-            Self::TooManySessions { .. } | Self::Full { .. } | Self::ExposureShort { .. } => RefusalClass::Full,
+            Self::TooManySessions { .. }
+            | Self::Full { .. }
+            | Self::ExposureShort { .. }
+            | Self::TooHeavy { .. }
+            | Self::PositionLimit { .. } => RefusalClass::Full,
             Self::DeadlinePassed { .. } | Self::TimestampTooOld { .. } => RefusalClass::Late,
             Self::DuplicateOrder { .. } | Self::OrderClosed { .. } => RefusalClass::Known,
         }

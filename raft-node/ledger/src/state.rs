@@ -12,40 +12,14 @@ use serde::{Deserialize, Serialize};
 use crate::{
     answer::{OrderResult, OrderStatus, Response, Trade},
     bounds::HARD_EXPOSURE_LIMIT,
-    command::{Epoch, ExchangeEpoch, Incarnation, NewOrder, QuoteCause, QuotingScope, SessionId},
+    command::{Epoch, ExchangeEpoch, Incarnation, NewOrder, QuoteBasis, QuoteCause, QuotingScope, SessionId},
     digest::Digest,
+    event::Turn,
 };
 use quorate_domain::{
     Account, ClientOrderId, ExchangeName, Exposure, MakerName, Millis, Money, OrderId, Position, Price, Qty, QuoteId,
-    Side, Symbol, SymbolSpec,
+    Side, Sides, Symbol, SymbolSpec,
 };
-
-/// One value for each side of the book: the bid buys and is *long* exposure, the ask sells and is *short*.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Sides<T> {
-    /// Of the side that buys.
-    pub bid: T,
-    /// Of the side that sells.
-    pub ask: T,
-}
-
-impl<T> Sides<T> {
-    /// Of one side.
-    #[must_use]
-    pub fn of(&self, side: Side) -> &T {
-        match side {
-            Side::Buy => &self.bid,
-            Side::Sell => &self.ask,
-        }
-    }
-
-    pub(crate) fn of_mut(&mut self, side: Side) -> &mut T {
-        match side {
-            Side::Buy => &mut self.bid,
-            Side::Sell => &mut self.ask,
-        }
-    }
-}
 
 /// What people switch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +63,8 @@ pub struct Maker {
     pub ttl_ms: u64,
     /// When its lease ends.
     pub deadline: Millis,
+    /// Of the secret that its commands carry.
+    pub(crate) secret_hash: Digest,
 }
 
 /// A symbol: what it is, what is held of it, who may quote it, and the quote.
@@ -114,8 +90,41 @@ pub struct SymbolState {
     pub quote_seq: u64,
     /// The quote that stands; past its deadline it only waits for the sweep.
     pub quote: Option<Quote>,
+    /// The largest position, long or short, where there is one.
+    pub position_max: Option<Qty>,
+    /// What its maker waits for.
+    pub demand: Demand,
+}
+
+/// What a symbol's maker asked for last, and how it waits for it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Demand {
+    /// The exposure of one lot at the price asked for last; 0 where nothing was asked for.
+    pub lot: Sides<Exposure>,
     /// Until when a demand that fell short is remembered.
-    pub demand_until: Sides<Option<Millis>>,
+    pub until: Sides<Option<Millis>>,
+    /// Its place in the turns.
+    pub turn: Option<Turn>,
+    /// It waits, and its lot is kept free for it.
+    pub set_aside: bool,
+}
+
+impl Demand {
+    /// The lot that is the symbol's own, whether it is reserved or not; 0 where none is.
+    #[must_use]
+    pub fn own_lot(&self, side: Side) -> Exposure {
+        match self.turn {
+            Some(Turn::Offered { .. } | Turn::Running { .. }) => *self.lot.of(side),
+            Some(Turn::Waiting { .. }) if self.set_aside => *self.lot.of(side),
+            Some(Turn::Waiting { .. }) | None => Exposure::ZERO,
+        }
+    }
+
+    /// Whether it asks for a lot on a side and has none of its own yet.
+    #[must_use]
+    pub fn waits(&self, side: Side) -> bool {
+        matches!(self.turn, Some(Turn::Waiting { .. } | Turn::Offered { .. })) && *self.lot.of(side) > Exposure::ZERO
+    }
 }
 
 impl SymbolState {
@@ -131,7 +140,8 @@ impl SymbolState {
             holder: None,
             quote_seq: 0,
             quote: None,
-            demand_until: Sides::default(),
+            position_max: None,
+            demand: Demand::default(),
         }
     }
 
@@ -195,8 +205,19 @@ pub struct Quote {
     pub deadline: Millis,
     /// Why it was placed.
     pub cause: QuoteCause,
-    /// The log index of the state it was computed from.
-    pub computed_at: u64,
+    /// What it was computed from.
+    pub basis: QuoteBasis,
+    /// The last time that its maker kept it.
+    pub confirmation: Option<Confirmation>,
+}
+
+/// That a quote was found to be still right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirmation {
+    /// Log time of the keep.
+    pub at: Millis,
+    /// What the maker compared the quote with.
+    pub basis: QuoteBasis,
 }
 
 impl Quote {
@@ -319,6 +340,8 @@ pub(crate) struct Tables {
     pub(crate) sessions: OrdMap<SessionId, Session>,
     pub(crate) symbols: OrdMap<Symbol, SymbolState>,
     pub(crate) makers: OrdMap<MakerName, Maker>,
+    /// The digest of the parameters that a registered maker committed last for a symbol.
+    pub(crate) parameters: OrdMap<(MakerName, Symbol), Digest>,
     pub(crate) exchange: Option<Exchange>,
     /// Open ones, and closed ones that are remembered.
     pub(crate) orders: OrdMap<OrderId, Arc<Order>>,
@@ -346,6 +369,7 @@ impl Tables {
             sessions: OrdMap::new(),
             symbols: OrdMap::new(),
             makers: OrdMap::new(),
+            parameters: OrdMap::new(),
             exchange: None,
             orders: OrdMap::new(),
             closed_floor: Millis::ZERO,
