@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use quorate_domain::{
-    Account, ActorName, ClientOrderId, ExchangeName, Exposure, MakerName, Millis, OrderId, OrderType, Price, Qty, QuoteId,
-    QuoteSide, RefPrice, Side, Sides, SourceName, StrategyName, Symbol, SymbolSpec, TimeInForce,
+    Account, ActorName, ClientOrderId, ExchangeName, Exposure, MakerName, Millis, OrderId, OrderType, Price, Qty,
+    QuoteId, QuoteSide, RefPrice, Side, Sides, SourceName, StrategyName, Symbol, SymbolSpec, TimeInForce,
 };
 
 use crate::{digest::Digest, secret::Secret};
