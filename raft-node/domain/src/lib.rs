@@ -11,12 +11,14 @@
 //! | `numbers` | prices, quantities, positions, exposure, money, log time |
 //! | `orders` | what an order is made of |
 //! | `instrument` | what is traded |
+//! | `sharing` | how one exposure limit is shared |
 
 mod decimal;
 mod instrument;
 mod names;
 mod numbers;
 mod orders;
+pub mod sharing;
 
 pub use decimal::*;
 pub use instrument::*;

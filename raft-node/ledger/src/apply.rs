@@ -1,5 +1,5 @@
 //! One apply, step by step, as `docs/ledger.md` gives it: log time, grace, sweep, session, command,
-//! rebalance, chain. The rules of each command stand in the module of its subject.
+//! rebalance, turns, chain. The rules of each command stand in the module of its subject.
 //!
 //! Invariant: total and deterministic. Every input has an answer; nothing here can fail, wait, or look
 //! at anything but the state and its arguments.
@@ -83,6 +83,7 @@ impl Applying<'_> {
             }
         };
         self.rebalance_if_due();
+        self.advance_turns();
         response
     }
 
@@ -117,15 +118,14 @@ impl Applying<'_> {
             Command::OpenSession => Err(invalid("open_session comes without a session")),
             Command::CloseSession => Ok(self.close_session(envelope.session)),
             Command::DefineSymbol(command) => self.define_symbol(command),
-            Command::SetExposureLimit(command) => self.set_exposure_limit(command),
-            Command::SetQuoting(command) => self.set_quoting(command),
-            Command::SetKillSwitch(command) => self.set_kill_switch(command),
-            Command::UpgradeLedger(command) => self.upgrade_ledger(command),
+            Command::Control(command) => self.control(command),
             Command::RegisterMaker(command) => self.register_maker(command),
             Command::RenewMaker(command) => self.renew_maker(command),
             Command::DeregisterMaker(command) => self.deregister_maker(command),
+            Command::CommitParameters(command) => self.commit_parameters(command),
             Command::ReleaseSymbol(command) => self.release_symbol(command),
             Command::PlaceQuote(command) => self.place_quote(command),
+            Command::KeepQuote(command) => self.keep_quote(command),
             Command::PullQuote(command) => self.pull_quote(command),
             Command::RegisterExchange(command) => Ok(self.register_exchange(command)),
             Command::ExecuteOrder(command) => return self.execute_order(command, digest),

@@ -11,7 +11,7 @@ use crate::{
     indexes::Indexes,
     ledger::Ledger,
     session::window_from,
-    state::{Holder, Order, Quote, SymbolState},
+    state::{Demand, Holder, Order, Quote, SymbolState},
 };
 use quorate_domain::{Exposure, MakerName, Money, Qty, Side, Symbol};
 
@@ -92,7 +92,7 @@ impl Ledger {
         found.check(state.holder.is_some() || state.quote.is_none(), || {
             format!("{symbol} has a quote, and nobody holds it")
         });
-        let no_demand = state.demand_until.bid.is_none() && state.demand_until.ask.is_none();
+        let no_demand = state.demand == Demand::default();
         found.check(state.holder.is_some() || no_demand, || format!("{symbol} remembers a demand of nobody"));
         let Some(Holder { maker, incarnation, moving }) = &state.holder else {
             return found.check(self.tables.makers.is_empty(), || format!("{symbol} is held by nobody"));
@@ -115,7 +115,8 @@ impl Ledger {
         found.check(same && quote.epoch == state.epoch, || {
             format!("quote {id} of {symbol} is not its holder's, under the present epoch")
         });
-        found.check(quote.quote_seq == state.quote_seq, || format!("quote {id} of {symbol} is not the newest"));
+        found.check(quote.quote_seq <= state.quote_seq, || format!("quote {id} of {symbol} is newer than the newest"));
+        found.check(!state.may_pass_position_max(), || format!("quote {id} of {symbol} may pass its position's limit"));
         found.check(quote.position_seq <= state.position_seq, || {
             format!("quote {id} of {symbol} was computed from a position that never was")
         });
@@ -220,6 +221,11 @@ impl Ledger {
         let (kept, rebuilt) = (&self.indexes, Indexes::of(&self.tables));
         for (name, equal) in [
             ("exposure reserved", kept.reserved == rebuilt.reserved),
+            ("exposure held", kept.held == rebuilt.held),
+            ("exposure taken", kept.taken == rebuilt.taken),
+            ("those that wait for a turn", kept.queue == rebuilt.queue),
+            ("lots set aside", kept.set_aside == rebuilt.set_aside),
+            ("turns due", kept.turns_due == rebuilt.turns_due),
             ("demanding symbols", kept.demanding == rebuilt.demanding),
             ("waiting symbols", kept.waiting == rebuilt.waiting),
             ("demands due", kept.demands_due == rebuilt.demands_due),
@@ -228,7 +234,7 @@ impl Ledger {
             ("quotes due", kept.quotes_due == rebuilt.quotes_due),
             ("idle sessions", kept.sessions_idle == rebuilt.sessions_idle),
             ("closed orders", kept.closed == rebuilt.closed),
-            ("holders", kept.held == rebuilt.held),
+            ("holders", kept.holders == rebuilt.holders),
             ("open orders", kept.open == rebuilt.open),
             ("open orders by account", kept.open_by_account == rebuilt.open_by_account),
             ("client order ids", kept.names == rebuilt.names),

@@ -9,17 +9,19 @@ use quorate_planted::{Bug, planted};
 use crate::{
     answer::{Answer, Holding},
     apply::{Applying, Handled, invalid},
-    bounds::{LEASE_TTL_MAX_MS, LEASE_TTL_MIN_MS, MAKERS_MAX},
-    command::{Epoch, MakerRef, RegisterMaker, ReleaseSymbol},
+    bounds::{LEASE_TTL_MAX_MS, LEASE_TTL_MIN_MS, MAKERS_MAX, PARAMETERS_MAX},
+    command::{CommitParameters, Epoch, MakerRef, RegisterMaker, ReleaseSymbol},
+    digest::Digest,
     event::{AuthorityEndReason, DepartReason, Event, QuoteEndReason},
     refusal::Refusal,
-    state::{Holder, Maker, Sides, SymbolState},
+    secret::Secret,
+    state::{Holder, Maker, SymbolState},
 };
 use quorate_domain::{MakerName, Millis, Symbol};
 
 impl Applying<'_> {
     pub(crate) fn register_maker(&mut self, command: &RegisterMaker) -> Handled {
-        let RegisterMaker { maker: name, ttl_ms } = command;
+        let RegisterMaker { maker: name, ttl_ms, secret_hash } = command;
         if !(LEASE_TTL_MIN_MS..=LEASE_TTL_MAX_MS).contains(ttl_ms) {
             return Err(invalid(format!("ttl_ms must lie in {LEASE_TTL_MIN_MS}..={LEASE_TTL_MAX_MS}")));
         }
@@ -28,7 +30,7 @@ impl Applying<'_> {
             return Err(Refusal::Full { what: "makers".to_owned(), max: MAKERS_MAX as u64 });
         }
         let (incarnation, deadline) = (self.index, self.log_time().plus(*ttl_ms));
-        self.set_maker(name, Some(Maker { incarnation, ttl_ms: *ttl_ms, deadline }));
+        self.set_maker(name, Some(Maker { incarnation, ttl_ms: *ttl_ms, deadline, secret_hash: *secret_hash }));
         self.events.push(Event::MakerRegistered { maker: name.clone(), incarnation, deadline });
         self.rebalance_due = true;
         // Here and not at the end of the apply, for the answer says what the maker holds.
@@ -60,7 +62,10 @@ impl Applying<'_> {
     fn present_maker(&self, command: &MakerRef) -> Result<Maker, Refusal> {
         let present = self.tables.makers.get(&command.maker);
         match present {
-            Some(maker) if maker.incarnation == command.incarnation => Ok(maker.clone()),
+            Some(maker) if maker.incarnation == command.incarnation => {
+                check_secret(&command.maker, maker, &command.secret)?;
+                Ok(maker.clone())
+            }
             Some(_) | None => Err(unknown_maker(command, present)),
         }
     }
@@ -86,6 +91,11 @@ impl Applying<'_> {
             self.end_authority(&symbol, end);
         }
         self.set_maker(name, None);
+        let of_maker = self.tables.parameters.range((name.clone(), Symbol::lowest())..);
+        let committed: Vec<_> = of_maker.map(|(key, _)| key.clone()).take_while(|(maker, _)| maker == name).collect();
+        for key in committed {
+            self.tables.parameters.remove(&key);
+        }
         self.events.push(Event::MakerDeparted { maker: name.clone(), incarnation: maker.incarnation, reason });
         self.rebalance_due = true;
     }
@@ -93,9 +103,30 @@ impl Applying<'_> {
     pub(crate) fn release_symbol(&mut self, command: &ReleaseSymbol) -> Handled {
         let symbol = &command.symbol;
         let state = self.symbol(symbol)?;
-        check_epoch(symbol, state, command.epoch)?;
+        let holder = check_epoch(symbol, state, command.epoch)?;
+        self.check_holder_secret(holder, &command.secret)?;
         self.end_or_move(symbol, AuthorityEndReason::Released);
         Ok(Answer::SymbolReleased)
+    }
+
+    pub(crate) fn commit_parameters(&mut self, command: &CommitParameters) -> Handled {
+        let CommitParameters { maker, incarnation, secret, symbol, text } = command;
+        if text.is_empty() || text.len() > PARAMETERS_MAX {
+            return Err(invalid(format!("text must be 1 to {PARAMETERS_MAX} bytes")));
+        }
+        self.symbol(symbol)?;
+        self.present_maker(&MakerRef { maker: maker.clone(), incarnation: *incarnation, secret: *secret })?;
+        let digest = Digest::of(text.as_bytes());
+        let symbol = self.symbol_name(symbol);
+        self.tables.parameters.insert((maker.clone(), symbol.clone()), digest);
+        let (maker, incarnation, text) = (maker.clone(), *incarnation, text.clone());
+        self.events.push(Event::ParametersCommitted { maker, incarnation, symbol, digest, text });
+        Ok(Answer::ParametersCommitted { digest })
+    }
+
+    /// Whether a command is the holder's own.
+    pub(crate) fn check_holder_secret(&self, holder: &Holder, secret: &Secret) -> Result<(), Refusal> {
+        self.tables.makers.get(&holder.maker).map_or(Ok(()), |maker| check_secret(&holder.maker, maker, secret))
     }
 
     /// Ends authority; a symbol that was moving passes to its destination at once.
@@ -112,12 +143,10 @@ impl Applying<'_> {
         if !planted(Bug::LeaveQuoteStanding) {
             self.end_quote(symbol, QuoteEndReason::AuthorityEnded);
         }
+        self.forget_demands(symbol);
         let Some(state) = self.tables.symbols.get(symbol) else { return };
         let (epoch, Some(holder)) = (state.epoch, state.holder.clone()) else { return };
-        self.change_symbol(symbol, |state| {
-            state.holder = None;
-            state.demand_until = Sides::default();
-        });
+        self.change_symbol(symbol, |state| state.holder = None);
         let Holder { maker, incarnation, moving: _ } = holder;
         self.events.push(Event::AuthorityEnded { symbol: symbol.clone(), maker, incarnation, epoch, reason });
     }
@@ -151,6 +180,10 @@ impl Applying<'_> {
 
 fn unknown_maker(command: &MakerRef, present: Option<&Maker>) -> Refusal {
     Refusal::UnknownMaker { incarnation: command.incarnation, present: present.map(|maker| maker.incarnation) }
+}
+
+fn check_secret(name: &MakerName, maker: &Maker, secret: &Secret) -> Result<(), Refusal> {
+    if secret.hash() == maker.secret_hash { Ok(()) } else { Err(Refusal::WrongSecret { maker: name.clone() }) }
 }
 
 /// The symbol's holder, where the epoch is the one under which it holds.

@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use quorate_domain::{
-    Account, ActorName, ClientOrderId, ExchangeName, Exposure, MakerName, Millis, OrderId, OrderType, Price, Qty, QuoteId,
-    QuoteSide, RefPrice, Side, Sides, SourceName, StrategyName, Symbol, SymbolSpec, TimeInForce,
+    Account, ActorName, ClientOrderId, ExchangeName, Exposure, MakerName, Millis, OrderId, OrderType, Price, Qty,
+    QuoteId, QuoteSide, RefPrice, Side, Sides, SourceName, StrategyName, Symbol, SymbolSpec, TimeInForce,
 };
 
 use crate::{digest::Digest, secret::Secret};
@@ -20,6 +20,7 @@ pub type Epoch = u64;
 pub type ExchangeEpoch = u64;
 
 /// One entry of the log, as the ledger sees it.
+#[expect(clippy::large_enum_variant, reason = "nearly every entry is a client's")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Input {
     /// From a client, through a session.

@@ -1,32 +1,97 @@
-//! What people switch: limit, quoting, kill switch, version.
+//! What people decide: limits, quoting, kill switch, version.
 //!
 //! Invariant: each is a compare-and-set on the control version, which grows with every one accepted, so
-//! that a late repeat cannot undo a later order, except for engaging the kill switch, which must lose no race; what is turned off is off within the same apply. The
-//! event of the change comes before those of what it ends.
+//! that a late repeat cannot undo a later order, except for engaging the kill switch, which must lose no race; what is turned
+//! off is off within the same apply. The event of the change, with who decided it and why, comes before those of what it ends.
 
 use crate::{
     answer::{Answer, OrderStatus},
-    apply::{Applying, Handled},
-    bounds::{HARD_EXPOSURE_LIMIT, QUOTING_OFF_MAKERS_MAX},
-    command::{QuotingScope, SetExposureLimit, SetKillSwitch, SetQuoting, UpgradeLedger},
+    apply::{Applying, Handled, invalid},
+    bounds::{HARD_EXPOSURE_LIMIT, QUOTING_OFF_MAKERS_MAX, REASON_MAX},
+    command::{ControlChange, ControlCommand, QuotingScope},
     event::{Event, QuoteEndReason},
     ledger::LEDGER_VERSION,
     refusal::Refusal,
-    state::{Sides, SymbolState},
+    state::SymbolState,
 };
-use quorate_domain::{Exposure, QuoteId, Side, Symbol};
+use quorate_domain::{Exposure, MAX_QTY, Qty, QuoteId, Side, Sides, Symbol};
 
 impl Applying<'_> {
-    pub(crate) fn set_exposure_limit(&mut self, command: &SetExposureLimit) -> Handled {
-        if !(0..=HARD_EXPOSURE_LIMIT).contains(&command.limit.0) {
-            return Err(Refusal::LimitOutOfRange { hard_limit: Exposure(HARD_EXPOSURE_LIMIT) });
+    pub(crate) fn control(&mut self, command: &ControlCommand) -> Handled {
+        let ControlCommand { actor, reason, control_version, change } = command;
+        check_reason(reason)?;
+        self.check_change(change)?;
+        if *change != (ControlChange::KillSwitch { engaged: true }) {
+            self.check_control_version(*control_version)?;
         }
-        self.check_control_version(command.control_version)?;
-        let control_version = self.next_control_version();
-        self.tables.control.limit = command.limit;
-        self.events.push(Event::ExposureLimitChanged { limit: command.limit, control_version });
-        self.end_quotes_above_limit();
+        self.check_room_for(change)?;
+        self.tables.control.version += 1;
+        let control_version = self.tables.control.version;
+        let (actor, reason) = (actor.clone(), reason.clone());
+        self.events.push(Event::ControlChanged { control_version, actor, reason, change: change.clone() });
+        self.change_control(change);
         Ok(Answer::ControlChanged { control_version })
+    }
+
+    /// Whether a change is well formed, as things stand.
+    fn check_change(&self, change: &ControlChange) -> Result<(), Refusal> {
+        match change {
+            ControlChange::ExposureLimit { limit } => {
+                if !(0..=HARD_EXPOSURE_LIMIT).contains(&limit.0) {
+                    return Err(Refusal::LimitOutOfRange { hard_limit: Exposure(HARD_EXPOSURE_LIMIT) });
+                }
+            }
+            ControlChange::PositionLimit { symbol, max } => {
+                self.symbol(symbol)?;
+                if max.is_some_and(|max| !(0..=MAX_QTY).contains(&max.0)) {
+                    return Err(invalid(format!("max must lie in 0..={MAX_QTY} lots")));
+                }
+            }
+            ControlChange::Quoting { scope: QuotingScope::Symbol(symbol), .. } => drop(self.symbol(symbol)?),
+            ControlChange::Quoting { .. } | ControlChange::KillSwitch { .. } => {}
+            ControlChange::LedgerVersion { version } => {
+                let present = self.tables.ledger_version;
+                if !(present..=LEDGER_VERSION).contains(version) {
+                    return Err(Refusal::LedgerVersion { present, known: LEDGER_VERSION });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_room_for(&self, change: &ControlChange) -> Result<(), Refusal> {
+        let makers_off = &self.tables.control.makers_off;
+        match change {
+            ControlChange::Quoting { scope: QuotingScope::Maker(maker), on: false }
+                if makers_off.len() >= QUOTING_OFF_MAKERS_MAX && !makers_off.contains(maker) =>
+            {
+                let what = "makers for which quoting is off".to_owned();
+                Err(Refusal::Full { what, max: QUOTING_OFF_MAKERS_MAX as u64 })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn change_control(&mut self, change: &ControlChange) {
+        match change {
+            ControlChange::ExposureLimit { limit } => {
+                self.tables.control.limit = *limit;
+                self.end_quotes_above_limit();
+                self.drop_too_heavy();
+            }
+            ControlChange::PositionLimit { symbol, max } => self.limit_position(symbol, *max),
+            ControlChange::Quoting { scope, on } => self.switch_quoting(scope, *on),
+            ControlChange::KillSwitch { engaged } => self.switch_kill(*engaged),
+            ControlChange::LedgerVersion { version } => self.tables.ledger_version = *version,
+        }
+    }
+
+    fn limit_position(&mut self, symbol: &Symbol, max: Option<Qty>) {
+        self.change_symbol(symbol, |state| state.position_max = max);
+        let past = self.tables.symbols.get(symbol).is_some_and(SymbolState::may_pass_position_max);
+        if past {
+            self.end_quote(symbol, QuoteEndReason::PositionLimit);
+        }
     }
 
     /// Newest first, and only those that have leaves on a side that is above the limit.
@@ -47,41 +112,21 @@ impl Applying<'_> {
         }
     }
 
-    pub(crate) fn set_quoting(&mut self, command: &SetQuoting) -> Handled {
-        let SetQuoting { scope, on, control_version } = command;
-        if let QuotingScope::Symbol(symbol) = scope {
-            self.symbol(symbol)?;
-        }
-        self.check_control_version(*control_version)?;
-        self.switch_quoting(scope, *on)?;
-        let control_version = self.next_control_version();
-        self.events.push(Event::QuotingChanged { scope: scope.clone(), on: *on, control_version });
-        if !on {
-            for symbol in self.symbols_in(scope) {
-                self.end_quote(&symbol, QuoteEndReason::QuotingOff);
-                self.forget_demands(&symbol);
-            }
-        }
-        Ok(Answer::ControlChanged { control_version })
-    }
-
-    fn switch_quoting(&mut self, scope: &QuotingScope, on: bool) -> Result<(), Refusal> {
+    fn switch_quoting(&mut self, scope: &QuotingScope, on: bool) {
         let control = &mut self.tables.control;
         match scope {
             QuotingScope::All => control.all_off = !on,
             QuotingScope::Symbol(symbol) if on => drop(control.symbols_off.remove(symbol)),
             QuotingScope::Symbol(symbol) => drop(control.symbols_off.insert(symbol.clone())),
             QuotingScope::Maker(maker) if on => drop(control.makers_off.remove(maker)),
-            QuotingScope::Maker(maker) => {
-                let full = control.makers_off.len() >= QUOTING_OFF_MAKERS_MAX && !control.makers_off.contains(maker);
-                if full {
-                    let what = "makers for which quoting is off".to_owned();
-                    return Err(Refusal::Full { what, max: QUOTING_OFF_MAKERS_MAX as u64 });
-                }
-                control.makers_off.insert(maker.clone());
+            QuotingScope::Maker(maker) => drop(control.makers_off.insert(maker.clone())),
+        }
+        if !on {
+            for symbol in self.symbols_in(scope) {
+                self.end_quote(&symbol, QuoteEndReason::QuotingOff);
+                self.forget_demands(&symbol);
             }
         }
-        Ok(())
     }
 
     /// The symbols whose quotes and demands a scope covers, by name.
@@ -93,26 +138,23 @@ impl Applying<'_> {
         }
     }
 
-    fn symbols_where(&self, test: impl Fn(&SymbolState) -> bool) -> Vec<Symbol> {
+    pub(crate) fn symbols_where(&self, test: impl Fn(&SymbolState) -> bool) -> Vec<Symbol> {
         let found = self.tables.symbols.iter().filter(|(_, state)| test(state));
         found.map(|(symbol, _)| symbol.clone()).collect()
     }
 
-    pub(crate) fn set_kill_switch(&mut self, command: &SetKillSwitch) -> Handled {
-        if !command.engaged {
-            self.check_control_version(command.control_version)?;
-        }
-        let control_version = self.next_control_version();
-        self.tables.control.kill_switch = command.engaged;
-        self.events.push(Event::KillSwitchChanged { engaged: command.engaged, control_version });
-        if command.engaged {
+    fn switch_kill(&mut self, engaged: bool) {
+        self.tables.control.kill_switch = engaged;
+        if engaged {
             self.end_all_quotes(QuoteEndReason::KillSwitch);
+            for symbol in self.symbols_where(|_| true) {
+                self.forget_demands(&symbol);
+            }
             let open: Vec<_> = self.indexes.open.iter().copied().collect();
             for id in open {
                 self.close_order(id, OrderStatus::Cancelled);
             }
         }
-        Ok(Answer::ControlChanged { control_version })
     }
 
     /// In symbol order.
@@ -122,30 +164,20 @@ impl Applying<'_> {
         }
     }
 
-    pub(crate) fn upgrade_ledger(&mut self, command: &UpgradeLedger) -> Handled {
-        let present = self.tables.ledger_version;
-        if !(present..=LEDGER_VERSION).contains(&command.ledger_version) {
-            return Err(Refusal::LedgerVersion { present, known: LEDGER_VERSION });
-        }
-        self.check_control_version(command.control_version)?;
-        let control_version = self.next_control_version();
-        self.tables.ledger_version = command.ledger_version;
-        self.events.push(Event::LedgerUpgraded { ledger_version: command.ledger_version, control_version });
-        Ok(Answer::ControlChanged { control_version })
-    }
-
     fn check_control_version(&self, decided_on: u64) -> Result<(), Refusal> {
         let control_version = self.tables.control.version;
         if decided_on == control_version { Ok(()) } else { Err(Refusal::ControlVersion { control_version }) }
-    }
-
-    fn next_control_version(&mut self) -> u64 {
-        self.tables.control.version += 1;
-        self.tables.control.version
     }
 
     pub(crate) fn check_kill_switch(&self) -> Result<(), Refusal> {
         let control = &self.tables.control;
         if control.kill_switch { Err(Refusal::KillSwitch { control_version: control.version }) } else { Ok(()) }
     }
+}
+
+fn check_reason(reason: &str) -> Result<(), Refusal> {
+    if reason.is_empty() || reason.len() > REASON_MAX || reason.chars().any(char::is_control) {
+        return Err(invalid(format!("reason must be 1 to {REASON_MAX} bytes of text without control characters")));
+    }
+    Ok(())
 }

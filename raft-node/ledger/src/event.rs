@@ -10,8 +10,8 @@ use crate::{
     refusal::Refusal,
 };
 use quorate_domain::{
-    Account, ActorName, ClientOrderId, ExchangeName, Exposure, MakerName, Millis, OrderId, Position, Price, Qty, QuoteId,
-    QuoteSide, Side, Symbol, SymbolSpec,
+    Account, ActorName, ClientOrderId, ExchangeName, Exposure, MakerName, Millis, OrderId, Position, Price, Qty,
+    QuoteId, QuoteSide, Side, Symbol, SymbolSpec,
 };
 
 /// All that one log index did.

@@ -13,9 +13,11 @@ use quorate_planted::{Bug, planted};
 
 use crate::{
     command::SessionId,
-    state::{Maker, Order, OrderName, Session, Sides, SymbolState, Tables},
+    event::Turn,
+    state::{Demand, Maker, Order, OrderName, Session, SymbolState, Tables},
+    turns::turn_ends,
 };
-use quorate_domain::{Account, Exposure, MakerName, Millis, OrderId, Price, Side, Symbol};
+use quorate_domain::{Account, Exposure, MakerName, Millis, OrderId, Price, Side, Sides, Symbol};
 
 /// The resting orders of one symbol, best first on each side.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -39,10 +41,20 @@ impl Book {
 pub(crate) struct Indexes {
     /// Exposure reserved by all quotes that stand.
     pub(crate) reserved: Sides<Exposure>,
-    /// Symbols whose quote has leaves on a side, or that have a demand remembered for it.
+    /// What all symbols hold: reserved, or set aside for them where that is more.
+    pub(crate) held: Sides<Exposure>,
+    /// What all symbols have taken: reserved, or their turn's where that is more.
+    pub(crate) taken: Sides<Exposure>,
+    /// Symbols whose quote has leaves on a side, or that ask for more of it.
     pub(crate) demanding: Sides<usize>,
-    /// Symbols that have a demand remembered.
+    /// Symbols that ask for more of a side, and whose turn has not begun.
     pub(crate) waiting: Sides<usize>,
+    /// Symbols that wait for a turn, by ticket.
+    pub(crate) queue: OrdSet<(u64, Symbol)>,
+    /// Of those, the ones for which a lot is set aside.
+    pub(crate) set_aside: OrdSet<Symbol>,
+    /// Symbols that are offered a turn or have one, by its end.
+    pub(crate) turns_due: OrdSet<(Millis, Symbol)>,
     pub(crate) demands_due: OrdSet<(Millis, Symbol, Side)>,
     pub(crate) makers_due: OrdSet<(Millis, MakerName)>,
     pub(crate) moves_due: OrdSet<(Millis, Symbol)>,
@@ -51,7 +63,7 @@ pub(crate) struct Indexes {
     pub(crate) sessions_idle: OrdSet<(Millis, SessionId)>,
     /// By timestamp.
     pub(crate) closed: OrdSet<(Millis, OrderId)>,
-    pub(crate) held: OrdSet<(MakerName, Symbol)>,
+    pub(crate) holders: OrdSet<(MakerName, Symbol)>,
     pub(crate) open: OrdSet<OrderId>,
     pub(crate) open_by_account: OrdSet<(Account, OrderId)>,
     pub(crate) names: OrdMap<OrderName, OrderId>,
@@ -63,7 +75,10 @@ pub(crate) struct Indexes {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct SymbolFacts {
     reserved: Sides<Exposure>,
-    demand_until: Sides<Option<Millis>>,
+    held: Sides<Exposure>,
+    taken: Sides<Exposure>,
+    demands: Sides<bool>,
+    demand: Demand,
     quote_deadline: Option<Millis>,
     move_until: Option<Millis>,
     holder: Option<MakerName>,
@@ -73,15 +88,21 @@ impl SymbolFacts {
     pub(crate) fn of(state: &SymbolState) -> Self {
         Self {
             reserved: state.reserved(),
-            demand_until: state.demand_until,
+            held: Sides::from_fn(|side| state.held(side)),
+            taken: Sides::from_fn(|side| state.taken(side)),
+            demands: Sides::from_fn(|side| state.demands(side)),
+            demand: state.demand.clone(),
             quote_deadline: state.quote.as_ref().map(|quote| quote.deadline),
             move_until: state.moving().map(|moving| moving.until),
             holder: state.holder.as_ref().map(|holder| holder.maker.clone()),
         }
     }
 
-    fn demands(&self, side: Side) -> bool {
-        self.reserved.of(side).0 > 0 || self.demand_until.of(side).is_some()
+    fn ticket(&self) -> Option<u64> {
+        match self.demand.turn {
+            Some(Turn::Waiting { since }) => Some(since),
+            Some(Turn::Offered { .. } | Turn::Running { .. }) | None => None,
+        }
     }
 }
 
@@ -105,30 +126,39 @@ impl Indexes {
     }
 
     pub(crate) fn symbol_changed(&mut self, symbol: &Symbol, old: &SymbolFacts, new: &SymbolFacts) {
-        for side in [Side::Buy, Side::Sell] {
+        for side in Side::BOTH {
             self.side_changed(symbol, side, old, new);
+        }
+        move_key(&mut self.queue, symbol, old.ticket(), new.ticket());
+        move_key(&mut self.turns_due, symbol, turn_ends(old.demand.turn), turn_ends(new.demand.turn));
+        match (old.demand.set_aside, new.demand.set_aside) {
+            (false, true) => drop(self.set_aside.insert(symbol.clone())),
+            (true, false) => drop(self.set_aside.remove(symbol)),
+            (true, true) | (false, false) => {}
         }
         move_key(&mut self.quotes_due, symbol, old.quote_deadline, new.quote_deadline);
         move_key(&mut self.moves_due, symbol, old.move_until, new.move_until);
         if old.holder != new.holder {
             if let Some(maker) = &old.holder {
-                self.held.remove(&(maker.clone(), symbol.clone()));
+                self.holders.remove(&(maker.clone(), symbol.clone()));
             }
             if let Some(maker) = &new.holder {
-                self.held.insert((maker.clone(), symbol.clone()));
+                self.holders.insert((maker.clone(), symbol.clone()));
             }
         }
     }
 
     fn side_changed(&mut self, symbol: &Symbol, side: Side, old: &SymbolFacts, new: &SymbolFacts) {
-        let reserved = self.reserved.of_mut(side);
-        reserved.0 = reserved.0.saturating_sub(old.reserved.of(side).0).saturating_add(new.reserved.of(side).0);
+        sum_changed(self.reserved.of_mut(side), *old.reserved.of(side), *new.reserved.of(side));
         if planted(Bug::ReleaseTwice) && new.quote_deadline.is_none() {
+            let reserved = self.reserved.of_mut(side);
             reserved.0 = (reserved.0 - old.reserved.of(side).0).max(0);
         }
-        count_changed(self.demanding.of_mut(side), old.demands(side), new.demands(side));
-        let (old_until, new_until) = (*old.demand_until.of(side), *new.demand_until.of(side));
-        count_changed(self.waiting.of_mut(side), old_until.is_some(), new_until.is_some());
+        sum_changed(self.held.of_mut(side), *old.held.of(side), *new.held.of(side));
+        sum_changed(self.taken.of_mut(side), *old.taken.of(side), *new.taken.of(side));
+        count_changed(self.demanding.of_mut(side), *old.demands.of(side), *new.demands.of(side));
+        count_changed(self.waiting.of_mut(side), old.demand.waits(side), new.demand.waits(side));
+        let (old_until, new_until) = (*old.demand.until.of(side), *new.demand.until.of(side));
         if old_until != new_until {
             if let Some(until) = old_until {
                 self.demands_due.remove(&(until, symbol.clone(), side));
@@ -210,7 +240,7 @@ impl Indexes {
     pub(crate) fn held_by<'a>(&'a self, maker: &'a MakerName) -> impl Iterator<Item = &'a Symbol> {
         // No symbol sorts before the shortest and lowest one, so this is where the maker's begin.
         let from = (maker.clone(), Symbol::lowest());
-        self.held.range(from..).take_while(move |(holder, _)| holder == maker).map(|(_, symbol)| symbol)
+        self.holders.range(from..).take_while(move |(holder, _)| holder == maker).map(|(_, symbol)| symbol)
     }
 
     /// An account's open orders, by id.
@@ -235,7 +265,11 @@ impl Indexes {
     }
 }
 
-fn move_key<K: Ord + Clone>(due: &mut OrdSet<(Millis, K)>, key: &K, old: Option<Millis>, new: Option<Millis>) {
+fn sum_changed(sum: &mut Exposure, old: Exposure, new: Exposure) {
+    sum.0 = sum.0.saturating_sub(old.0).saturating_add(new.0);
+}
+
+fn move_key<T: Ord + Copy, K: Ord + Clone>(due: &mut OrdSet<(T, K)>, key: &K, old: Option<T>, new: Option<T>) {
     if old == new {
         return;
     }

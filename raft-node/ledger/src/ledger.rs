@@ -6,12 +6,12 @@
 use std::ops::Bound;
 
 use crate::{
-    command::{Command, Incarnation, Input},
+    command::{Command, ControlChange, Incarnation, Input},
     digest::Digest,
     indexes::Indexes,
-    state::{Control, Exchange, Maker, Order, Quote, Sides, SymbolState, Tables},
+    state::{Control, Exchange, Maker, Order, Quote, SymbolState, Tables},
 };
-use quorate_domain::{Account, ClientOrderId, Exposure, MakerName, Millis, OrderId, Price, Side, Symbol};
+use quorate_domain::{Account, ClientOrderId, Exposure, MakerName, Millis, OrderId, Price, Side, Sides, Symbol};
 
 /// The highest version of the ledger's rules that this program knows.
 pub const LEDGER_VERSION: u32 = 1;
@@ -57,10 +57,11 @@ impl Ledger {
     /// Where `input` goes to a ledger version above [`LEDGER_VERSION`].
     pub fn supports(&self, input: &Input) -> Result<(), UnsupportedVersion> {
         if let Input::Client(envelope) = input
-            && let Command::UpgradeLedger(upgrade) = &envelope.command
-            && upgrade.ledger_version > LEDGER_VERSION
+            && let Command::Control(control) = &envelope.command
+            && let ControlChange::LedgerVersion { version } = control.change
+            && version > LEDGER_VERSION
         {
-            return Err(UnsupportedVersion { asked: upgrade.ledger_version, known: LEDGER_VERSION });
+            return Err(UnsupportedVersion { asked: version, known: LEDGER_VERSION });
         }
         Ok(())
     }

@@ -42,9 +42,9 @@ mod snapshot;
 mod state;
 mod sweep;
 mod symbol;
-mod turns;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 pub use answer::*;
 pub use audit::Violation;

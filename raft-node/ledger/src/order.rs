@@ -140,7 +140,7 @@ impl Applying<'_> {
         NewOrder { symbol: self.symbol_name(&order.symbol), ..order.clone() }
     }
 
-    fn symbol_name(&self, symbol: &Symbol) -> Symbol {
+    pub(crate) fn symbol_name(&self, symbol: &Symbol) -> Symbol {
         self.tables.symbols.get_key_value(symbol).map_or(symbol, |(symbol, _)| symbol).clone()
     }
 

@@ -1,8 +1,9 @@
-//! Quotes: placed, superseded, pulled, ended.
+//! Quotes: placed, kept, superseded, pulled, ended.
 //!
 //! Invariant: at most one quote stands for a symbol, under its holder's present epoch. A quote that was
 //! computed before a later one was accepted, or from an older position, is refused and leaves the
-//! later one alone; one that is refused for anything later ends the one that it was to replace. The checks run in the order that `docs/ledger.md` gives.
+//! later one alone; one that is refused for anything later ends the one that it was to replace. The checks run in the order
+//! that `docs/ledger.md` gives.
 
 use quorate_planted::{Bug, planted};
 
@@ -10,35 +11,83 @@ use crate::{
     answer::Answer,
     apply::{Applying, Handled, invalid},
     authority::check_epoch,
-    bounds::{DEMAND_MEMORY_MS, QUOTE_TTL_MAX_MS, QUOTE_TTL_MIN_MS},
-    command::{PlaceQuote, PullQuote},
+    bounds::{DEMAND_MEMORY_MS, QUOTE_TTL_MAX_MS, QUOTE_TTL_MIN_MS, STRATEGY_STATE_MAX},
+    command::{Epoch, Incarnation, KeepQuote, PlaceQuote, PullQuote, QuoteBasis},
     event::{Event, QuoteEndReason, QuotePlaced},
-    exposure::Grant,
     refusal::Refusal,
-    state::{Quote, QuoteLeg, Sides, SymbolState},
+    secret::Secret,
+    sharing::{Ask, Grant},
+    state::{Confirmation, Quote, QuoteLeg, SymbolState},
 };
-use quorate_domain::{MAX_PRICE, MAX_QTY, MakerName, Millis, Qty, QuoteId, QuoteSide, Side, Symbol};
+use quorate_domain::{MAX_PRICE, MAX_QTY, MakerName, Millis, Price, Qty, QuoteId, QuoteSide, Side, Sides, Symbol};
+
+/// Who says what about a symbol's quote: what placing and keeping have in common.
+struct Claim<'a> {
+    symbol: &'a Symbol,
+    incarnation: Incarnation,
+    secret: &'a Secret,
+    epoch: Epoch,
+    quote_seq: u64,
+    position_seq: u64,
+    basis: &'a QuoteBasis,
+}
+
+impl<'a> Claim<'a> {
+    fn of_place(command: &'a PlaceQuote) -> Self {
+        let PlaceQuote { symbol, incarnation, secret, epoch, quote_seq, position_seq, basis, .. } = command;
+        Self {
+            symbol,
+            incarnation: *incarnation,
+            secret,
+            epoch: *epoch,
+            quote_seq: *quote_seq,
+            position_seq: *position_seq,
+            basis,
+        }
+    }
+
+    fn of_keep(command: &'a KeepQuote) -> Self {
+        let KeepQuote { symbol, incarnation, secret, epoch, quote_seq, position_seq, basis, .. } = command;
+        Self {
+            symbol,
+            incarnation: *incarnation,
+            secret,
+            epoch: *epoch,
+            quote_seq: *quote_seq,
+            position_seq: *position_seq,
+            basis,
+        }
+    }
+}
 
 impl Applying<'_> {
     pub(crate) fn place_quote(&mut self, command: &PlaceQuote) -> Handled {
         let state = self.symbol(&command.symbol)?.clone();
-        check_form(command, state.spec.exposure_per_lot)?;
-        let placed = self.check_quote(command, &state).and_then(|maker| self.replace(command, &state, maker));
-        if let Err(refusal) = &placed {
+        check_sides(command, &state)?;
+        check_form(command.ttl_ms, &command.basis)?;
+        let claim = Claim::of_place(command);
+        let placed = self.check_claim(&claim, &state).and_then(|maker| self.replace(command, maker));
+        self.note_refusal(&claim, placed)
+    }
+
+    fn note_refusal(&mut self, claim: &Claim<'_>, handled: Handled) -> Handled {
+        if let Err(refusal) = &handled {
             self.events.push(Event::QuoteRefused {
-                symbol: command.symbol.clone(),
-                incarnation: command.incarnation,
-                quote_seq: command.quote_seq,
+                symbol: claim.symbol.clone(),
+                incarnation: claim.incarnation,
+                quote_seq: claim.quote_seq,
                 refusal: refusal.clone(),
             });
         }
-        placed
+        handled
     }
 
     /// The maker wants this quote and not the one that stands: whatever comes of it, that one stands no longer.
-    fn replace(&mut self, command: &PlaceQuote, state: &SymbolState, maker: MakerName) -> Handled {
+    fn replace(&mut self, command: &PlaceQuote, maker: MakerName) -> Handled {
         self.change_symbol(&command.symbol, |state| state.quote_seq = command.quote_seq);
-        let placed = self.check_post_only(command).and_then(|()| self.reserve(command, state, maker));
+        let placed =
+            self.check_post_only(&command.symbol, command.bid.map(|bid| bid.price), command.ask.map(|ask| ask.price));
+        let placed = placed.and_then(|()| self.reserve(command, maker));
         if placed.is_err() && !planted(Bug::ReplacedQuoteLeftStanding) {
             self.end_quote(&command.symbol, QuoteEndReason::Replaced);
         }
@@ -46,19 +95,26 @@ impl Applying<'_> {
     }
 
     /// The checks from the kill switch to the position; gives the holder's name.
-    fn check_quote(&self, command: &PlaceQuote, state: &SymbolState) -> Result<MakerName, Refusal> {
+    fn check_claim(&self, claim: &Claim<'_>, state: &SymbolState) -> Result<MakerName, Refusal> {
         self.check_kill_switch()?;
-        let holder = check_epoch(&command.symbol, state, command.epoch)?;
-        if holder.incarnation != command.incarnation && !planted(Bug::SkipEpochCheck) {
+        let holder = check_epoch(claim.symbol, state, claim.epoch)?;
+        if holder.incarnation != claim.incarnation && !planted(Bug::SkipEpochCheck) {
             let present = Some(holder.incarnation);
-            return Err(Refusal::UnknownMaker { incarnation: command.incarnation, present });
+            return Err(Refusal::UnknownMaker { incarnation: claim.incarnation, present });
         }
-        self.check_authority(&command.symbol, state)?;
-        if let Some(scope) = self.tables.control.quoting_off(&command.symbol, &holder.maker) {
+        self.check_holder_secret(holder, claim.secret)?;
+        self.check_authority(claim.symbol, state)?;
+        if let Some(scope) = self.tables.control.quoting_off(claim.symbol, &holder.maker) {
             return Err(Refusal::QuotingOff { scope });
         }
-        check_quote_seq(command, state)?;
-        check_position_seq(command, state)?;
+        let committed = self.tables.parameters.get(&(holder.maker.clone(), claim.symbol.clone())).copied();
+        if committed != Some(claim.basis.parameters) {
+            return Err(Refusal::UnknownParameters { committed });
+        }
+        check_quote_seq(claim.quote_seq, state)?;
+        if claim.position_seq != state.position_seq && !planted(Bug::SkipPositionSeq) {
+            return Err(stale_position(state));
+        }
         Ok(holder.maker.clone())
     }
 
@@ -70,15 +126,15 @@ impl Applying<'_> {
         Ok(())
     }
 
-    fn check_post_only(&self, command: &PlaceQuote) -> Result<(), Refusal> {
-        let best = |side| self.indexes.best(&command.symbol, side).map(|(price, _)| price);
-        if let (Some(bid), Some(price)) = (command.bid, best(Side::Sell))
-            && bid.price >= price
+    fn check_post_only(&self, symbol: &Symbol, bid: Option<Price>, ask: Option<Price>) -> Result<(), Refusal> {
+        let best = |side| self.indexes.best(symbol, side).map(|(price, _)| price);
+        if let (Some(bid), Some(price)) = (bid, best(Side::Sell))
+            && bid >= price
         {
             return Err(Refusal::CrossesResting { side: Side::Buy, price });
         }
-        if let (Some(ask), Some(price)) = (command.ask, best(Side::Buy))
-            && ask.price <= price
+        if let (Some(ask), Some(price)) = (ask, best(Side::Buy))
+            && ask <= price
         {
             return Err(Refusal::CrossesResting { side: Side::Sell, price });
         }
@@ -86,21 +142,32 @@ impl Applying<'_> {
     }
 
     /// Grants what there is room for, remembers what falls short, and places the quote.
-    fn reserve(&mut self, command: &PlaceQuote, state: &SymbolState, maker: MakerName) -> Handled {
-        let asked = |side: Option<QuoteSide>| side.map_or(Qty::ZERO, |side| side.qty);
-        let asked = Sides { bid: asked(command.bid), ask: asked(command.ask) };
-        let grants = self.grants(&command.symbol, state, asked);
-        let remember = self.log_time().plus(DEMAND_MEMORY_MS);
-        let demand = |grant: Grant| grant.falls_short.then_some(remember);
-        let demand_until = Sides { bid: demand(grants.bid), ask: demand(grants.ask) };
-
-        let reduced = grants.bid.granted < asked.bid || grants.ask.granted < asked.ask;
-        let nothing = grants.bid.granted == Qty::ZERO && grants.ask.granted == Qty::ZERO;
-        if reduced && (!command.allow_reduced || nothing) {
-            self.change_symbol(&command.symbol, |state| state.demand_until = demand_until);
-            return Err(Refusal::ExposureShort { long_free: grants.bid.free, short_free: grants.ask.free });
+    fn reserve(&mut self, command: &PlaceQuote, maker: MakerName) -> Handled {
+        let state = self.symbol(&command.symbol)?.clone();
+        let wanted = Sides { bid: lots(command.bid), ask: lots(command.ask) };
+        let allowed = Sides::from_fn(|side| state.within_position_max(side, *wanted.of(side)));
+        let nothing = |lots: &Sides<Qty>| lots.bid == Qty::ZERO && lots.ask == Qty::ZERO;
+        if allowed != wanted && (!command.allow_reduced || nothing(&allowed)) {
+            let max = state.position_max.unwrap_or(Qty::ZERO);
+            return Err(Refusal::PositionLimit { position: state.position, max });
         }
-        let sides = Sides { bid: leg(command.bid, grants.bid), ask: leg(command.ask, grants.ask) };
+        let asked = Sides {
+            bid: state.ask_for(Side::Buy, command.bid, allowed.bid),
+            ask: state.ask_for(Side::Sell, command.ask, allowed.ask),
+        };
+        self.change_symbol(&command.symbol, |state| {
+            state.demand.lot = Sides { bid: asked.bid.lot, ask: asked.ask.lot }
+        });
+        let state = self.symbol(&command.symbol)?.clone();
+        let grants = self.grants(&command.symbol, &state, asked);
+        self.remember_demand(&command.symbol, &grants);
+
+        let granted = Sides { bid: grants.bid.granted, ask: grants.ask.granted };
+        let reduced = granted != wanted;
+        if granted != allowed && (!command.allow_reduced || nothing(&granted)) {
+            self.take_turn(&command.symbol, asked, grants, false);
+            return Err(self.exposure_short(asked, grants));
+        }
         let deadline = self.log_time().plus(command.ttl_ms);
         let quote = Quote {
             id: self.index,
@@ -109,32 +176,100 @@ impl Applying<'_> {
             epoch: command.epoch,
             quote_seq: command.quote_seq,
             position_seq: command.position_seq,
-            sides,
+            sides: Sides { bid: leg(command.bid, grants.bid), ask: leg(command.ask, grants.ask) },
             placed_at: self.log_time(),
             deadline,
             cause: command.cause,
-            computed_at: command.computed_at,
+            basis: command.basis.clone(),
+            confirmation: None,
         };
-        self.events.push(placed_event(command, &quote, asked, state.quote.as_ref().map(|old| old.id)));
+        self.events.push(placed_event(command, &quote, wanted, state.quote.as_ref().map(|old| old.id)));
+        self.change_symbol(&command.symbol, |state| state.quote = Some(quote));
+        self.take_turn(&command.symbol, asked, grants, true);
+        Ok(Answer::QuotePlaced { quote_id: self.index, bid_qty: granted.bid, ask_qty: granted.ask, reduced, deadline })
+    }
+
+    fn remember_demand(&mut self, symbol: &Symbol, grants: &Sides<Grant>) {
+        let remember = self.log_time().plus(DEMAND_MEMORY_MS);
+        let until = Sides::from_fn(|side| grants.of(side).falls_short.then_some(remember));
+        self.change_symbol(symbol, |state| state.demand.until = until);
+    }
+
+    fn exposure_short(&self, asked: Sides<Ask>, grants: Sides<Grant>) -> Refusal {
+        let limit = self.tables.control.limit;
+        let heavy = Side::BOTH.into_iter().map(|side| asked.of(side).lot).find(|lot| *lot > limit);
+        match heavy {
+            Some(lot) => Refusal::TooHeavy { lot, limit },
+            None => Refusal::ExposureShort { long_free: grants.bid.free, short_free: grants.ask.free },
+        }
+    }
+
+    pub(crate) fn keep_quote(&mut self, command: &KeepQuote) -> Handled {
+        let state = self.symbol(&command.symbol)?.clone();
+        check_form(command.ttl_ms, &command.basis)?;
+        let claim = Claim::of_keep(command);
+        let kept = self.check_claim(&claim, &state).and_then(|_| self.keep_alive(command, &state));
+        self.note_refusal(&claim, kept)
+    }
+
+    fn keep_alive(&mut self, command: &KeepQuote, state: &SymbolState) -> Handled {
+        self.change_symbol(&command.symbol, |state| state.quote_seq = command.quote_seq);
+        self.check_keep(command, state)?;
+        let now = self.log_time();
+        let deadline = now.plus(command.ttl_ms);
         self.change_symbol(&command.symbol, |state| {
-            state.quote = Some(quote);
-            state.demand_until = demand_until;
+            if let Some(quote) = &mut state.quote {
+                quote.deadline = deadline;
+                quote.confirmation = Some(Confirmation { at: now, basis: command.basis.clone() });
+            }
         });
-        Ok(Answer::QuotePlaced {
-            quote_id: self.index,
-            bid_qty: grants.bid.granted,
-            ask_qty: grants.ask.granted,
-            reduced,
+        self.events.push(Event::QuoteKept {
+            symbol: command.symbol.clone(),
+            quote_id: command.quote_id,
+            quote_seq: command.quote_seq,
             deadline,
-        })
+            basis: command.basis.clone(),
+        });
+        Ok(Answer::QuoteKept { deadline })
+    }
+
+    /// Whether the quote named stands, as it was placed, and may go on to stand.
+    fn check_keep(&self, command: &KeepQuote, state: &SymbolState) -> Result<(), Refusal> {
+        let active = |quote: &&Quote| {
+            quote.id == command.quote_id && (quote.is_active(self.log_time()) || planted(Bug::KeepRevivesExpired))
+        };
+        let Some(quote) = state.quote.as_ref().filter(active) else {
+            return Err(Refusal::NotActive { against: crate::Against::Quote(command.quote_id) });
+        };
+        if quote.position_seq != command.position_seq && !planted(Bug::KeepStalePosition) {
+            return Err(stale_position(state));
+        }
+        let price = |side: Side| quote.sides.of(side).map(|leg| leg.price);
+        self.check_post_only(&command.symbol, price(Side::Buy), price(Side::Sell))?;
+        if state.may_pass_position_max() {
+            let max = state.position_max.unwrap_or(Qty::ZERO);
+            return Err(Refusal::PositionLimit { position: state.position, max });
+        }
+        let asked = Sides::from_fn(|side| {
+            let leaves = quote.leaves(side);
+            state.ask_for(side, quote.sides.of(side).map(|leg| QuoteSide { price: leg.price, qty: leaves }), leaves)
+        });
+        let grants = self.grants(&command.symbol, state, asked);
+        if Side::BOTH.into_iter().any(|side| grants.of(side).granted < quote.leaves(side)) {
+            return Err(Refusal::ExposureShort { long_free: grants.bid.free, short_free: grants.ask.free });
+        }
+        Ok(())
     }
 
     pub(crate) fn pull_quote(&mut self, command: &PullQuote) -> Handled {
         let symbol = &command.symbol;
         let state = self.symbol(symbol)?;
-        check_epoch(symbol, state, command.epoch)?;
+        let holder = check_epoch(symbol, state, command.epoch)?;
+        self.check_holder_secret(holder, &command.secret)?;
+        check_quote_seq(command.quote_seq, state)?;
         let now = self.log_time();
         let active = state.quote.as_ref().is_some_and(|quote| quote.is_active(now));
+        self.change_symbol(symbol, |state| state.quote_seq = command.quote_seq);
         let quote_id = if active { self.end_quote(symbol, QuoteEndReason::Pulled) } else { None };
         self.forget_demands(symbol);
         Ok(Answer::QuotePulled { quote_id })
@@ -156,20 +291,50 @@ impl Applying<'_> {
     }
 }
 
-fn check_form(command: &PlaceQuote, per_lot: i64) -> Result<(), Refusal> {
+impl SymbolState {
+    /// What the position's limit leaves of so many lots on a side.
+    fn within_position_max(&self, side: Side, lots: Qty) -> Qty {
+        let Some(max) = self.position_max else { return lots };
+        let position = i128::from(self.position.0);
+        let room = match side {
+            Side::Buy => i128::from(max.0) - position,
+            Side::Sell => i128::from(max.0) + position,
+        };
+        Qty(i64::try_from(room.max(0)).map_or(lots.0, |room| lots.0.min(room)))
+    }
+
+    /// Whether a fill of what is left of its quote could bring the position past its limit.
+    pub(crate) fn may_pass_position_max(&self) -> bool {
+        let Some(quote) = &self.quote else { return false };
+        Side::BOTH.into_iter().any(|side| self.within_position_max(side, quote.leaves(side)) < quote.leaves(side))
+    }
+
+    /// What is asked for on a side: so many lots, at that price.
+    fn ask_for(&self, side: Side, quoted: Option<QuoteSide>, lots: Qty) -> Ask {
+        let lot = quoted.and_then(|quoted| self.exposure(side, quoted.price, Qty(1)));
+        lot.filter(|_| lots > Qty::ZERO).map_or(Ask::default(), |lot| Ask { lots, lot })
+    }
+
+    /// The exposure of so many lots; `None` where it leaves the range.
+    fn exposure(&self, _side: Side, _price: Price, lots: Qty) -> Option<quorate_domain::Exposure> {
+        lots.0.checked_mul(self.spec.exposure_per_lot).map(quorate_domain::Exposure)
+    }
+}
+
+fn check_sides(command: &PlaceQuote, state: &SymbolState) -> Result<(), Refusal> {
     if command.bid.is_none() && command.ask.is_none() {
         return Err(invalid("bid or ask must be given"));
     }
-    for (name, side) in [("bid", command.bid), ("ask", command.ask)] {
-        let Some(QuoteSide { price, qty }) = side else { continue };
+    for (name, side, quoted) in [("bid", Side::Buy, command.bid), ("ask", Side::Sell, command.ask)] {
+        let Some(QuoteSide { price, qty }) = quoted else { continue };
         if !price.is_valid() {
             return Err(invalid(format!("{name} price must lie in 1..={MAX_PRICE} ticks")));
         }
         if !qty.is_valid() {
             return Err(invalid(format!("{name} qty must lie in 1..={MAX_QTY} lots")));
         }
-        if qty.0.checked_mul(per_lot).is_none() {
-            return Err(invalid(format!("{name} qty x exposure_per_lot overflows")));
+        if state.exposure(side, price, qty).is_none() {
+            return Err(invalid(format!("{name} exposure overflows")));
         }
     }
     if let (Some(bid), Some(ask)) = (command.bid, command.ask)
@@ -177,24 +342,35 @@ fn check_form(command: &PlaceQuote, per_lot: i64) -> Result<(), Refusal> {
     {
         return Err(invalid("bid price must be below ask price"));
     }
-    if !(QUOTE_TTL_MIN_MS..=QUOTE_TTL_MAX_MS).contains(&command.ttl_ms) {
+    Ok(())
+}
+
+fn check_form(ttl_ms: u64, basis: &QuoteBasis) -> Result<(), Refusal> {
+    if !(QUOTE_TTL_MIN_MS..=QUOTE_TTL_MAX_MS).contains(&ttl_ms) {
         return Err(invalid(format!("ttl_ms must lie in {QUOTE_TTL_MIN_MS}..={QUOTE_TTL_MAX_MS}")));
+    }
+    if basis.state.len() > STRATEGY_STATE_MAX {
+        return Err(invalid(format!("the strategy's state must be at most {STRATEGY_STATE_MAX} bytes")));
+    }
+    if basis.reference.as_ref().is_some_and(|reference| !reference.price.is_valid()) {
+        return Err(invalid(format!("the reference price must lie in 2..={} half ticks", 2 * MAX_PRICE)));
     }
     Ok(())
 }
 
-fn check_quote_seq(command: &PlaceQuote, state: &SymbolState) -> Result<(), Refusal> {
-    if command.quote_seq <= state.quote_seq && !planted(Bug::SkipQuoteSeq) {
+fn check_quote_seq(quote_seq: u64, state: &SymbolState) -> Result<(), Refusal> {
+    if quote_seq <= state.quote_seq && !planted(Bug::SkipQuoteSeq) {
         return Err(Refusal::StaleQuoteSeq { last: state.quote_seq });
     }
     Ok(())
 }
 
-fn check_position_seq(command: &PlaceQuote, state: &SymbolState) -> Result<(), Refusal> {
-    if command.position_seq != state.position_seq && !planted(Bug::SkipPositionSeq) {
-        return Err(Refusal::StalePosition { position_seq: state.position_seq, position: state.position });
-    }
-    Ok(())
+fn stale_position(state: &SymbolState) -> Refusal {
+    Refusal::StalePosition { position_seq: state.position_seq, position: state.position }
+}
+
+fn lots(side: Option<QuoteSide>) -> Qty {
+    side.map_or(Qty::ZERO, |side| side.qty)
 }
 
 fn leg(side: Option<QuoteSide>, grant: Grant) -> Option<QuoteLeg> {
@@ -218,7 +394,7 @@ fn placed_event(command: &PlaceQuote, quote: &Quote, asked: Sides<Qty>, supersed
         ask_asked: asked.ask,
         deadline: quote.deadline,
         cause: quote.cause,
-        computed_at: quote.computed_at,
+        basis: quote.basis.clone(),
         superseded,
     })
 }

@@ -345,9 +345,9 @@ impl Refusal {
             | Self::SymbolExists { .. }
             | Self::UnknownParameters { .. }
             | Self::UnknownOrder { .. } => RefusalClass::Unknown,
-            Self::ControlVersion { .. }
-            | Self::LimitOutOfRange { .. }
-            | Self::LedgerVersion { .. } => RefusalClass::Control,
+            Self::ControlVersion { .. } | Self::LimitOutOfRange { .. } | Self::LedgerVersion { .. } => {
+                RefusalClass::Control
+            }
             Self::KillSwitch { .. } | Self::QuotingOff { .. } => RefusalClass::Stopped,
             Self::UnknownMaker { .. }
             | Self::StaleEpoch { .. }

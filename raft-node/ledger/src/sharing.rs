@@ -1,13 +1,23 @@
-//! Fair shares of the exposure limit: what a quote may reserve, and whose demand is remembered.
+//! What a quote may reserve: the facts that the shares are worked out from, and whose demand is remembered. The arithmetic
+//! is in `quorate_domain::sharing`; who waits, and whose turn it is, in `turns`.
 //!
 //! Invariant: the sum reserved on each side never passes the limit. Reserving, releasing and shrinking
 //! are changes of a quote; the sums follow in `Indexes`.
 
-use crate::{
-    apply::Applying,
-    state::{Sides, SymbolState},
+use crate::{apply::Applying, state::SymbolState};
+use quorate_domain::{
+    Exposure, Millis, Qty, Side, Sides, Symbol,
+    sharing::{Room, for_turns, share},
 };
-use quorate_domain::{Exposure, Qty, Side, Symbol};
+
+/// What is asked for on one side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Ask {
+    /// Lots; 0 where nothing is asked for.
+    pub(crate) lots: Qty,
+    /// The exposure of one lot at the price asked; 0 where nothing is asked for.
+    pub(crate) lot: Exposure,
+}
 
 /// What may be granted to one side of a quote.
 #[derive(Debug, Clone, Copy)]
@@ -21,38 +31,89 @@ pub(crate) struct Grant {
 }
 
 impl Applying<'_> {
-    pub(crate) fn grants(&self, symbol: &Symbol, state: &SymbolState, asked: Sides<Qty>) -> Sides<Grant> {
-        let grant = |side| self.grant_side(symbol, state, side, *asked.of(side));
-        Sides { bid: grant(Side::Buy), ask: grant(Side::Sell) }
+    pub(crate) fn grants(&self, symbol: &Symbol, state: &SymbolState, asked: Sides<Ask>) -> Sides<Grant> {
+        Sides::from_fn(|side| self.grant_side(symbol, state, side, *asked.of(side)))
     }
 
-    fn grant_side(&self, symbol: &Symbol, state: &SymbolState, side: Side, asked: Qty) -> Grant {
-        let limit = self.tables.control.limit;
-        let others = self.indexes.reserved.of(side).0 - state.reserved().of(side).0;
-        let free = Exposure((limit.0 - others).max(0));
-        if asked == Qty::ZERO {
-            return Grant { granted: Qty::ZERO, free, falls_short: false };
+    fn grant_side(&self, symbol: &Symbol, state: &SymbolState, side: Side, ask: Ask) -> Grant {
+        let asks = ask.lots > Qty::ZERO;
+        let others_wait = *self.indexes.waiting.of(side) > usize::from(state.demand.waits(side));
+        let mut room = Room {
+            limit: self.tables.control.limit,
+            held_by_others: Exposure(self.indexes.held.of(side).0 - state.held(side).0),
+            taken_by_others: Exposure(self.indexes.taken.of(side).0 - state.taken(side).0),
+            demanding: self.demanding(side, Some((symbol, state))),
+            others_wait,
+            reserved: *state.reserved().of(side),
+            lot: ask.lot,
+            has_turn: state.demand.has_turn(),
+            may_hold: state.demand.turn.is_none(),
+        };
+        if !asks {
+            return Grant { granted: Qty::ZERO, free: room.free(), falls_short: false };
         }
-        let share = limit.0 / self.demanding(symbol, state, side);
-        let room = if self.others_wait(state, side) { free.0.min(share) } else { free.0 };
-        let per_lot = state.spec.exposure_per_lot;
-        let granted = Qty(asked.0.min(room / per_lot));
-        Grant { granted, free, falls_short: granted < asked && granted.0 < share / per_lot }
+        if room.may_hold && others_wait && room.reserved > Exposure::ZERO {
+            room.may_hold = self.first_fits(side, room.share(), symbol);
+        }
+        let granted = room.granted(ask.lots);
+        Grant { granted, free: room.free(), falls_short: granted < ask.lots && granted < room.fair_lots() }
     }
 
-    /// How many symbols demand this side, with this one.
-    fn demanding(&self, symbol: &Symbol, state: &SymbolState, side: Side) -> i64 {
-        let counted = state.reserved().of(side).0 > 0 || state.demand_until.of(side).is_some();
+    /// How many symbols demand this side; with the one that asks, whether it did before or not.
+    pub(crate) fn demanding(&self, side: Side, asking: Option<(&Symbol, &SymbolState)>) -> usize {
         // A quote past its deadline demands nothing, though its exposure counts until it is swept.
         let now = self.log_time();
         let due = self.indexes.quotes_due.iter().take_while(|(deadline, _)| *deadline <= now);
-        let dead = due.filter(|(_, other)| other != symbol).filter_map(|(_, other)| self.tables.symbols.get(other));
-        let dead = dead.filter(|other| other.reserved().of(side).0 > 0 && other.demand_until.of(side).is_none());
-        let others = *self.indexes.demanding.of(side) - usize::from(counted) - dead.count();
-        i64::try_from(others + 1).unwrap_or(i64::MAX)
+        let due = due.filter(|(_, other)| asking.is_none_or(|(symbol, _)| symbol != other));
+        let dead = due.filter_map(|(_, other)| self.tables.symbols.get(other));
+        let dead = dead.filter(|other| other.demands(side) && !other.demands_at(side, now)).count();
+        let counted = asking.is_some_and(|(_, state)| state.demands(side));
+        *self.indexes.demanding.of(side) - usize::from(counted) - dead + usize::from(asking.is_some())
     }
 
-    fn others_wait(&self, state: &SymbolState, side: Side) -> bool {
-        *self.indexes.waiting.of(side) > usize::from(state.demand_until.of(side).is_some())
+    /// Whether the lot of the first that waits fits into what is for turns.
+    fn first_fits(&self, side: Side, share: Exposure, asking: &Symbol) -> bool {
+        let first = self.indexes.queue.get_min().and_then(|(_, symbol)| self.tables.symbols.get(symbol));
+        first.is_none_or(|first| *first.demand.lot.of(side) <= self.for_turns(side, share, Some(asking)))
+    }
+
+    /// What is for turns on a side: the limit less the fair shares of those that are not in the turns.
+    fn for_turns(&self, side: Side, share: Exposure, asking: Option<&Symbol>) -> Exposure {
+        let now = self.log_time();
+        let fair = self.tables.symbols.iter().filter(|(symbol, state)| {
+            let demands = state.demands_at(side, now) || asking == Some(*symbol);
+            demands && state.demand.turn.is_none() && *state.demand.lot.of(side) <= share
+        });
+        for_turns(self.tables.control.limit, share, fair.count())
+    }
+
+    /// As it stands between two commands: the fair share of a side, and what is for turns.
+    pub(crate) fn share_and_turns(&self, side: Side) -> (Exposure, Exposure) {
+        let share = share(self.tables.control.limit, self.demanding(side, None));
+        (share, self.for_turns(side, share, None))
+    }
+}
+
+impl SymbolState {
+    /// Whether it demands a side, while its quote lives.
+    pub(crate) fn demands(&self, side: Side) -> bool {
+        *self.reserved().of(side) > Exposure::ZERO || self.demand.asks(side)
+    }
+
+    /// Whether it demands a side at log time `now`.
+    fn demands_at(&self, side: Side, now: Millis) -> bool {
+        let lives = self.quote.as_ref().is_some_and(|quote| quote.is_active(now));
+        lives && *self.reserved().of(side) > Exposure::ZERO || self.demand.asks(side)
+    }
+
+    /// What it holds of a side: reserved by its quote, or set aside for it where that is more.
+    pub(crate) fn held(&self, side: Side) -> Exposure {
+        (*self.reserved().of(side)).max(self.demand.own_lot(side))
+    }
+
+    /// What it has taken of a side: reserved by its quote, or its turn's where that is more.
+    pub(crate) fn taken(&self, side: Side) -> Exposure {
+        let turn = if self.demand.has_turn() { *self.demand.lot.of(side) } else { Exposure::ZERO };
+        (*self.reserved().of(side)).max(turn)
     }
 }

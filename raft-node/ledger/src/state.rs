@@ -110,20 +110,29 @@ pub struct Demand {
 }
 
 impl Demand {
+    /// Whether it is offered a turn, or has one.
+    #[must_use]
+    pub fn has_turn(&self) -> bool {
+        matches!(self.turn, Some(Turn::Offered { .. } | Turn::Running { .. }))
+    }
+
     /// The lot that is the symbol's own, whether it is reserved or not; 0 where none is.
     #[must_use]
     pub fn own_lot(&self, side: Side) -> Exposure {
-        match self.turn {
-            Some(Turn::Offered { .. } | Turn::Running { .. }) => *self.lot.of(side),
-            Some(Turn::Waiting { .. }) if self.set_aside => *self.lot.of(side),
-            Some(Turn::Waiting { .. }) | None => Exposure::ZERO,
-        }
+        if self.has_turn() || self.set_aside { *self.lot.of(side) } else { Exposure::ZERO }
     }
 
-    /// Whether it asks for a lot on a side and has none of its own yet.
+    /// Whether it asks for more of a side than it has been granted, or has a place in the turns for it.
+    #[must_use]
+    pub fn asks(&self, side: Side) -> bool {
+        self.until.of(side).is_some() || (self.turn.is_some() && *self.lot.of(side) > Exposure::ZERO)
+    }
+
+    /// Whether it asks for more of a side, and its turn has not begun.
     #[must_use]
     pub fn waits(&self, side: Side) -> bool {
-        matches!(self.turn, Some(Turn::Waiting { .. } | Turn::Offered { .. })) && *self.lot.of(side) > Exposure::ZERO
+        let waits = matches!(self.turn, Some(Turn::Waiting { .. } | Turn::Offered { .. }));
+        self.until.of(side).is_some() || (waits && *self.lot.of(side) > Exposure::ZERO)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What time ends: leases, moves, quotes, idle sessions, old closed orders, remembered demands.
+//! What time ends: leases, moves, turns, quotes, idle sessions, old closed orders, remembered demands.
 //!
 //! Invariant: sweeping is cleaning only. Whoever uses a thing checks its deadline, so that it does not
 //! matter when the sweep comes to it; and one apply sweeps at most `SWEEP_MAX` things.
@@ -13,7 +13,7 @@ use crate::{
     ledger::Ledger,
     state::Maker,
 };
-use quorate_domain::{MakerName, Millis, Symbol};
+use quorate_domain::{MakerName, Millis};
 
 /// Idleness that a planted bug evicts for, in milliseconds.
 const EARLY_MS: u64 = 1_000;
@@ -27,6 +27,7 @@ impl Ledger {
         [
             first(&indexes.makers_due),
             first(&indexes.moves_due),
+            first(&indexes.turns_due),
             first(&indexes.quotes_due),
             first(&indexes.sessions_idle).map(|last_use| last_use.plus(SESSION_IDLE_MS)),
             first(&indexes.closed).map(|timestamp| timestamp.plus(CLOSED_ORDER_RETENTION_MS)),
@@ -63,6 +64,8 @@ impl Applying<'_> {
             self.depart(&maker, DepartReason::Expired);
         } else if let Some(symbol) = due(&self.indexes.moves_due, 0, now) {
             self.end_or_move(&symbol, AuthorityEndReason::MoveDeadline);
+        } else if let Some(symbol) = due(&self.indexes.turns_due, 0, now) {
+            self.end_turn(&symbol);
         } else if let Some(symbol) = due(&self.indexes.quotes_due, 0, now) {
             self.end_quote(&symbol, QuoteEndReason::Expired);
         } else if let Some(id) = due(&self.indexes.sessions_idle, SESSION_IDLE_MS, now) {
@@ -86,7 +89,7 @@ impl Applying<'_> {
             if until > self.log_time() {
                 return;
             }
-            self.change_symbol(&symbol, |state| *state.demand_until.of_mut(side) = None);
+            self.change_symbol(&symbol, |state| *state.demand.until.of_mut(side) = None);
         }
     }
 
@@ -94,6 +97,7 @@ impl Applying<'_> {
     pub(crate) fn begin_term(&mut self, term: u64, quote_age_proven: bool, clock_jump_ms: u64) {
         self.tables.term = term;
         let graced = self.grace();
+        self.renew_offers();
         self.sweep();
         if !quote_age_proven {
             self.end_all_quotes(QuoteEndReason::AgeUnproven);
@@ -115,10 +119,6 @@ impl Applying<'_> {
             }
         }
         graced
-    }
-
-    pub(crate) fn forget_demands(&mut self, symbol: &Symbol) {
-        self.change_symbol(symbol, |state| state.demand_until = crate::state::Sides::default());
     }
 }
 

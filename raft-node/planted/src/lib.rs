@@ -60,6 +60,12 @@ bugs! {
     LeaveQuoteStanding = "leave-quote-standing",
     /// A quote that was to be replaced stands on where the new one is refused.
     ReplacedQuoteLeftStanding = "replaced-quote-left-standing",
+    /// The first that waits for a turn is passed over.
+    TurnSkipped = "turn-skipped",
+    /// A quote that was computed from an older position is kept.
+    KeepStalePosition = "keep-stale-position",
+    /// A quote past its deadline is kept.
+    KeepRevivesExpired = "keep-revives-expired",
     /// An `exec_id` that comes again is applied again.
     ApplyExecIdTwice = "apply-exec-id-twice",
     /// Closed orders are forgotten at once.
