@@ -19,7 +19,8 @@ use quorate_domain::{
 };
 use quorate_ledger::{
     Against, Answer, AuthorityEndReason, Command, DepartReason, Digest, Epoch, Event, ExchangeEpoch, ExecuteOrder,
-    Incarnation, Input, LeaderCommand, NewOrder, OrderStatus, Outcome, QuoteEndReason, Refusal, Response, SessionId, Turn,
+    Incarnation, Input, LeaderCommand, NewOrder, OrderStatus, Outcome, QuoteEndReason, Refusal, Response, SessionId,
+    Turn,
     bounds::{CLOSED_ORDER_RETENTION_MS, CLOSED_ORDERS_MAX, HARD_EXPOSURE_LIMIT, SESSION_IDLE_MS, SWEEP_MAX},
 };
 

@@ -2,8 +2,8 @@
 
 use quorate_domain::{Exposure, MakerName, Millis, Price, Qty, QuoteId, QuoteSide, Side, Sides, Symbol};
 use quorate_ledger::{
-    Against, Answer, Epoch, Event, Incarnation, KeepQuote, PlaceQuote, PullQuote, QuoteBasis, QuoteEndReason, QuotePlaced,
-    QuotingScope, Refusal, Secret,
+    Against, Answer, Epoch, Event, Incarnation, KeepQuote, PlaceQuote, PullQuote, QuoteBasis, QuoteEndReason,
+    QuotePlaced, QuotingScope, Refusal, Secret,
     bounds::{QUOTE_TTL_MAX_MS, QUOTE_TTL_MIN_MS, STRATEGY_STATE_MAX},
 };
 
@@ -19,7 +19,6 @@ struct Named<'a> {
     position_seq: u64,
     basis: &'a QuoteBasis,
 }
-
 
 impl Model {
     /// Lots that the symbol's quote, expired or not, has left on this side.
@@ -75,6 +74,7 @@ impl Model {
                 self.symbols.get_mut(&place.symbol).unwrap().quote_seq = place.quote_seq;
                 let placed = self.place_or_refuse(index, place, maker, &mut turn_changes);
                 if placed.is_err() {
+                    events.append(&mut turn_changes);
                     self.end_quote(&place.symbol, QuoteEndReason::Replaced, events);
                 }
                 placed
@@ -163,10 +163,7 @@ impl Model {
     }
 
     fn stale_position(&self, symbol: &Symbol) -> Refusal {
-        Refusal::StalePosition {
-            position_seq: self.position_seq(symbol),
-            position: self.position(symbol).unwrap(),
-        }
+        Refusal::StalePosition { position_seq: self.position_seq(symbol), position: self.position(symbol).unwrap() }
     }
 
     /// Check 9.
@@ -193,9 +190,9 @@ impl Model {
 
     /// Whether a fill of what is left of the symbol's quote could bring the position past its limit.
     pub(super) fn could_pass_the_position_limit(&self, symbol: &Symbol) -> bool {
-        Side::BOTH.into_iter().any(|side| {
-            self.position_room(symbol, side).is_some_and(|room| self.leaves(symbol, side).0 > room)
-        })
+        Side::BOTH
+            .into_iter()
+            .any(|side| self.position_room(symbol, side).is_some_and(|room| self.leaves(symbol, side).0 > room))
     }
 
     fn position_limit(&self, symbol: &Symbol) -> Refusal {

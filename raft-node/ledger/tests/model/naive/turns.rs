@@ -91,9 +91,12 @@ impl Model {
         }
     }
 
+    /// Makes an offer, for the first time or anew.
     fn offer(&mut self, symbol: &Symbol, events: &mut Vec<Event>) {
-        let until = Millis(self.log_time.0.saturating_add(OFFER_MS));
-        self.place_in_turns(symbol, Some(Turn::Offered { until }), events);
+        let turn = Some(Turn::Offered { until: Millis(self.log_time.0.saturating_add(OFFER_MS)) });
+        let state = self.symbols.get_mut(symbol).unwrap();
+        (state.turn, state.among_the_first) = (turn, false);
+        events.push(Event::TurnChanged { symbol: symbol.clone(), turn });
     }
 
     /// The first that wait, for whom lots are set aside.
@@ -122,7 +125,8 @@ impl Model {
             Side::BOTH.into_iter().all(|side| {
                 let has_turn = self.symbols.keys().filter(|name| self.offered_or_running(name));
                 let added: i64 = has_turn.chain(&first[..at]).map(|name| self.adds(name, side)).sum();
-                self.limit.0 - self.reserved(side).0 - added >= self.adds(&first[at], side)
+                let own = self.adds(&first[at], side);
+                own == 0 || self.limit.0 - self.reserved(side).0 - added >= own
             })
         };
         (0..first.len()).filter(|at| has_room(*at)).map(|at| first[at].clone()).collect()
