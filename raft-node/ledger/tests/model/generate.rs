@@ -121,15 +121,19 @@ impl Generator {
         // Each seed has a bent of its own: some things more often, some hardly at all.
         let weights = ACTS.iter().map(|(act, weight)| {
             let bent = [0, 1, 2, 4, 4, 4, 6, 8];
-            (*act, (weight * bent[usize::try_from(rng.below(8)).unwrap()]).max(1))
+            let bent = (weight * bent[usize::try_from(rng.below(8)).unwrap()]).max(1);
+            // Turns take time, in which nobody comes or goes.
+            let ends_turns =
+                matches!(act, Act::RegisterMaker | Act::DeregisterMaker | Act::ReleaseSymbol | Act::SetKillSwitch);
+            (*act, if crowded && ends_turns { 1 } else { bent })
         });
         let weights = weights.collect();
         Self {
             weights,
             wrong: [0, 40, 120, 120, 250][usize::try_from(rng.below(5)).unwrap()],
-            leaps: [0, 0, 5, 20, 60][usize::try_from(rng.below(5)).unwrap()],
+            leaps: if crowded { rng.below(5) } else { [0, 0, 5, 20, 60][usize::try_from(rng.below(5)).unwrap()] },
             step_ms: [0, 10, 60, 150, 400][usize::try_from(rng.below(5)).unwrap()],
-            care: [0, 300, 700, 900][usize::try_from(rng.below(4)).unwrap()],
+            care: if crowded { 990 } else { [0, 300, 700, 900][usize::try_from(rng.below(4)).unwrap()] },
             limits,
             start: if rng.chance(100) { 0 } else { 1_700_000_000_000 },
             log_time: 0,
@@ -332,7 +336,7 @@ impl Generator {
                 self.commit_parameters(maker, symbol, model)
             }
             Act::PlaceQuote => self.place_quote(model),
-            Act::KeepQuote => Command::KeepQuote(self.keep_quote(model)),
+            Act::KeepQuote => self.keep_or_place_quote(model),
             Act::PullQuote => Command::PullQuote(self.pull_quote(model)),
             Act::RegisterExchange => {
                 let exchange = self.rng.pick(&["x1", "x2"]).unwrap().parse().unwrap();

@@ -107,11 +107,21 @@ impl Generator {
         basis
     }
 
-    pub(crate) fn keep_quote(&mut self, model: &Model) -> KeepQuote {
+    /// Keeps a quote that stands; where none does, mostly places one.
+    pub(crate) fn keep_or_place_quote(&mut self, model: &Model) -> Command {
         let quoted = model.symbols.iter().filter(|(_, state)| state.quote.is_some());
         let quoted: Vec<Symbol> = quoted.map(|(name, _)| name.clone()).collect();
-        let quoted = self.rng.pick(&quoted).cloned().filter(|_| self.rng.chance(950));
-        let symbol = quoted.unwrap_or_else(|| self.symbol());
+        match self.rng.pick(&quoted).cloned() {
+            Some(symbol) => Command::KeepQuote(self.keep_quote(symbol, model)),
+            None if self.rng.chance(900) => self.place_quote(model),
+            None => {
+                let symbol = self.symbol();
+                Command::KeepQuote(self.keep_quote(symbol, model))
+            }
+        }
+    }
+
+    fn keep_quote(&mut self, symbol: Symbol, model: &Model) -> KeepQuote {
         let state = model.symbols.get(&symbol);
         let holder = state.and_then(|state| state.holder.as_ref()).map(|holder| model.makers[holder].incarnation);
         let quote = state.and_then(|state| state.quote.as_ref());
