@@ -91,6 +91,24 @@ impl Ctl {
         })
     }
 
+    pub(crate) async fn waiting(&mut self) -> Result<(), CtlError> {
+        let read = self.client.waiting(&self.read()).await?;
+        self.out.show(&read, |read| {
+            let mut grid = Grid::new(&["symbol", "place", ">long lot", ">short lot", "lot"]);
+            for row in &read.data {
+                let place = match row.turn {
+                    Turn::Running { until } => format!("its turn, for {}", remaining(until, read.log_time)),
+                    Turn::Offered { until } => format!("offered, for {}", remaining(until, read.log_time)),
+                    Turn::Waiting { since } => format!("waits since index {since}"),
+                };
+                let kept = if row.set_aside { "kept free" } else { "-" };
+                let (long, short) = (row.long_lot.to_string(), row.short_lot.to_string());
+                grid.row([row.symbol.to_string(), place, long, short, kept.to_owned()]);
+            }
+            footer(read, grid)
+        })
+    }
+
     pub(crate) async fn quotes(&mut self, symbol: Option<&Symbol>) -> Result<(), CtlError> {
         let read = self.client.quotes(symbol, &self.read()).await?;
         self.out.show(&read, |read| {
