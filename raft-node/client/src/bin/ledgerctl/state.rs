@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use quorate_api::Read;
 use quorate_client::OrderQuery;
 use quorate_domain::{Price, Qty, Symbol, SymbolSpec};
-use quorate_ledger::FilledMaker;
+use quorate_ledger::{FilledMaker, Turn};
 
 use crate::{
     Ctl,
