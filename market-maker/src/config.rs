@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use quorate_domain::{MakerName, Symbol};
+use quorate_ledger::Secret;
 use quorate_quoter::Config;
 use quorate_strategy::FixedSpread;
 
@@ -94,11 +95,11 @@ fn wrong(field: &str, what: impl Into<String>) -> ConfigError {
 }
 
 impl LiveSettings {
-    /// Checks every field.
+    /// Checks every field. `secret` is what the maker shows that its commands are its own: [`new_secret`](crate::new_secret).
     ///
     /// # Errors
     /// [`ConfigError`] names the first field that is wrong.
-    pub fn resolve(&self) -> Result<LiveConfig, ConfigError> {
+    pub fn resolve(&self, secret: Secret) -> Result<LiveConfig, ConfigError> {
         let pricing = FixedSpread::new(self.half_spread_ticks, self.order_qty, self.skew_percent, self.max_position)
             .map_err(|error| wrong(error.field, error.to_string()))?;
         if self.pricing.len() > OVERRIDES_MAX {
@@ -113,7 +114,7 @@ impl LiveSettings {
             reference_tolerance_ticks: self.reference_tolerance_ticks,
             reference_age_max: Duration::from_millis(self.reference_age_max_ms),
             pricing_overrides: overrides,
-            ..Config::new(self.name.clone(), pricing)
+            ..Config::new(self.name.clone(), secret, pricing)
         };
         quoter
             .check()
@@ -157,7 +158,7 @@ mod tests {
 
     fn resolve(flags: &[&str]) -> Result<LiveConfig, ConfigError> {
         let flags = [&["maker", "--name", "alpha"], flags].concat();
-        Cli::try_parse_from(flags).unwrap().settings.resolve()
+        Cli::try_parse_from(flags).unwrap().settings.resolve(Secret([7; 32]))
     }
 
     #[test]

@@ -17,4 +17,4 @@ mod market;
 mod report;
 
 pub use config::{LiveConfig, LiveSettings};
-pub use live::run;
+pub use live::{new_secret, run};

@@ -8,6 +8,7 @@ use std::{future::Future, io, pin::Pin, time::Duration};
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use quorate_client::{Client, ClientConfig, EventStream, StreamItem};
 use quorate_domain::Symbol;
+use quorate_ledger::Secret;
 use quorate_quoter::{Answered, Belief, BeliefChange, CommandId, Input, Output, Priced, Quoter, ReadId, Snapshot};
 use quorate_seams::World;
 
@@ -23,6 +24,8 @@ use crate::{
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 /// How long the first wake-up takes: none.
 const AT_ONCE: Duration = Duration::ZERO;
+/// The uses of the world's seed for the two halves of a secret.
+const SECRET_STREAMS: [u64; 2] = [0x5345_4352_4554_0001, 0x5345_4352_4554_0002];
 
 /// Why a maker stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +42,16 @@ pub enum LiveError {
     /// The belief journal cannot be written: free disk space, or leave the journal out.
     #[error("belief-journal: {0}")]
     Journal(#[from] io::Error),
+}
+
+/// A new maker's secret: random, as the world's seed has it.
+#[must_use]
+pub fn new_secret(world: &World) -> Secret {
+    let halves = SECRET_STREAMS.map(|stream| world.random_name(stream).to_be_bytes());
+    let mut bytes = [0; 32];
+    bytes[..16].copy_from_slice(&halves[0]);
+    bytes[16..].copy_from_slice(&halves[1]);
+    Secret(bytes)
 }
 
 /// Quotes until `shutdown` resolves; then leaves the group, and returns when that is done.

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use quorate_market_maker::{
     LiveSettings,
     beliefs::{BeliefSink, JournalFile, NoJournal},
-    run,
+    new_secret, run,
 };
 use quorate_seams::{Failpoints, World, colours, explain};
 use tokio::signal::unix::{SignalKind, signal};
@@ -46,7 +46,8 @@ fn main() -> ExitCode {
 }
 
 fn live(settings: &LiveSettings) -> Result<()> {
-    let config = settings.resolve()?;
+    let world = World::real(Failpoints::none())?;
+    let config = settings.resolve(new_secret(&world))?;
     let beliefs: Box<dyn BeliefSink> = match &settings.belief_journal {
         Some(path) => {
             let open = || format!("belief-journal: {}", path.display());
@@ -54,7 +55,6 @@ fn live(settings: &LiveSettings) -> Result<()> {
         }
         None => Box::new(NoJournal),
     };
-    let world = World::real(Failpoints::none())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async move {
         let mut terminate = signal(SignalKind::terminate())?;

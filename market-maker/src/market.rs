@@ -7,8 +7,8 @@ use quorate_binance_api::{
     model::ReferencePrice,
     reference::{Believed, Doubt, Given, Stamp},
 };
-use quorate_domain::RefPrice;
-use quorate_domain::{Decimal, Symbol};
+use quorate_domain::{Decimal, Millis, RefPrice, SourceName, Symbol};
+use quorate_ledger::Reference;
 use quorate_quoter::Observed;
 use quorate_seams::{World, empty_body, read_body};
 
@@ -112,15 +112,28 @@ impl Market {
         let believed = self.believed.entry(symbol.clone()).or_default();
         let checked = given.and_then(|given| {
             // Above the largest price, it must not count as the last one that was believed.
-            if price.0 > 0 && !price.is_valid() { Err(Doubt::OutOfRange) } else { believed.check(given, stamp) }
+            if price.0 > 0 && !price.is_valid() {
+                return Err(Doubt::OutOfRange);
+            }
+            believed.check(given, stamp)?;
+            Self::source(row).ok_or(Doubt::OutOfRange)
         });
         match checked {
-            Ok(_) => Some(Observed { symbol, price, age: Duration::from_millis(row.age_ms) }),
+            Ok(source) => {
+                let (seq, time) = (row.seq, Millis(row.confirmed_at));
+                let reference = Reference { source, price, seq, time };
+                Some(Observed { symbol, reference, age: Duration::from_millis(row.age_ms) })
+            }
             Err(doubt) => {
                 self.drop(&row.symbol, doubt);
                 None
             }
         }
+    }
+
+    /// Where the exchange has a price from, with the registration under which it gives it: its numbers begin anew with each.
+    fn source(row: &ReferencePrice) -> Option<SourceName> {
+        SourceName::new(&format!("{}/{}", row.source, row.exchange_epoch)).ok()
     }
 
     /// Counts what is not believed, and says so now and then.

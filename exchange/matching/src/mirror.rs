@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use quorate_domain::{Account, ClientOrderId, Millis, Money, OrderId, Qty, QuoteSide, Side, Symbol};
 use quorate_ledger::{
-    Event, ExchangeEpoch, FillCommitted, FilledMaker, Frame, NewOrder, OrderResult, OrderStatus, QuotePlaced, Trade,
+    ControlChange, Event, ExchangeEpoch, FillCommitted, FilledMaker, Frame, NewOrder, OrderResult, OrderStatus,
+    QuotePlaced, Trade,
 };
 use quorate_order_book::{OrderBook, Resting};
 
@@ -203,12 +204,17 @@ impl Mirror {
             Event::SymbolDefined { symbol, .. } => {
                 self.markets.entry(symbol).or_default();
             }
-            Event::ExposureLimitChanged { control_version, .. }
-            | Event::QuotingChanged { control_version, .. }
-            | Event::LedgerUpgraded { control_version, .. } => self.control_version = control_version,
-            Event::KillSwitchChanged { engaged, control_version } => {
+            Event::ControlChanged { control_version, change, .. } => {
                 self.control_version = control_version;
-                self.kill_switch = engaged;
+                if let ControlChange::KillSwitch { engaged } = change {
+                    self.kill_switch = engaged;
+                }
+            }
+            Event::QuoteKept { symbol, quote_id, deadline, .. } => {
+                let quote = self.markets.get_mut(&symbol).and_then(|market| market.quote.as_mut());
+                if let Some(quote) = quote.filter(|quote| quote.quote_id == quote_id) {
+                    quote.deadline = deadline;
+                }
             }
             Event::QuotePlaced(placed) => {
                 let market = self.markets.entry(placed.symbol.clone()).or_default();
@@ -223,6 +229,8 @@ impl Mirror {
             | Event::MakerRegistered { .. }
             | Event::MakerRenewed { .. }
             | Event::MakerDeparted { .. }
+            | Event::ParametersCommitted { .. }
+            | Event::TurnChanged { .. }
             | Event::AuthorityGranted { .. }
             | Event::AuthorityMoving { .. }
             | Event::AuthorityEnded { .. }

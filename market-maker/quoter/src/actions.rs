@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use quorate_domain::Symbol;
-use quorate_ledger::{Command, Epoch, Incarnation, MakerRef, PlaceQuote, PullQuote, RegisterMaker, ReleaseSymbol};
+use quorate_ledger::{
+    Command, CommitParameters, Digest, Epoch, Incarnation, MakerRef, PlaceQuote, PullQuote, QuoteBasis, RegisterMaker,
+    ReleaseSymbol,
+};
+use quorate_strategy::STRATEGY_VERSION;
 
 use crate::{
     quoter::{Quoter, Sent, Trust, What},
@@ -40,12 +44,13 @@ impl Quoter {
         }
         let (what, command) = match lease {
             None => {
-                let command = RegisterMaker { maker, ttl_ms: self.config.lease_ttl_ms };
+                let command =
+                    RegisterMaker { maker, ttl_ms: self.config.lease_ttl_ms, secret_hash: self.config.secret.hash() };
                 (What::Register, Command::RegisterMaker(command))
             }
             Some(lease) => {
                 let incarnation = lease.incarnation;
-                let me = MakerRef { maker, incarnation };
+                let me = MakerRef { maker, incarnation, secret: self.config.secret };
                 match self.authority.leaving {
                     true => (What::Deregister, Command::DeregisterMaker(me)),
                     false => (What::Renew { incarnation }, Command::RenewMaker(me)),
@@ -57,7 +62,8 @@ impl Quoter {
 
     pub(crate) fn see_to_releases(&mut self, outputs: &mut Vec<Output>) {
         for (symbol, epoch) in self.authority.releases_due(self.now) {
-            let command = Command::ReleaseSymbol(ReleaseSymbol { symbol: symbol.clone(), epoch });
+            let secret = self.config.secret;
+            let command = Command::ReleaseSymbol(ReleaseSymbol { symbol: symbol.clone(), epoch, secret });
             self.submit(What::Release { symbol, epoch }, command, outputs);
         }
     }
@@ -74,8 +80,9 @@ impl Quoter {
             if !self.control.allows(&symbol) {
                 continue;
             }
-            match self.decide(&symbol) {
+            match self.decide(&symbol, incarnation) {
                 Decision::Wait(until) => next = Some(next.map_or(until, |next| next.min(until))),
+                Decision::Commit => self.commit_parameters(symbol, incarnation, outputs),
                 Decision::Place(plan) => self.place(symbol, epoch, incarnation, &plan, outputs),
                 Decision::Pull => self.pull(symbol, epoch, outputs),
             }
@@ -104,8 +111,9 @@ impl Quoter {
         next
     }
 
-    fn decide(&mut self, symbol: &Symbol) -> Decision {
+    fn decide(&mut self, symbol: &Symbol, incarnation: Incarnation) -> Decision {
         let rules = Rules {
+            incarnation,
             pricing: self.config.pricing(symbol),
             refresh: self.config.replaced_after(),
             quote_ttl: Duration::from_millis(self.config.quote_ttl_ms),
@@ -118,6 +126,18 @@ impl Quoter {
         }
     }
 
+    fn commit_parameters(&mut self, symbol: Symbol, incarnation: Incarnation, outputs: &mut Vec<Output>) {
+        self.symbols.entry(symbol.clone()).or_default().committing(self.next_command);
+        let command = Command::CommitParameters(CommitParameters {
+            maker: self.config.maker.clone(),
+            incarnation,
+            secret: self.config.secret,
+            symbol: symbol.clone(),
+            text: self.config.pricing(&symbol).to_string(),
+        });
+        self.submit(What::Parameters { symbol, incarnation }, command, outputs);
+    }
+
     fn place(
         &mut self,
         symbol: Symbol,
@@ -127,9 +147,20 @@ impl Quoter {
         outputs: &mut Vec<Output>,
     ) {
         let quote_seq = self.symbols.entry(symbol.clone()).or_default().placing(self.next_command);
+        let price = plan.reference.price;
+        let basis = QuoteBasis {
+            computed_at: self.index.max(plan.known.index),
+            reference: Some(plan.reference.clone()),
+            room: None,
+            strategy: self.strategy.clone(),
+            version: STRATEGY_VERSION,
+            parameters: Digest::of(self.config.pricing(&symbol).to_string().as_bytes()),
+            state: Vec::new(),
+        };
         let command = PlaceQuote {
             symbol: symbol.clone(),
             incarnation,
+            secret: self.config.secret,
             epoch,
             quote_seq,
             position_seq: plan.known.seq,
@@ -138,15 +169,16 @@ impl Quoter {
             allow_reduced: true,
             ttl_ms: self.config.quote_ttl_ms,
             cause: plan.cause,
-            computed_at: self.index.max(plan.known.index),
+            basis,
         };
-        let what = What::Place { symbol, epoch, cause: plan.cause, reference: plan.reference };
+        let what = What::Place { symbol, epoch, cause: plan.cause, reference: price };
         self.submit(what, Command::PlaceQuote(command), outputs);
     }
 
     fn pull(&mut self, symbol: Symbol, epoch: Epoch, outputs: &mut Vec<Output>) {
-        self.symbols.entry(symbol.clone()).or_default().pulling(self.next_command, self.now);
-        let command = Command::PullQuote(PullQuote { symbol: symbol.clone(), epoch });
+        let quote_seq = self.symbols.entry(symbol.clone()).or_default().pulling(self.next_command, self.now);
+        let secret = self.config.secret;
+        let command = Command::PullQuote(PullQuote { symbol: symbol.clone(), epoch, secret, quote_seq });
         self.submit(What::Pull { symbol, epoch }, command, outputs);
     }
 

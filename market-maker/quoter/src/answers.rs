@@ -34,6 +34,7 @@ impl Quoter {
             What::Renew { incarnation } => self.renew_answered(*incarnation, sent.at, response, outputs),
             What::Deregister => self.deregister_answered(response),
             What::Release { symbol, epoch } => self.release_answered(symbol, *epoch, response),
+            What::Parameters { symbol, incarnation } => self.parameters_answered(symbol, *incarnation, response),
             What::Place { symbol, epoch, cause, reference } => {
                 let placed = Placed { symbol, epoch: *epoch, cause: *cause, reference: *reference, sent_at: sent.at };
                 self.place_answered(id, &placed, response);
@@ -118,6 +119,15 @@ impl Quoter {
         }
     }
 
+    fn parameters_answered(&mut self, symbol: &Symbol, incarnation: Incarnation, response: Option<Response>) {
+        let quoting = self.symbols.entry(symbol.clone()).or_default();
+        quoting.settled();
+        match response {
+            Some(Response { outcome: Outcome::Accepted(_), .. }) => quoting.committed(incarnation),
+            Some(Response { outcome: Outcome::Refused(_), .. }) | None => quoting.pause(self.now),
+        }
+    }
+
     fn place_answered(&mut self, id: CommandId, placed: &Placed<'_>, response: Option<Response>) {
         let quoting = self.symbols.entry(placed.symbol.clone()).or_default();
         if quoting.busy() == Some(id) {
@@ -160,6 +170,11 @@ impl Quoter {
             Refusal::AuthorityExpired { .. } | Refusal::UnknownMaker { .. } => {
                 self.not_held(placed.symbol, index, placed.epoch);
             }
+            Refusal::UnknownParameters { .. } => {
+                quoting.uncommitted();
+                quoting.again_later(placed.cause, now);
+            }
+            Refusal::ExposureShort { .. } => quoting.exposure_short(placed.cause, now, memory),
             // Exposure comes free as others refresh; the rest does not mend by itself, but a new try
             // costs little and the pause grows.
             _ => quoting.again_later(placed.cause, now),
@@ -182,6 +197,9 @@ impl Quoter {
             Some(Response { index, outcome: Outcome::Refused(Refusal::StaleEpoch { epoch, .. }), .. }) => {
                 quoting.pause(self.now);
                 self.not_held(symbol, index, epoch);
+            }
+            Some(Response { outcome: Outcome::Refused(Refusal::StaleQuoteSeq { last }), .. }) => {
+                quoting.stale_quote_seq(last, epoch, QuoteCause::Refresh, self.now);
             }
             Some(Response { index, outcome: Outcome::Refused(Refusal::UnknownSymbol { .. }), .. }) => {
                 self.not_held(symbol, index, epoch);

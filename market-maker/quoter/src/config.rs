@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use quorate_domain::{MakerName, Symbol};
-use quorate_ledger::bounds::{LEASE_TTL_MAX_MS, LEASE_TTL_MIN_MS, QUOTE_TTL_MAX_MS, QUOTE_TTL_MIN_MS};
+use quorate_ledger::{
+    Secret,
+    bounds::{LEASE_TTL_MAX_MS, LEASE_TTL_MIN_MS, QUOTE_TTL_MAX_MS, QUOTE_TTL_MIN_MS},
+};
 use quorate_strategy::FixedSpread;
 
 /// Part of the margin by which a belief ends before its lease, whatever the lease's length: two clocks
@@ -17,6 +20,8 @@ const MARGIN_PART: u32 = 10;
 pub struct Config {
     /// The maker's lasting name.
     pub maker: MakerName,
+    /// What shows that its commands are its own: nobody else may know it.
+    pub secret: Secret,
     /// The lease asked for, in `LEASE_TTL_MIN_MS..=LEASE_TTL_MAX_MS` milliseconds.
     pub lease_ttl_ms: u64,
     /// The life asked for each quote, in `QUOTE_TTL_MIN_MS..=QUOTE_TTL_MAX_MS` milliseconds.
@@ -48,9 +53,10 @@ pub struct InvalidConfig {
 impl Config {
     /// The defaults: a lease of 9 s (three times the worst failover), quotes of 30 s replaced every 4 s.
     #[must_use]
-    pub fn new(maker: MakerName, pricing: FixedSpread) -> Self {
+    pub fn new(maker: MakerName, secret: Secret, pricing: FixedSpread) -> Self {
         Self {
             maker,
+            secret,
             lease_ttl_ms: 9_000,
             quote_ttl_ms: 30_000,
             refresh: Duration::from_secs(4),

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use quorate_domain::{MakerName, Symbol};
-use quorate_ledger::{Event, QuotingScope};
+use quorate_ledger::{ControlChange, Event, QuotingScope};
 
 use crate::types::Snapshot;
 
@@ -46,36 +46,40 @@ impl Control {
     /// Takes in an event, where it is one of control; says whether it was.
     pub(crate) fn happened(&mut self, event: &Event) -> bool {
         match event {
-            Event::QuotingChanged { scope, on, control_version } => {
+            Event::ControlChanged { control_version, change, .. } => {
                 if self.newer(*control_version) {
-                    self.switch(scope, *on);
+                    self.change(change);
                 }
                 true
-            }
-            Event::KillSwitchChanged { engaged, control_version } => {
-                if self.newer(*control_version) {
-                    self.kill_switch = *engaged;
-                }
-                true
-            }
-            Event::ExposureLimitChanged { control_version, .. } | Event::LedgerUpgraded { control_version, .. } => {
-                self.newer(*control_version)
             }
             Event::TermBegan { .. }
             | Event::SymbolDefined { .. }
             | Event::MakerRegistered { .. }
             | Event::MakerRenewed { .. }
             | Event::MakerDeparted { .. }
+            | Event::ParametersCommitted { .. }
             | Event::AuthorityGranted { .. }
             | Event::AuthorityMoving { .. }
             | Event::AuthorityEnded { .. }
             | Event::QuotePlaced(_)
+            | Event::QuoteKept { .. }
+            | Event::TurnChanged { .. }
             | Event::QuoteRefused { .. }
             | Event::QuoteEnded { .. }
             | Event::ExchangeRegistered { .. }
             | Event::OrderExecuted { .. }
             | Event::FillCommitted(_)
             | Event::OrderClosed { .. } => false,
+        }
+    }
+
+    fn change(&mut self, change: &ControlChange) {
+        match change {
+            ControlChange::Quoting { scope, on } => self.switch(scope, *on),
+            ControlChange::KillSwitch { engaged } => self.kill_switch = *engaged,
+            ControlChange::ExposureLimit { .. }
+            | ControlChange::PositionLimit { .. }
+            | ControlChange::LedgerVersion { .. } => {}
         }
     }
 

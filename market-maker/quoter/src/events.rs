@@ -32,6 +32,9 @@ impl Quoter {
                 let cause = wanted_after(*reason);
                 self.symbols.entry(symbol.clone()).or_default().quote_ended(*quote_id, cause);
             }
+            Event::TurnChanged { symbol, turn } => {
+                self.symbols.entry(symbol.clone()).or_default().turn_changed(*turn);
+            }
             Event::FillCommitted(fill) => match &fill.maker {
                 FilledMaker::Quote { position, position_seq, .. } => {
                     let quoting = self.symbols.entry(fill.symbol.clone()).or_default();
@@ -48,10 +51,9 @@ impl Quoter {
             | Event::ExchangeRegistered { .. }
             | Event::OrderExecuted { .. }
             | Event::OrderClosed { .. }
-            | Event::ExposureLimitChanged { .. }
-            | Event::QuotingChanged { .. }
-            | Event::KillSwitchChanged { .. }
-            | Event::LedgerUpgraded { .. } => {}
+            | Event::ParametersCommitted { .. }
+            | Event::QuoteKept { .. }
+            | Event::ControlChanged { .. } => {}
         }
     }
 
@@ -74,13 +76,17 @@ fn wanted_after(reason: QuoteEndReason) -> Option<QuoteCause> {
     match reason {
         QuoteEndReason::Expired | QuoteEndReason::AgeUnproven => Some(QuoteCause::Expiry),
         // Placed as soon as control and exposure allow it.
-        QuoteEndReason::LimitLowered | QuoteEndReason::QuotingOff | QuoteEndReason::KillSwitch => {
-            Some(QuoteCause::Refresh)
-        }
+        QuoteEndReason::LimitLowered
+        | QuoteEndReason::PositionLimit
+        | QuoteEndReason::QuotingOff
+        | QuoteEndReason::KillSwitch => Some(QuoteCause::Refresh),
         // A fill wants its quote by the position that it moved, whichever way that was learnt first: by this event it
         // would be answered twice. So would a refused replacement, which its answer speaks of.
-        QuoteEndReason::Filled | QuoteEndReason::Pulled | QuoteEndReason::AuthorityEnded | QuoteEndReason::Replaced => {
-            None
-        }
+        // Where a turn ended, the symbol waits for the next, and is offered it.
+        QuoteEndReason::Filled
+        | QuoteEndReason::Pulled
+        | QuoteEndReason::AuthorityEnded
+        | QuoteEndReason::Replaced
+        | QuoteEndReason::TurnEnded => None,
     }
 }

@@ -3,10 +3,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use quorate_domain::RefPrice;
-use quorate_domain::Symbol;
+use quorate_domain::{RefPrice, StrategyName, Symbol};
 use quorate_ledger::{Epoch, Frame, Incarnation, QuoteCause};
 use quorate_planted::{Bug, planted};
+use quorate_strategy::STRATEGY;
 
 use crate::{
     authority::Authority,
@@ -20,6 +20,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Quoter {
     pub(crate) config: Config,
+    pub(crate) strategy: StrategyName,
     pub(crate) authority: Authority,
     pub(crate) control: Control,
     pub(crate) symbols: BTreeMap<Symbol, Quoting>,
@@ -46,11 +47,29 @@ pub(crate) struct Sent {
 #[derive(Debug, Clone)]
 pub(crate) enum What {
     Register,
-    Renew { incarnation: Incarnation },
+    Renew {
+        incarnation: Incarnation,
+    },
     Deregister,
-    Release { symbol: Symbol, epoch: Epoch },
-    Place { symbol: Symbol, epoch: Epoch, cause: QuoteCause, reference: RefPrice },
-    Pull { symbol: Symbol, epoch: Epoch },
+    Release {
+        symbol: Symbol,
+        epoch: Epoch,
+    },
+    /// Says what the quotes of a symbol are computed with.
+    Parameters {
+        symbol: Symbol,
+        incarnation: Incarnation,
+    },
+    Place {
+        symbol: Symbol,
+        epoch: Epoch,
+        cause: QuoteCause,
+        reference: RefPrice,
+    },
+    Pull {
+        symbol: Symbol,
+        epoch: Epoch,
+    },
 }
 
 /// The one command about the registration that may be in flight, and when the next is due.
@@ -105,6 +124,7 @@ impl Quoter {
         config.check()?;
         Ok(Self {
             control: Control::new(config.maker.clone()),
+            strategy: StrategyName::new(STRATEGY).map_err(|_| InvalidConfig { field: "strategy", min: 1, max: 32 })?,
             config,
             authority: Authority::default(),
             symbols: BTreeMap::new(),
@@ -191,11 +211,11 @@ impl Quoter {
             Input::Frame(frame) => self.frame(&frame),
             Input::Snapshot { id, snapshot } => self.snapshot(id, &snapshot),
             Input::References(prices) => {
-                for Observed { symbol, price, age } in prices {
+                for Observed { symbol, reference, age } in prices {
                     let age = if planted(Bug::AgeByPoll) { Duration::ZERO } else { age };
                     let age_max = self.config.reference_age_max;
-                    if price.is_valid() {
-                        self.symbols.entry(symbol).or_default().observe(price, age, self.now, age_max);
+                    if reference.price.is_valid() {
+                        self.symbols.entry(symbol).or_default().observe(reference, age, self.now, age_max);
                     }
                 }
             }

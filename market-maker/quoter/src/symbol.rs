@@ -6,9 +6,8 @@
 
 use std::time::Duration;
 
-use quorate_domain::RefPrice;
-use quorate_domain::{Position, Price, QuoteId, QuoteSide, Side};
-use quorate_ledger::{Epoch, QuoteCause};
+use quorate_domain::{Position, Price, QuoteId, QuoteSide, RefPrice, Side};
+use quorate_ledger::{Epoch, Incarnation, QuoteCause, Reference, Turn};
 use quorate_strategy::{DesiredQuote, FixedSpread};
 
 use crate::types::{CommandId, Priced};
@@ -30,9 +29,9 @@ pub(crate) struct Known {
 }
 
 /// A reference price, and how old it was at an instant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen {
-    price: RefPrice,
+    reference: Reference,
     age: Duration,
     at: Duration,
 }
@@ -56,10 +55,12 @@ enum Unpriced {
 }
 
 /// What to do about a symbol now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Decision {
     /// Nothing before this instant, as far as the clock goes.
     Wait(Duration),
+    /// Commit the parameters of its quotes.
+    Commit,
     /// Place this quote.
     Place(Plan),
     /// Pull what may be active.
@@ -67,17 +68,18 @@ pub(crate) enum Decision {
 }
 
 /// A quote to be placed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) cause: QuoteCause,
     pub(crate) quote: DesiredQuote,
     pub(crate) known: Known,
-    pub(crate) reference: RefPrice,
+    pub(crate) reference: Reference,
 }
 
 /// What the decision needs of the configuration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules<'a> {
+    pub(crate) incarnation: Incarnation,
     pub(crate) pricing: &'a FixedSpread,
     pub(crate) refresh: Duration,
     pub(crate) quote_ttl: Duration,
@@ -109,6 +111,10 @@ pub(crate) struct Quoting {
     /// Prices that resting orders leave free, learnt from refusals: highest bid, lowest ask, until when.
     bid_cap: Option<(Price, Duration)>,
     ask_floor: Option<(Price, Duration)>,
+    /// The incarnation under which the parameters were committed.
+    committed: Option<Incarnation>,
+    /// The symbol waits for its turn.
+    waits: bool,
     /// The epoch in which `seq` was used last.
     epoch: Epoch,
     seq: u64,
@@ -137,7 +143,7 @@ impl Quoting {
             self.active = false;
         }
         self.pending = Some(QuoteCause::AuthorityGained);
-        (self.failures, self.stale_in_row, self.pull_first) = (0, 0, false);
+        (self.failures, self.stale_in_row, self.pull_first, self.waits) = (0, 0, false, false);
         self.not_before = now;
     }
 
@@ -155,9 +161,9 @@ impl Quoting {
     }
 
     /// A reference price is `age` old now. One that is fresh after none was wants a quote at once.
-    pub(crate) fn observe(&mut self, price: RefPrice, age: Duration, now: Duration, age_max: Duration) {
-        let returned = self.reference.is_none_or(|seen| seen.age_at(now) > age_max) && age <= age_max;
-        self.reference = Some(Seen { price, age, at: now });
+    pub(crate) fn observe(&mut self, reference: Reference, age: Duration, now: Duration, age_max: Duration) {
+        let returned = self.reference.as_ref().is_none_or(|seen| seen.age_at(now) > age_max) && age <= age_max;
+        self.reference = Some(Seen { reference, age, at: now });
         if returned {
             self.want(QuoteCause::ReferenceMoved);
         }
@@ -165,7 +171,7 @@ impl Quoting {
 
     /// How old the reference price is, where there is one.
     pub(crate) fn price_age(&self, now: Duration) -> Option<Duration> {
-        self.reference.map(|seen| seen.age_at(now))
+        self.reference.as_ref().map(|seen| seen.age_at(now))
     }
 
     /// Whether the symbol, held since `since`, has a price to quote on, where that is not yet said.
@@ -181,7 +187,7 @@ impl Quoting {
 
     /// The first instant at which it has none, where it is held since `since` and nothing comes.
     pub(crate) fn stale_after(&self, since: Duration, age_max: Duration) -> Duration {
-        self.reference.map_or(since + age_max, |seen| seen.fresh_until(age_max)) + MILLI
+        self.reference.as_ref().map_or(since + age_max, |seen| seen.fresh_until(age_max)) + MILLI
     }
 
     /// A quote became active.
@@ -236,20 +242,23 @@ impl Quoting {
         if self.pull_first {
             return Decision::Pull;
         }
-        let (Some(known), Some(seen)) = (self.known, self.reference) else {
+        let (Some(known), Some(seen)) = (self.known, self.reference.as_ref()) else {
             return Decision::Wait(Duration::MAX);
         };
         if seen.age_at(now) > rules.reference_age_max {
             return if self.active { Decision::Pull } else { Decision::Wait(Duration::MAX) };
         }
-        let (reference, stale_at) = (seen.price, seen.fresh_until(rules.reference_age_max));
-        let Some(cause) = self.cause(now, reference, rules) else {
+        let (reference, stale_at) = (&seen.reference, seen.fresh_until(rules.reference_age_max));
+        let Some(cause) = self.cause(now, reference.price, rules) else {
             let refresh_at = self.placed_at.map_or(now, |at| at + rules.refresh);
             return Decision::Wait(if self.active { refresh_at.min(stale_at + MILLI) } else { refresh_at });
         };
-        let quote = self.within_free_prices(rules.pricing.quote(reference, known.position), now);
+        let quote = self.within_free_prices(rules.pricing.quote(reference.price, known.position), now);
+        if !quote.is_empty() && self.committed != Some(rules.incarnation) {
+            return Decision::Commit;
+        }
         if !quote.is_empty() {
-            return Decision::Place(Plan { cause, quote, known, reference });
+            return Decision::Place(Plan { cause, quote, known, reference: reference.clone() });
         }
         if self.active {
             return Decision::Pull;
@@ -296,11 +305,47 @@ impl Quoting {
         self.seq
     }
 
-    /// A pull goes out as `id`.
-    pub(crate) fn pulling(&mut self, id: CommandId, now: Duration) {
+    /// A pull goes out as `id`; returns its number within the epoch.
+    pub(crate) fn pulling(&mut self, id: CommandId, now: Duration) -> u64 {
         self.busy = Some(id);
         if !self.pull_first {
             (self.placed_at, self.pending) = (Some(now), None);
+        }
+        self.seq += 1;
+        self.seq
+    }
+
+    /// The parameters go out as `id`.
+    pub(crate) fn committing(&mut self, id: CommandId) {
+        self.busy = Some(id);
+    }
+
+    /// The parameters are committed for this incarnation.
+    pub(crate) fn committed(&mut self, incarnation: Incarnation) {
+        self.committed = Some(incarnation);
+        self.failures = 0;
+    }
+
+    /// The ledger knows other parameters, or none.
+    pub(crate) fn uncommitted(&mut self) {
+        self.committed = None;
+    }
+
+    /// The symbol's place in the turns changed. An offer is taken at once.
+    pub(crate) fn turn_changed(&mut self, turn: Option<Turn>) {
+        self.waits = matches!(turn, Some(Turn::Waiting { .. }));
+        if matches!(turn, Some(Turn::Offered { .. })) {
+            self.retry_now();
+            self.want(QuoteCause::Refresh);
+        }
+    }
+
+    /// Refused for want of exposure. A symbol that waits keeps its place without asking again, and is offered its turn; a
+    /// rare try is for an offer that was not heard.
+    pub(crate) fn exposure_short(&mut self, cause: QuoteCause, now: Duration, refresh: Duration) {
+        self.again_later(cause, now);
+        if self.waits {
+            self.not_before = now + refresh;
         }
     }
 

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use quorate_domain::RefPrice;
 use quorate_domain::{MakerName, Position, QuoteId, Symbol};
-use quorate_ledger::{Command, Epoch, Frame, Incarnation, Response};
+use quorate_ledger::{Command, Epoch, Frame, Incarnation, Reference, Response};
 
 /// Ties a command to its answer: from 1, never used again by this quoter.
 pub type CommandId = u64;
@@ -45,8 +44,8 @@ pub enum Input {
 pub struct Observed {
     /// The symbol.
     pub symbol: Symbol,
-    /// The price.
-    pub price: RefPrice,
+    /// The price, with its source, its number and its time.
+    pub reference: Reference,
     /// The time since its source said last that it stands: not since somebody asked for it.
     pub age: Duration,
 }
@@ -102,6 +101,7 @@ pub struct SymbolSnapshot {
 }
 
 /// What the maker does.
+#[expect(clippy::large_enum_variant, reason = "there are few at a time, and they are carried out at once")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     /// Send this command, and answer with [`Input::Answered`].

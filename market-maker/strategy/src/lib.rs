@@ -18,8 +18,14 @@
 //! deterministic: integers only (products in `i128`, so nothing wraps), no clock, no randomness, no
 //! I/O. What may be quoted at all (authority, exposure, control) is not decided here.
 
+use std::fmt;
+
 use quorate_domain::{MAX_PRICE, MAX_QTY, Position, Price, Qty, QuoteSide, RefPrice};
 
+/// The strategy's name.
+pub const STRATEGY: &str = "fixed-spread";
+/// Its version: grows when the formulas change.
+pub const STRATEGY_VERSION: u32 = 1;
 /// Largest skew accepted, in percent: with all of the half spread, the price at the largest position is the reference.
 pub const SKEW_MAX_PERCENT: i64 = 100;
 
@@ -30,6 +36,18 @@ pub struct FixedSpread {
     order_qty: i64,
     skew_percent: i64,
     max_position: i64,
+}
+
+/// The parameters as text: what is committed for quotes to name.
+impl fmt::Display for FixedSpread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { half_spread_ticks, order_qty, skew_percent, max_position } = self;
+        write!(
+            f,
+            "half_spread_ticks={half_spread_ticks} order_qty={order_qty} skew_percent={skew_percent} \
+             max_position={max_position}"
+        )
+    }
 }
 
 /// What a strategy wants to stand in the market; a side that is `None` is not quoted.

@@ -19,6 +19,8 @@ pub mod paths {
     pub const POSITIONS: &str = "/v1/positions";
     /// The exposure ledger.
     pub const EXPOSURE: &str = "/v1/exposure";
+    /// Who waits for exposure, and whose turn it is.
+    pub const WAITING: &str = "/v1/waiting";
     /// Active quotes.
     pub const QUOTES: &str = "/v1/quotes";
     /// Who holds what.

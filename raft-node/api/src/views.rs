@@ -4,7 +4,7 @@ use quorate_domain::{
     Account, ClientOrderId, Exposure, MakerName, Millis, Money, OrderId, OrderType, Position, Price, Qty, QuoteId,
     Side, Symbol, TimeInForce,
 };
-use quorate_ledger::{Digest, Epoch, FillCommitted, Incarnation, OrderStatus, QuoteCause};
+use quorate_ledger::{Digest, Epoch, FillCommitted, Incarnation, OrderStatus, QuoteBasis, QuoteCause, Turn};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -47,6 +47,8 @@ pub struct PositionView {
     pub position_units: String,
     /// How many quote fills it is the sum of.
     pub position_seq: u64,
+    /// The largest position, long or short, in lots, where there is one.
+    pub position_max: Option<Qty>,
     /// Lots bought by quotes in all.
     pub bought: Qty,
     /// Lots sold by quotes in all.
@@ -85,6 +87,23 @@ pub struct SymbolExposure {
     pub long_demand_until: Option<Millis>,
     /// A refused or reduced ask is remembered until then.
     pub short_demand_until: Option<Millis>,
+    /// Its place in the turns, where it is in them.
+    pub turn: Option<Turn>,
+}
+
+/// A symbol that waits for one lot a side, or whose turn it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WaitingView {
+    /// The symbol.
+    pub symbol: Symbol,
+    /// Whether it waits, is offered its lot, or has its turn.
+    pub turn: Turn,
+    /// Exposure of the lot that its bid asks for; 0 where it asks for none.
+    pub long_lot: Exposure,
+    /// Exposure of the lot that its ask asks for; 0 where it asks for none.
+    pub short_lot: Exposure,
+    /// Whether that lot is kept free for it.
+    pub set_aside: bool,
 }
 
 /// An active quote.
@@ -114,8 +133,12 @@ pub struct QuoteView {
     pub deadline: Millis,
     /// Why it was placed.
     pub cause: QuoteCause,
-    /// The index of the state it was computed from.
-    pub computed_at: u64,
+    /// What it was computed from.
+    pub basis: QuoteBasis,
+    /// Log time at which its maker kept it last.
+    pub confirmed_at: Option<Millis>,
+    /// What the maker compared it with then.
+    pub confirmation: Option<QuoteBasis>,
 }
 
 /// One side of an active quote.

@@ -6,7 +6,7 @@
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::time::Duration;
 //! use quorate_client::{Client, ClientConfig, ReadOptions, StreamItem, SubmitError};
-//! use quorate_ledger::{Command, Outcome, RegisterMaker};
+//! use quorate_ledger::{Command, Outcome, RegisterMaker, Secret};
 //! use quorate_seams::{Failpoints, World};
 //! use tokio::time::Instant;
 //!
@@ -15,7 +15,11 @@
 //!
 //! // Commands: in order within a session, in flight together, each with one effect.
 //! let session = client.session();
-//! let register = Command::RegisterMaker(RegisterMaker { maker: "alpha".parse()?, ttl_ms: 9_000 });
+//! let register = Command::RegisterMaker(RegisterMaker {
+//!     maker: "alpha".parse()?,
+//!     ttl_ms: 9_000,
+//!     secret_hash: Secret([7; 32]).hash(),
+//! });
 //! match session.submit(&register, Instant::now() + Duration::from_secs(3)).await {
 //!     Ok(response) => match response.outcome {
 //!         Outcome::Accepted(answer) => println!("at {}: {answer:?}", response.index),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use quorate_api::{
     AuditView, AuthorityView, ChangeMembers, CheckpointView, ClusterView, Consistency, ExposureView, Faults, FillsView,
     MakerView, OrderView, PositionView, Problem, ProblemKind, QuoteView, Read, StatusView, SymbolView, TransferLeader,
-    paths,
+    WaitingView, paths,
 };
 use quorate_domain::{Account, ClientOrderId, OrderId, Symbol};
 use serde::{Serialize, de::DeserializeOwned};
@@ -144,6 +144,14 @@ impl Client {
     /// [`CallFailed`], as for every read.
     pub async fn exposure(&self, options: &ReadOptions) -> Result<Read<ExposureView>, CallFailed> {
         self.read(Query::new(paths::EXPOSURE), options).await
+    }
+
+    /// Whose turn it is, and who waits for one lot of exposure, in the order in which they are served.
+    ///
+    /// # Errors
+    /// [`CallFailed`], as for every read.
+    pub async fn waiting(&self, options: &ReadOptions) -> Result<Read<Vec<WaitingView>>, CallFailed> {
+        self.read(Query::new(paths::WAITING), options).await
     }
 
     /// Active quotes, of one symbol or all.

@@ -45,6 +45,7 @@ pub fn api_router(node: Node) -> Router {
         .route(paths::COMMANDS, post(commands::commands))
         .route(paths::POSITIONS, get(reads::positions))
         .route(paths::EXPOSURE, get(reads::exposure))
+        .route(paths::WAITING, get(reads::waiting))
         .route(paths::QUOTES, get(reads::quotes))
         .route(paths::AUTHORITY, get(reads::authority))
         .route(paths::MAKERS, get(reads::makers))

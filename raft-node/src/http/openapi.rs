@@ -16,6 +16,7 @@ use super::{
         commands::commands,
         reads::positions,
         reads::exposure,
+        reads::waiting,
         reads::quotes,
         reads::authority,
         reads::makers,

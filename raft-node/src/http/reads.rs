@@ -7,7 +7,7 @@ use axum::{
 };
 use quorate_api::{
     AuthorityView, Consistency, ExposureView, FillView, FillsView, MakerView, OrderView, PositionView, Problem,
-    ProblemKind, QuoteView, ROWS_MAX, Read, SymbolView,
+    ProblemKind, QuoteView, ROWS_MAX, Read, SymbolView, WaitingView,
 };
 use quorate_domain::{Account, ClientOrderId, Symbol};
 use quorate_ledger::Event;
@@ -176,6 +176,10 @@ rows_of!(
 rows_of!(
     /// The global exposure ledger: what is reserved, by whom, and who waits.
     exposure, "/v1/exposure", ExposureView, rows::exposure
+);
+rows_of!(
+    /// Whose turn it is, and who waits for one lot of exposure, in the order in which they are served.
+    waiting, "/v1/waiting", Vec<WaitingView>, rows::waiting
 );
 rows_of!(
     /// Active quotes.

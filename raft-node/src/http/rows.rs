@@ -2,10 +2,10 @@
 
 use quorate_api::{
     AuthorityView, ExposureView, MakerView, OrderView, PositionView, QuoteSideView, QuoteView, SymbolExposure,
-    SymbolView,
+    SymbolView, WaitingView,
 };
 use quorate_domain::{Exposure, Symbol, SymbolSpec};
-use quorate_ledger::{Ledger, Order, QuoteLeg, SymbolState, bounds};
+use quorate_ledger::{Ledger, Order, QuoteLeg, SymbolState, Turn, bounds};
 
 type Row<'a> = (&'a Symbol, &'a SymbolState);
 
@@ -21,6 +21,7 @@ pub(super) fn positions(ledger: &Ledger, only: Option<&Symbol>) -> Vec<PositionV
         position: state.position,
         position_units: state.spec.lot_size.times(i128::from(state.position.0)),
         position_seq: state.position_seq,
+        position_max: state.position_max,
         bought: state.bought,
         sold: state.sold,
         cash: state.cash,
@@ -36,8 +37,9 @@ pub(super) fn exposure(ledger: &Ledger, only: Option<&Symbol>) -> ExposureView {
             symbol: symbol.clone(),
             long: reserved.bid,
             short: reserved.ask,
-            long_demand_until: state.demand_until.bid,
-            short_demand_until: state.demand_until.ask,
+            long_demand_until: state.demand.until.bid,
+            short_demand_until: state.demand.until.ask,
+            turn: state.demand.turn,
         }
     };
     let concerned = |row: &SymbolExposure| {
@@ -45,6 +47,7 @@ pub(super) fn exposure(ledger: &Ledger, only: Option<&Symbol>) -> ExposureView {
             || row.short != Exposure::ZERO
             || row.long_demand_until.is_some()
             || row.short_demand_until.is_some()
+            || row.turn.is_some()
     };
     let reserved = ledger.reserved();
     ExposureView {
@@ -54,6 +57,27 @@ pub(super) fn exposure(ledger: &Ledger, only: Option<&Symbol>) -> ExposureView {
         short: reserved.ask,
         symbols: chosen(ledger, only).map(row).filter(concerned).collect(),
     }
+}
+
+/// Those whose turn it is, by its end; then those that wait, in their order.
+pub(super) fn waiting(ledger: &Ledger, only: Option<&Symbol>) -> Vec<WaitingView> {
+    let row = |(symbol, state): Row<'_>| {
+        let demand = &state.demand;
+        Some(WaitingView {
+            symbol: symbol.clone(),
+            turn: demand.turn?,
+            long_lot: demand.lot.bid,
+            short_lot: demand.lot.ask,
+            set_aside: demand.set_aside || demand.has_turn(),
+        })
+    };
+    let mut rows: Vec<WaitingView> = chosen(ledger, only).filter_map(row).collect();
+    rows.sort_by_key(|row| match row.turn {
+        Turn::Running { until } => (0, until.0),
+        Turn::Offered { until } => (1, until.0),
+        Turn::Waiting { since } => (2, since),
+    });
+    rows
 }
 
 pub(super) fn quotes(ledger: &Ledger, only: Option<&Symbol>) -> Vec<QuoteView> {
@@ -72,7 +96,9 @@ pub(super) fn quotes(ledger: &Ledger, only: Option<&Symbol>) -> Vec<QuoteView> {
             placed_at: quote.placed_at,
             deadline: quote.deadline,
             cause: quote.cause,
-            computed_at: quote.computed_at,
+            basis: quote.basis.clone(),
+            confirmed_at: quote.confirmation.as_ref().map(|confirmation| confirmation.at),
+            confirmation: quote.confirmation.as_ref().map(|confirmation| confirmation.basis.clone()),
         })
     };
     chosen(ledger, only).filter_map(row).collect()

@@ -10,7 +10,7 @@ use std::{
 
 use openraft::{errors::ClientWriteError, vote::leader_id_std::CommittedLeaderId};
 use quorate_api::{Applied, Problem, ProblemKind};
-use quorate_ledger::{Command, Envelope, Input, LEDGER_VERSION, LeaderCommand};
+use quorate_ledger::{Command, ControlChange, ControlCommand, Envelope, Input, LEDGER_VERSION, LeaderCommand};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::{Instant, error::Elapsed, timeout_at},
@@ -91,10 +91,13 @@ impl Node {
 /// What this program would not understand must not enter the log.
 fn not_understood(command: &Command) -> Option<String> {
     match command {
-        Command::UpgradeLedger(upgrade) if upgrade.ledger_version > LEDGER_VERSION => Some(format!(
-            "ledger_version {}: this node's program knows up to {LEDGER_VERSION}; upgrade every node first",
-            upgrade.ledger_version
-        )),
+        Command::Control(ControlCommand { change: ControlChange::LedgerVersion { version }, .. })
+            if *version > LEDGER_VERSION =>
+        {
+            Some(format!(
+                "ledger version {version}: this node's program knows up to {LEDGER_VERSION}; upgrade every node first"
+            ))
+        }
         _ => None,
     }
 }

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fmt, pin::Pin, sync::Arc};
 
 use futures_util::Stream;
 use quorate_api::OpeningBalance;
-use quorate_domain::{Exposure, Millis};
-use quorate_ledger::{Frame, Ledger, Sides};
+use quorate_domain::{Exposure, Millis, Sides};
+use quorate_ledger::{Frame, Ledger};
 use quorate_log_store::StorageMetrics;
 
 /// The ledger as it stood at one index. Cheap to make and to keep; later applies do not change it.

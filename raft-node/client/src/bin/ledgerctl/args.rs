@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use quorate_domain::{Account, ClientOrderId, Decimal, MakerName, Symbol};
+use quorate_domain::{Account, ActorName, ClientOrderId, Decimal, MakerName, Symbol};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -82,6 +82,8 @@ pub(crate) enum Task {
     },
     /// The exposure ledger: the limit, and what is reserved on each side
     Exposure,
+    /// Who waits for exposure, in which order, and whose turn it is
+    Waiting,
     /// Active quotes
     Quotes {
         /// Only this symbol
@@ -128,14 +130,25 @@ pub(crate) enum Task {
         /// What to do
         #[arg(value_enum)]
         action: KillSwitchAction,
+        #[command(flatten)]
+        decision: Decision,
     },
     /// Set the global exposure limit, each side
     Limit {
         /// Exposure units, from 0 to the hard limit
         limit: i64,
-        /// Only if the control version is still this one [default: the present one]
-        #[arg(long, value_name = "VERSION")]
-        control_version: Option<u64>,
+        #[command(flatten)]
+        decision: Decision,
+    },
+    /// Set the largest position of a symbol, long or short
+    PositionLimit {
+        /// The symbol
+        symbol: Symbol,
+        /// Lots; left out, there is no limit from now on
+        #[arg(long, value_name = "LOTS")]
+        max: Option<i64>,
+        #[command(flatten)]
+        decision: Decision,
     },
     /// Hand leadership to another voter
     TransferLeader {
@@ -219,6 +232,19 @@ pub(crate) struct QuotingArgs {
     /// Only for this maker
     #[arg(long)]
     pub(crate) maker: Option<MakerName>,
+    #[command(flatten)]
+    pub(crate) decision: Decision,
+}
+
+/// Who decides something, why, and on which state.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Decision {
+    /// Who decides this: it stands in the event
+    #[arg(long, env = "QUORATE_ACTOR", value_name = "NAME", default_value = "operator")]
+    pub(crate) actor: ActorName,
+    /// Why: it stands in the event
+    #[arg(long, value_name = "TEXT", default_value = "no reason given")]
+    pub(crate) reason: String,
     /// Only if the control version is still this one [default: the present one]
     #[arg(long, value_name = "VERSION")]
     pub(crate) control_version: Option<u64>,

@@ -17,8 +17,8 @@ use hdrhistogram::Histogram;
 use quorate_client::{ReadOptions, Session};
 use quorate_domain::{MakerName, Price, Qty, QuoteSide, Symbol, SymbolSpec};
 use quorate_ledger::{
-    Answer, Command, DefineSymbol, Epoch, Incarnation, MakerRef, Outcome, PlaceQuote, PullQuote, QuoteCause, Refusal,
-    RegisterMaker, Response, bounds::QUOTE_TTL_MAX_MS,
+    Answer, Command, CommitParameters, DefineSymbol, Digest, Epoch, Incarnation, MakerRef, Outcome, PlaceQuote,
+    PullQuote, QuoteBasis, QuoteCause, Refusal, RegisterMaker, Response, Secret, bounds::QUOTE_TTL_MAX_MS,
 };
 use serde::Serialize;
 use tokio::time::Instant;
@@ -29,6 +29,12 @@ use crate::{Ctl, args::BenchArgs, failure::CtlError, output::Grid};
 const SYMBOLS: usize = 64;
 /// The bench's only maker.
 const MAKER: &str = "bench";
+/// Its secret, which keeps nobody out: a bench runs on a group of its own.
+const SECRET: Secret = Secret([0; 32]);
+/// The name of what it quotes by.
+const STRATEGY: &str = "bench";
+/// The parameters of that.
+const PARAMETERS: &str = "half spread 10 ticks, 1 lot";
 /// Its lease.
 const LEASE_MS: u64 = 30_000;
 /// Of so many commands of a client, one pulls the quote; all others place one.
@@ -84,6 +90,7 @@ struct Book {
     epoch: Epoch,
     quote_seq: AtomicU64,
     position_seq: AtomicU64,
+    basis: QuoteBasis,
 }
 
 /// What one client counts.
@@ -182,13 +189,40 @@ impl Ctl {
         for outcome in join_all(defines).await {
             accepted(outcome?)?;
         }
-        let register = Command::RegisterMaker(RegisterMaker { maker: maker_name()?, ttl_ms: LEASE_MS });
+        let bench_name = maker_name()?;
+        let register = Command::RegisterMaker(RegisterMaker {
+            maker: bench_name.clone(),
+            ttl_ms: LEASE_MS,
+            secret_hash: SECRET.hash(),
+        });
         let Answer::MakerRegistered { incarnation, holds, .. } =
             accepted(maker.submit(&register, self.deadline()).await?)?
         else {
             return Err(CtlError::Check("register_maker was answered with something else".to_owned()));
         };
+        let commits = names.iter().map(|symbol| {
+            let command = Command::CommitParameters(CommitParameters {
+                maker: bench_name.clone(),
+                incarnation,
+                secret: SECRET,
+                symbol: symbol.clone(),
+                text: PARAMETERS.to_owned(),
+            });
+            maker.submit(&command, self.deadline())
+        });
+        for outcome in join_all(commits).await {
+            accepted(outcome?)?;
+        }
         let positions = self.client.positions(None, &options).await?.data;
+        let basis = QuoteBasis {
+            computed_at: 0,
+            reference: None,
+            room: None,
+            strategy: STRATEGY.parse().map_err(|error| CtlError::Usage(format!("{error}")))?,
+            version: 1,
+            parameters: Digest::of(PARAMETERS.as_bytes()),
+            state: Vec::new(),
+        };
         let book = |symbol: &Symbol| {
             let epoch = holds.iter().find(|holding| holding.symbol == *symbol)?.epoch;
             let position_seq = positions.iter().find(|view| view.symbol == *symbol).map_or(0, |view| view.position_seq);
@@ -198,6 +232,7 @@ impl Ctl {
                 epoch,
                 quote_seq: AtomicU64::new(0),
                 position_seq: AtomicU64::new(position_seq),
+                basis: basis.clone(),
             }))
         };
         let books: Option<Vec<_>> = names.iter().map(book).collect();
@@ -248,7 +283,8 @@ impl Ctl {
             makers.into_iter().find(|view| view.maker == name)
         };
         let Some(view) = registered.await else { return };
-        let command = Command::DeregisterMaker(MakerRef { maker: view.maker, incarnation: view.incarnation });
+        let command =
+            Command::DeregisterMaker(MakerRef { maker: view.maker, incarnation: view.incarnation, secret: SECRET });
         if let Err(error) = maker.submit(&command, self.deadline()).await {
             eprintln!("the bench maker stays until its lease ends: {error}");
         }
@@ -271,7 +307,7 @@ async fn renew(session: Session, incarnation: Incarnation, timeout: Duration) {
     let Ok(maker) = maker_name() else { return };
     loop {
         tokio::time::sleep(Duration::from_millis(LEASE_MS / 3)).await;
-        let command = Command::RenewMaker(MakerRef { maker: maker.clone(), incarnation });
+        let command = Command::RenewMaker(MakerRef { maker: maker.clone(), incarnation, secret: SECRET });
         if let Err(error) = session.submit(&command, Instant::now() + timeout).await {
             tracing::warn!(%error, "renewal failed");
         }
@@ -313,20 +349,26 @@ impl Book {
         Command::PlaceQuote(PlaceQuote {
             symbol: self.symbol.clone(),
             incarnation: self.incarnation,
+            secret: SECRET,
             epoch: self.epoch,
-            quote_seq: self.quote_seq.fetch_add(1, Ordering::Relaxed) + 1,
+            quote_seq: self.next_quote_seq(),
             position_seq: self.position_seq.load(Ordering::Relaxed),
             bid: side(MIDDLE + shift - 10),
             ask: side(MIDDLE + shift + 10),
             allow_reduced: true,
             ttl_ms: QUOTE_TTL_MAX_MS,
             cause: QuoteCause::Refresh,
-            computed_at: 0,
+            basis: self.basis.clone(),
         })
     }
 
     fn pull(&self) -> Command {
-        Command::PullQuote(PullQuote { symbol: self.symbol.clone(), epoch: self.epoch })
+        let (symbol, epoch, quote_seq) = (self.symbol.clone(), self.epoch, self.next_quote_seq());
+        Command::PullQuote(PullQuote { symbol, epoch, secret: SECRET, quote_seq })
+    }
+
+    fn next_quote_seq(&self) -> u64 {
+        self.quote_seq.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
 

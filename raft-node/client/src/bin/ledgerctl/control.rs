@@ -2,14 +2,12 @@
 //! version that it was decided on, so that a late repeat cannot undo a later order.
 
 use quorate_api::Read;
-use quorate_domain::{Exposure, SymbolSpec};
-use quorate_ledger::{
-    Command, DefineSymbol, Outcome, QuotingScope, Response, SetExposureLimit, SetKillSwitch, SetQuoting,
-};
+use quorate_domain::{Exposure, Qty, Symbol, SymbolSpec};
+use quorate_ledger::{Command, ControlChange, ControlCommand, DefineSymbol, Outcome, QuotingScope, Response};
 
 use crate::{
     Ctl,
-    args::{DefineSymbolArgs, KillSwitchAction, OnOff, QuotingArgs},
+    args::{Decision, DefineSymbolArgs, KillSwitchAction, OnOff, QuotingArgs},
     failure::CtlError,
 };
 
@@ -31,24 +29,37 @@ impl Ctl {
             (None, Some(maker)) => QuotingScope::Maker(maker),
             (None, None) => QuotingScope::All,
         };
-        let control_version = self.control_version(args.control_version).await?;
         let on = args.state == OnOff::On;
-        let response = self.control(&Command::SetQuoting(SetQuoting { scope, on, control_version })).await?;
-        self.report(&response)
+        self.decide(ControlChange::Quoting { scope, on }, args.decision).await
     }
 
-    pub(crate) async fn limit(&mut self, limit: i64, control_version: Option<u64>) -> Result<(), CtlError> {
-        let control_version = self.control_version(control_version).await?;
-        let limit = Exposure(limit);
-        let response = self.control(&Command::SetExposureLimit(SetExposureLimit { limit, control_version })).await?;
-        self.report(&response)
+    pub(crate) async fn limit(&mut self, limit: i64, decision: Decision) -> Result<(), CtlError> {
+        self.decide(ControlChange::ExposureLimit { limit: Exposure(limit) }, decision).await
     }
 
-    /// Engaging is meant whatever else was changed in between, and needs no version; turning it off does.
-    pub(crate) async fn kill_switch(&mut self, action: KillSwitchAction) -> Result<(), CtlError> {
+    pub(crate) async fn position_limit(
+        &mut self,
+        symbol: Symbol,
+        max: Option<i64>,
+        decision: Decision,
+    ) -> Result<(), CtlError> {
+        self.decide(ControlChange::PositionLimit { symbol, max: max.map(Qty) }, decision).await
+    }
+
+    pub(crate) async fn kill_switch(&mut self, action: KillSwitchAction, decision: Decision) -> Result<(), CtlError> {
         let engaged = action == KillSwitchAction::Engage;
-        let control_version = if engaged { 0 } else { self.control_version(None).await? };
-        let response = self.control(&Command::SetKillSwitch(SetKillSwitch { engaged, control_version })).await?;
+        self.decide(ControlChange::KillSwitch { engaged }, decision).await
+    }
+
+    /// Engaging the kill switch is meant whatever else was changed in between, and needs no version; all else does.
+    async fn decide(&mut self, change: ControlChange, decision: Decision) -> Result<(), CtlError> {
+        let Decision { actor, reason, control_version } = decision;
+        let control_version = match change {
+            ControlChange::KillSwitch { engaged: true } => 0,
+            _ => self.control_version(control_version).await?,
+        };
+        let command = Command::Control(ControlCommand { actor, reason, control_version, change });
+        let response = self.client.submit_without_session(&command, self.deadline()).await?;
         self.report(&response)
     }
 
@@ -61,10 +72,6 @@ impl Ctl {
                 Ok(data.control.control_version)
             }
         }
-    }
-
-    async fn control(&self, command: &Command) -> Result<Response, CtlError> {
-        Ok(self.client.submit_without_session(command, self.deadline()).await?)
     }
 
     fn report(&self, response: &Response) -> Result<(), CtlError> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use quorate_api::Read;
 use quorate_client::OrderQuery;
 use quorate_domain::{Price, Qty, Symbol, SymbolSpec};
-use quorate_ledger::FilledMaker;
+use quorate_ledger::{FilledMaker, Turn};
 
 use crate::{
     Ctl,
@@ -88,6 +88,24 @@ impl Ctl {
             let data = &read.data;
             let sums = format!("long {} and short {} of {} units each side", data.long, data.short, data.limit);
             format!("{sums} (hard limit {})\n{}", data.hard_limit, footer(read, grid))
+        })
+    }
+
+    pub(crate) async fn waiting(&mut self) -> Result<(), CtlError> {
+        let read = self.client.waiting(&self.read()).await?;
+        self.out.show(&read, |read| {
+            let mut grid = Grid::new(&["symbol", "place", ">long lot", ">short lot", "lot"]);
+            for row in &read.data {
+                let place = match row.turn {
+                    Turn::Running { until } => format!("its turn, for {}", remaining(until, read.log_time)),
+                    Turn::Offered { until } => format!("offered, for {}", remaining(until, read.log_time)),
+                    Turn::Waiting { since } => format!("waits since index {since}"),
+                };
+                let kept = if row.set_aside { "kept free" } else { "-" };
+                let (long, short) = (row.long_lot.to_string(), row.short_lot.to_string());
+                grid.row([row.symbol.to_string(), place, long, short, kept.to_owned()]);
+            }
+            footer(read, grid)
         })
     }
 

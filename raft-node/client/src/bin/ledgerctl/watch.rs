@@ -2,8 +2,8 @@
 
 use quorate_domain::{Millis, Position, Qty, QuoteSide, Side, Symbol};
 use quorate_ledger::{
-    AuthorityEndReason, DepartReason, Event, FillCommitted, FilledMaker, Frame, NewOrder, OrderStatus, QuoteEndReason,
-    QuotePlaced,
+    AuthorityEndReason, ControlChange, DepartReason, Event, FillCommitted, FilledMaker, Frame, NewOrder, OrderStatus,
+    QuoteEndReason, QuotePlaced, Turn,
 };
 
 use crate::state::{Specs, on_off, word};
@@ -43,20 +43,8 @@ fn tell(event: &Event, specs: &Specs) -> String {
         Event::SymbolDefined { symbol, spec } => {
             format!("{symbol} is defined: tick {}, lot {}", spec.tick_size, spec.lot_size)
         }
-        Event::ExposureLimitChanged { limit, control_version } => {
-            format!("the exposure limit is {limit} from now on (control version {control_version})")
-        }
-        Event::QuotingChanged { scope, on, control_version } => {
-            format!("quoting is {} for {scope} from now on (control version {control_version})", on_off(*on))
-        }
-        Event::KillSwitchChanged { engaged: true, control_version } => {
-            format!("the kill switch is engaged: no quotes and no orders (control version {control_version})")
-        }
-        Event::KillSwitchChanged { engaged: false, control_version } => {
-            format!("the kill switch is off (control version {control_version})")
-        }
-        Event::LedgerUpgraded { ledger_version, control_version } => {
-            format!("the ledger is at version {ledger_version} from now on (control version {control_version})")
+        Event::ControlChanged { control_version, actor, reason, change } => {
+            format!("{} (control version {control_version}, by {actor}: {reason})", tell_change(change))
         }
         Event::MakerRegistered { maker, incarnation, .. } => format!("{maker} joins (incarnation {incarnation})"),
         Event::MakerRenewed { maker, deadline, .. } => format!("{maker} stays until {}", clock(*deadline)),
@@ -82,6 +70,11 @@ fn tell(event: &Event, specs: &Specs) -> String {
             };
             format!("{symbol}: no longer held by {maker}: {why}")
         }
+        Event::ParametersCommitted { maker, symbol, text, .. } => format!("{symbol}: {maker} quotes by {text}"),
+        Event::QuoteKept { symbol, quote_id, deadline, .. } => {
+            format!("{symbol}: quote {quote_id} is kept until {}", clock(*deadline))
+        }
+        Event::TurnChanged { symbol, turn } => tell_turn(symbol, *turn),
         Event::QuotePlaced(quote) => tell_quote(quote, specs),
         Event::QuoteRefused { symbol, refusal, .. } => format!("{symbol}: a quote is refused: {refusal}"),
         Event::QuoteEnded { symbol, quote_id, reason, .. } => {
@@ -94,6 +87,8 @@ fn tell(event: &Event, specs: &Specs) -> String {
                 QuoteEndReason::KillSwitch => "the kill switch was engaged",
                 QuoteEndReason::Replaced => "the quote that was to replace it was refused",
                 QuoteEndReason::LimitLowered => "the exposure limit was lowered",
+                QuoteEndReason::PositionLimit => "the limit of the position was lowered",
+                QuoteEndReason::TurnEnded => "its turn is over, and others wait",
                 QuoteEndReason::AgeUnproven => "a new leader cannot prove its age",
             };
             format!("{symbol}: quote {quote_id} ends: {why}")
@@ -109,6 +104,31 @@ fn tell(event: &Event, specs: &Specs) -> String {
             let filled = specs.qty(symbol, *cum_qty);
             format!("{symbol}: order {order_id} of {account} is {}, {filled} filled in all", standing(*status))
         }
+    }
+}
+
+fn tell_change(change: &ControlChange) -> String {
+    match change {
+        ControlChange::ExposureLimit { limit } => format!("the exposure limit is {limit} from now on"),
+        ControlChange::PositionLimit { symbol, max: Some(max) } => {
+            format!("{symbol}: the position may be at most {max} lots from now on, long or short")
+        }
+        ControlChange::PositionLimit { symbol, max: None } => {
+            format!("{symbol}: the position has no limit from now on")
+        }
+        ControlChange::Quoting { scope, on } => format!("quoting is {} for {scope} from now on", on_off(*on)),
+        ControlChange::KillSwitch { engaged: true } => "the kill switch is engaged: no quotes and no orders".to_owned(),
+        ControlChange::KillSwitch { engaged: false } => "the kill switch is off".to_owned(),
+        ControlChange::LedgerVersion { version } => format!("the ledger is at version {version} from now on"),
+    }
+}
+
+fn tell_turn(symbol: &Symbol, turn: Option<Turn>) -> String {
+    match turn {
+        Some(Turn::Waiting { .. }) => format!("{symbol}: waits for exposure"),
+        Some(Turn::Offered { until }) => format!("{symbol}: is offered one lot a side, until {}", clock(until)),
+        Some(Turn::Running { until }) => format!("{symbol}: has its turn, until {}", clock(until)),
+        None => format!("{symbol}: waits for exposure no longer"),
     }
 }
 
@@ -183,13 +203,15 @@ mod tests {
                 {"symbol_defined": {"symbol": "AB", "spec": spec}},
                 {"quote_placed": {"symbol": "AB", "quote_id": 7, "maker": "maker-a", "incarnation": 1, "epoch": 1,
                     "quote_seq": 1, "position_seq": 0, "bid": {"price": 9900, "qty": 3}, "ask": null, "bid_asked": 3,
-                    "ask_asked": 0, "deadline": 1, "cause": "reference_moved", "computed_at": 1, "superseded": null}},
+                    "ask_asked": 0, "deadline": 1, "cause": "reference_moved", "superseded": null,
+                    "basis": {"computed_at": 1, "reference": null, "strategy": "fixed-spread", "version": 1, "parameters": "00".repeat(32)}}},
                 {"fill_committed": {"trade_id": 4, "symbol": "AB", "price": 9900, "qty": 2, "taker_order_id": 8,
                     "taker_side": "sell", "maker": {"quote": {"quote_id": 7, "maker": "maker-a", "epoch": 1,
                     "leaves": 1, "position": 2, "position_seq": 1}}}},
                 {"quote_refused": {"symbol": "AB", "incarnation": 1, "quote_seq": 2,
                     "refusal": {"stale_epoch": {"symbol": "AB", "epoch": 3, "holder": "maker-b"}}}},
-                {"kill_switch_changed": {"engaged": false, "control_version": 5}}
+                {"control_changed": {"control_version": 5, "actor": "ann", "reason": "all is well",
+                    "change": {"kill_switch": {"engaged": false}}}}
             ]),
             false,
         );
@@ -199,7 +221,7 @@ mod tests {
             "AB: maker-a quotes bid 0.003 at 99.00, no ask (quote 7; cause: reference moved)",
             "AB: trade 4: order 8 sells 0.002 at 99.00 to quote 7 of maker-a; the position is 0.002",
             "AB: a quote is refused: AB is at epoch 3, held by maker-b",
-            "the kill switch is off (control version 5)",
+            "the kill switch is off (control version 5, by ann: all is well)",
         ];
         assert_eq!(told, wanted.map(|line| format!("{at}{line}")));
     }
