@@ -112,6 +112,17 @@ pub enum Answer {
     OrderExecuted(OrderResult),
     /// To `CancelOrder`.
     OrderCancelled(OrderResult),
+    /// To `PublishMarks`: how many of them.
+    MarksPublished {
+        /// Count.
+        counted: u32,
+        /// Wait for another that confirms them.
+        waiting: u32,
+        /// Were not taken.
+        ignored: u32,
+    },
+    /// To `SetListing`.
+    ListingSet,
     /// To the leader's own commands.
     Done,
 }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use quorate_domain::{
-    Account, ActorName, ClientOrderId, ExchangeName, Exposure, MakerName, Millis, OrderId, OrderType, Price, Qty,
+    Account, ActorName, Asset, ClientOrderId, ExchangeName, Exposure, Instrument, MakerName, Millis, Money, OrderId, OrderType, Price, Qty,
     QuoteId, QuoteSide, RefPrice, Side, Sides, SourceName, StrategyName, Symbol, SymbolSpec, TimeInForce,
 };
 
@@ -96,6 +96,10 @@ pub enum Command {
     ExecuteOrder(ExecuteOrder),
     /// Ends an open order.
     CancelOrder(CancelOrder),
+    /// Says where the prices are, as the exchange believes them.
+    PublishMarks(PublishMarks),
+    /// Says for which symbols the exchange has a price source.
+    SetListing(SetListing),
 }
 
 /// See [`Command::DefineSymbol`].
@@ -141,6 +145,58 @@ pub enum ControlChange {
         symbol: Symbol,
         /// Lots, in `0..=MAX_QTY`, long or short; `None` for no limit.
         max: Option<Qty>,
+    },
+    /// The next revision of a symbol's instrument.
+    Instrument {
+        /// The symbol, of which no quote stands, no order is open, and which does not move.
+        symbol: Symbol,
+        /// What it is from now on; base, quote, lot size and kind stay.
+        instrument: Instrument,
+    },
+    /// The market-maker protection of a symbol.
+    Protection {
+        /// The symbol, which must be defined.
+        symbol: Symbol,
+        /// From now on; `None` for none.
+        protection: Option<Protection>,
+    },
+    /// The most that the equity of a quote asset may fall below its high-water mark.
+    DrawdownLimit {
+        /// The quote asset of some symbol.
+        asset: Asset,
+        /// From now on; `None` for none.
+        limit: Option<Money>,
+    },
+    /// Ends the trip of a drawdown breaker: the high-water mark is the present equity.
+    Rearm {
+        /// The quote asset.
+        asset: Asset,
+    },
+    /// An account may not go below 0 from now on.
+    LimitAccount {
+        /// The account.
+        account: Account,
+    },
+    /// Puts so much of an asset into an account, or takes it out.
+    Deposit {
+        /// The account.
+        account: Account,
+        /// The asset.
+        asset: Asset,
+        /// In 10^-12 of the asset; below 0 it is taken out.
+        amount: Money,
+    },
+    /// Ends a binary symbol: positions and contracts become cash.
+    Settle {
+        /// The symbol.
+        symbol: Symbol,
+        /// Ticks: 0, or what the contract pays.
+        price: Price,
+    },
+    /// Ends a spot symbol.
+    CloseSymbol {
+        /// The symbol.
+        symbol: Symbol,
     },
     /// Quoting, on or off.
     Quoting {
@@ -243,6 +299,8 @@ pub struct PlaceQuote {
     pub secret: Secret,
     /// The epoch under which the symbol is held.
     pub epoch: Epoch,
+    /// The revision of the instrument that it was computed for.
+    pub revision: u64,
     /// Must be above every `quote_seq` accepted within the epoch.
     pub quote_seq: u64,
     /// The number of the symbol's quote fills that this quote was computed from.
@@ -312,6 +370,8 @@ pub struct KeepQuote {
     pub secret: Secret,
     /// The epoch under which the symbol is held.
     pub epoch: Epoch,
+    /// The revision of the instrument.
+    pub revision: u64,
     /// Must be above every `quote_seq` accepted within the epoch.
     pub quote_seq: u64,
     /// The quote to keep.
@@ -378,6 +438,8 @@ pub struct ExecuteOrder {
     /// longer.
     #[serde(default)]
     pub answered_below: u64,
+    /// The revision of the instrument that it was planned for.
+    pub revision: u64,
     /// Log time from which this is refused, at most `ORDER_DEADLINE_MAX_MS` ahead: when log time
     /// has passed it, an unanswered order is known not to have happened.
     pub deadline: Millis,
@@ -468,6 +530,43 @@ pub struct CancelOrder {
     pub order_id: OrderId,
 }
 
+/// See [`Command::PublishMarks`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PublishMarks {
+    /// The exchange's fencing token.
+    pub exchange_epoch: ExchangeEpoch,
+    /// In the order of symbols, each once; `1..=SYMBOLS_MAX`.
+    pub marks: Vec<SymbolMark>,
+}
+
+/// Where a symbol's price is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SymbolMark {
+    /// The symbol.
+    pub symbol: Symbol,
+    /// The revision of the instrument whose ticks are meant.
+    pub revision: u64,
+    /// Half ticks.
+    pub price: RefPrice,
+    /// When the source last changed or confirmed it, in milliseconds since the Unix epoch.
+    pub time: Millis,
+}
+
+/// See [`Command::SetListing`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SetListing {
+    /// The exchange's fencing token.
+    pub exchange_epoch: ExchangeEpoch,
+    /// All of them, in order, each once.
+    pub symbols: Vec<Symbol>,
+}
+
 impl Command {
     /// Whether it must come in a session. Only `OpenSession` and `Control`, which is a compare-and-set that a repeat cannot
     /// harm, may come without.
@@ -495,6 +594,8 @@ impl Command {
             Self::RegisterExchange(_) => "register_exchange",
             Self::ExecuteOrder(_) => "execute_order",
             Self::CancelOrder(_) => "cancel_order",
+            Self::PublishMarks(_) => "publish_marks",
+            Self::SetListing(_) => "set_listing",
         }
     }
 

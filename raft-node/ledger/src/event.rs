@@ -10,8 +10,8 @@ use crate::{
     refusal::Refusal,
 };
 use quorate_domain::{
-    Account, ActorName, ClientOrderId, ExchangeName, Exposure, MakerName, Millis, OrderId, Position, Price, Qty,
-    QuoteId, QuoteSide, Side, Symbol, SymbolSpec,
+    Account, ActorName, Asset, ClientOrderId, ExchangeName, Exposure, MakerName, Millis, Money, OrderId, Position, Price,
+    Qty, QuoteId, QuoteSide, RefPrice, Side, Symbol, SymbolSpec,
 };
 
 /// All that one log index did.
@@ -184,6 +184,39 @@ pub enum Event {
         /// Its place from now on; `None` where it is in them no longer.
         turn: Option<Turn>,
     },
+    /// The exchange published marks.
+    MarksPublished {
+        /// Those taken, in the order of symbols.
+        marks: Vec<MarkTaken>,
+    },
+    /// The exchange said for which symbols it has a price source.
+    ListingChanged {
+        /// All of them, in order.
+        symbols: Vec<Symbol>,
+    },
+    /// The equity of a quote asset fell too far below its high-water mark.
+    BreakerTripped {
+        /// The quote asset.
+        asset: Asset,
+        /// Its equity.
+        equity: Money,
+        /// Its high-water mark.
+        high_water: Money,
+    },
+    /// Too many lots of a symbol's quotes were filled in a short time.
+    ProtectionTripped {
+        /// The symbol.
+        symbol: Symbol,
+        /// Until then it is not quoted.
+        until: Millis,
+    },
+    /// A symbol has ended.
+    SymbolClosed {
+        /// The symbol.
+        symbol: Symbol,
+        /// The price at which positions became cash, in ticks; `None` where they did not.
+        settled: Option<Price>,
+    },
     /// An exchange joined and fenced the one before it.
     ExchangeRegistered {
         /// Its name.
@@ -279,6 +312,10 @@ pub struct FillCommitted {
     pub taker_order_id: OrderId,
     /// The taker's side.
     pub taker_side: Side,
+    /// What the taker pays, in the quote asset; a rebate is below 0.
+    pub taker_fee: Money,
+    /// What the other side pays, in the quote asset; a rebate is below 0.
+    pub maker_fee: Money,
     /// The other side.
     pub maker: FilledMaker,
 }
@@ -338,6 +375,20 @@ pub enum Turn {
     },
 }
 
+/// A mark that was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MarkTaken {
+    /// The symbol.
+    pub symbol: Symbol,
+    /// Half ticks.
+    pub price: RefPrice,
+    /// When its source last changed or confirmed it.
+    pub time: Millis,
+    /// Whether it counts; if not, it waits for another that confirms it.
+    pub counts: bool,
+}
+
 /// Why a maker left the group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -364,6 +415,10 @@ pub enum AuthorityEndReason {
     MakerLeft,
     /// The holder's lease ran out.
     LeaseExpired,
+    /// The exchange has no price source for it any more.
+    Unlisted,
+    /// The symbol was settled or closed.
+    SymbolClosed,
 }
 
 /// Why a quote ended (superseding apart).
@@ -389,6 +444,10 @@ pub enum QuoteEndReason {
     PositionLimit,
     /// The symbol's turn ended, and others wait.
     TurnEnded,
+    /// The drawdown breaker of its quote asset tripped.
+    Breaker,
+    /// The symbol's protection tripped.
+    Protection,
     /// A new leader could not prove its age.
     AgeUnproven,
     /// Another was to replace it, and was refused.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use quorate_domain::{
-    Account, ClientOrderId, Exposure, MakerName, Millis, OrderId, Position, Price, Qty, Side, Symbol,
+    Account, Asset, ClientOrderId, Exposure, MakerName, Millis, Money, OrderId, Position, Price, Qty, Side, Symbol,
 };
 use serde::{Deserialize, Serialize};
 
@@ -78,7 +78,46 @@ pub enum Refusal {
         symbol: Symbol,
     },
 
+    /// The symbol has ended.
+    #[error("symbol {symbol} is closed")]
+    SymbolClosed {
+        /// The symbol.
+        symbol: Symbol,
+        /// At which price it was settled, in ticks; `None` where it was only closed.
+        settled: Option<Price>,
+    },
+    /// The instrument has another revision.
+    #[error("the instrument's revision is {revision}: read it again")]
+    StaleRevision {
+        /// The present one.
+        revision: u64,
+    },
+    /// No symbol is traded in this asset.
+    #[error("no symbol is traded in {asset}")]
+    UnknownAsset {
+        /// The asset named.
+        asset: Asset,
+    },
+
     // --- control
+    /// Something of the symbol is under way.
+    #[error("{symbol} has a quote, an open order or a move under way: turn quoting off for it, and cancel its orders")]
+    SymbolBusy {
+        /// The symbol.
+        symbol: Symbol,
+    },
+    /// The breaker is armed.
+    #[error("the drawdown breaker of {asset} has not tripped")]
+    NotTripped {
+        /// The asset.
+        asset: Asset,
+    },
+    /// The account cannot be limited now.
+    #[error("account {account} has open orders or owes something: cancel them, and deposit what it owes")]
+    AccountBusy {
+        /// The account.
+        account: Account,
+    },
     /// The control version moved on.
     #[error("control version is {control_version}: read again and decide again")]
     ControlVersion {
@@ -110,6 +149,19 @@ pub enum Refusal {
     QuotingOff {
         /// The widest scope that is off.
         scope: QuotingScope,
+    },
+
+    /// The drawdown breaker has tripped.
+    #[error("the drawdown breaker of {asset} has tripped: an operator must rearm it")]
+    BreakerTripped {
+        /// The quote asset.
+        asset: Asset,
+    },
+    /// The symbol's protection has tripped.
+    #[error("the protection of the symbol has tripped: it is not quoted until {until}")]
+    Paused {
+        /// Until then.
+        until: Millis,
     },
 
     // --- makers and authority
@@ -281,6 +333,16 @@ pub enum Refusal {
         /// The price of that.
         price: Price,
     },
+    /// The account has too little.
+    #[error("{free} {asset} are free, and {needed} are needed")]
+    BalanceShort {
+        /// The asset.
+        asset: Asset,
+        /// What is free of it.
+        free: Money,
+        /// What this takes or locks.
+        needed: Money,
+    },
     /// A position or a sum would leave its range.
     #[error("this would overflow {what}")]
     Overflow {
@@ -344,17 +406,26 @@ impl Refusal {
             Self::UnknownSymbol { .. }
             | Self::SymbolExists { .. }
             | Self::UnknownParameters { .. }
+            | Self::SymbolClosed { .. }
+            | Self::UnknownAsset { .. }
             | Self::UnknownOrder { .. } => RefusalClass::Unknown,
-            Self::ControlVersion { .. } | Self::LimitOutOfRange { .. } | Self::LedgerVersion { .. } => {
-                RefusalClass::Control
-            }
-            Self::KillSwitch { .. } | Self::QuotingOff { .. } => RefusalClass::Stopped,
+            Self::ControlVersion { .. }
+            | Self::LimitOutOfRange { .. }
+            | Self::SymbolBusy { .. }
+            | Self::NotTripped { .. }
+            | Self::AccountBusy { .. }
+            | Self::LedgerVersion { .. } => RefusalClass::Control,
+            Self::KillSwitch { .. }
+            | Self::QuotingOff { .. }
+            | Self::BreakerTripped { .. }
+            | Self::Paused { .. } => RefusalClass::Stopped,
             Self::UnknownMaker { .. }
             | Self::StaleEpoch { .. }
             | Self::AuthorityExpired { .. }
             | Self::WrongSecret { .. }
             | Self::StaleExchange { .. } => RefusalClass::Fenced,
             Self::StaleQuoteSeq { .. }
+            | Self::StaleRevision { .. }
             | Self::StalePosition { .. }
             | Self::CrossesResting { .. }
             | Self::NotActive { .. }
@@ -366,6 +437,7 @@ impl Refusal {
             Self::TooManySessions { .. }
             | Self::Full { .. }
             | Self::ExposureShort { .. }
+            | Self::BalanceShort { .. }
             | Self::TooHeavy { .. }
             | Self::PositionLimit { .. } => RefusalClass::Full,
             Self::DeadlinePassed { .. } | Self::TimestampTooOld { .. } => RefusalClass::Late,
