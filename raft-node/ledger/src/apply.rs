@@ -4,7 +4,7 @@
 //! Invariant: total and deterministic. Every input has an answer; nothing here can fail, wait, or look
 //! at anything but the state and its arguments.
 
-use std::mem;
+use std::{collections::BTreeSet, mem};
 
 use quorate_planted::{Bug, planted};
 
@@ -19,7 +19,7 @@ use crate::{
     session::Admission,
     state::{SymbolState, Tables},
 };
-use quorate_domain::{Millis, Symbol};
+use quorate_domain::{Asset, Millis, Symbol};
 
 /// What a command came to.
 pub(crate) type Handled = Result<Answer, Refusal>;
@@ -33,6 +33,8 @@ pub(crate) struct Applying<'a> {
     pub(crate) events: Vec<Event>,
     /// The set of makers or symbols changed, or a symbol was given up.
     pub(crate) rebalance_due: bool,
+    /// Quote assets whose equity may have changed.
+    pub(crate) equity_due: BTreeSet<Asset>,
     pub(crate) scratch: &'a mut Vec<u8>,
 }
 
@@ -48,6 +50,7 @@ impl Ledger {
             index,
             events: Vec::new(),
             rebalance_due: false,
+            equity_due: BTreeSet::new(),
             scratch: &mut self.scratch,
         };
         let response = applying.run(input);
@@ -82,6 +85,7 @@ impl Applying<'_> {
                 self.answer(Ok(Answer::Done))
             }
         };
+        self.evaluate_equity();
         self.rebalance_if_due();
         self.advance_turns();
         response
@@ -130,6 +134,8 @@ impl Applying<'_> {
             Command::RegisterExchange(command) => Ok(self.register_exchange(command)),
             Command::ExecuteOrder(command) => return self.execute_order(command, digest),
             Command::CancelOrder(command) => self.cancel_order(command),
+            Command::PublishMarks(command) => self.publish_marks(command),
+            Command::SetListing(command) => self.set_listing(command),
         };
         self.answer(handled)
     }

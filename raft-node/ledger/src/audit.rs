@@ -95,7 +95,8 @@ impl Ledger {
         let no_demand = state.demand == Demand::default();
         found.check(state.holder.is_some() || no_demand, || format!("{symbol} remembers a demand of nobody"));
         let Some(Holder { maker, incarnation, moving }) = &state.holder else {
-            return found.check(self.tables.makers.is_empty(), || format!("{symbol} is held by nobody"));
+            let nobody = self.tables.makers.is_empty() || !self.tables.is_traded(symbol, state);
+            return found.check(nobody, || format!("{symbol} is held by nobody"));
         };
         found.check(self.incarnation(maker) == Some(*incarnation), || {
             format!("{symbol} is held by {maker}, incarnation {incarnation}, which is not registered")
@@ -221,6 +222,8 @@ impl Ledger {
         let (kept, rebuilt) = (&self.indexes, Indexes::of(&self.tables));
         for (name, equal) in [
             ("exposure reserved", kept.reserved == rebuilt.reserved),
+            ("equity", nonzero(&kept.equity) == nonzero(&rebuilt.equity)),
+            ("marks by their age", kept.marks_by_age == rebuilt.marks_by_age),
             ("exposure held", kept.held == rebuilt.held),
             ("exposure taken", kept.taken == rebuilt.taken),
             ("those that wait for a turn", kept.queue == rebuilt.queue),

@@ -157,7 +157,10 @@ impl Applying<'_> {
             self.rebalance_due = true;
             return;
         };
-        let Some(epoch) = self.tables.symbols.get(symbol).map(|state| state.epoch + 1) else { return };
+        let Some(state) = self.tables.symbols.get(symbol).filter(|state| self.tables.is_traded(symbol, state)) else {
+            return;
+        };
+        let epoch = state.epoch + 1;
         self.change_symbol(symbol, |state| {
             state.epoch = epoch;
             state.quote_seq = 0;

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use quorate_domain::{
-    Account, ActorName, Asset, ClientOrderId, ExchangeName, Exposure, Instrument, MakerName, Millis, Money, OrderId, OrderType, Price, Qty,
+    Account, ActorName, Asset, ClientOrderId, ExchangeName, Exposure, ExposureBasis, Instrument, MakerName, Millis, Money, OrderId, OrderType, Price, Qty,
     QuoteId, QuoteSide, RefPrice, Side, Sides, SourceName, StrategyName, Symbol, SymbolSpec, TimeInForce,
 };
 
@@ -136,7 +136,14 @@ pub struct ControlCommand {
 pub enum ControlChange {
     /// The exposure limit, each side.
     ExposureLimit {
-        /// In `0..=HARD_EXPOSURE_LIMIT` exposure units.
+        /// In units of exposure, `0..=HARD_EXPOSURE_LIMIT`; or in 10^-12 of the basis' asset, `0..=WORST_LOSS_LIMIT_MAX`.
+        limit: Exposure,
+    },
+    /// How exposure is counted, with the limit by that count.
+    ExposureBasis {
+        /// From now on; no symbol may be defined yet.
+        basis: ExposureBasis,
+        /// In units of exposure, `0..=HARD_EXPOSURE_LIMIT`; or in 10^-12 of the asset, `0..=WORST_LOSS_LIMIT_MAX`.
         limit: Exposure,
     },
     /// The largest position of a symbol.

@@ -7,14 +7,14 @@
 use crate::{
     answer::{Answer, OrderStatus},
     apply::{Applying, Handled, invalid},
-    bounds::{HARD_EXPOSURE_LIMIT, QUOTING_OFF_MAKERS_MAX, REASON_MAX},
+    bounds::{HARD_EXPOSURE_LIMIT, QUOTING_OFF_MAKERS_MAX, REASON_MAX, WORST_LOSS_LIMIT_MAX},
     command::{ControlChange, ControlCommand, QuotingScope},
     event::{Event, QuoteEndReason},
     ledger::LEDGER_VERSION,
     refusal::Refusal,
     state::SymbolState,
 };
-use quorate_domain::{Exposure, MAX_QTY, Qty, QuoteId, Side, Sides, Symbol};
+use quorate_domain::{Exposure, ExposureBasis, MAX_QTY, Money, Protection, ProtectionState, Qty, QuoteId, Side, Sides, Symbol};
 
 impl Applying<'_> {
     pub(crate) fn control(&mut self, command: &ControlCommand) -> Handled {
@@ -36,9 +36,11 @@ impl Applying<'_> {
     /// Whether a change is well formed, as things stand.
     fn check_change(&self, change: &ControlChange) -> Result<(), Refusal> {
         match change {
-            ControlChange::ExposureLimit { limit } => {
-                if !(0..=HARD_EXPOSURE_LIMIT).contains(&limit.0) {
-                    return Err(Refusal::LimitOutOfRange { hard_limit: Exposure(HARD_EXPOSURE_LIMIT) });
+            ControlChange::ExposureLimit { limit } => check_limit(&self.tables.control.basis, *limit)?,
+            ControlChange::ExposureBasis { basis, limit } => {
+                check_limit(basis, *limit)?;
+                if !self.tables.symbols.is_empty() {
+                    return Err(Refusal::SymbolsDefined);
                 }
             }
             ControlChange::PositionLimit { symbol, max } => {
@@ -48,7 +50,27 @@ impl Applying<'_> {
                 }
             }
             ControlChange::Quoting { scope: QuotingScope::Symbol(symbol), .. } => drop(self.symbol(symbol)?),
-            ControlChange::Quoting { .. } | ControlChange::KillSwitch { .. } => {}
+            ControlChange::Quoting { .. } | ControlChange::KillSwitch { .. } | ControlChange::LimitAccount { .. } => {}
+            ControlChange::Instrument { symbol, instrument } => self.check_instrument_change(symbol, instrument)?,
+            ControlChange::Protection { symbol, protection } => {
+                self.symbol(symbol)?;
+                if let Some(Err(error)) = protection.as_ref().map(Protection::check) {
+                    return Err(invalid(error.to_string()));
+                }
+            }
+            ControlChange::DrawdownLimit { asset, limit } => {
+                self.check_known_quote_asset(asset)?;
+                if limit.is_some_and(|limit| limit < Money::ZERO) {
+                    return Err(invalid("limit must not be below 0"));
+                }
+            }
+            ControlChange::Rearm { asset } => {
+                self.check_known_quote_asset(asset)?;
+                self.check_tripped(asset)?;
+            }
+            ControlChange::Deposit { asset, .. } => self.check_deposited_asset(asset)?,
+            ControlChange::Settle { symbol, price } => self.check_settle(symbol, *price)?,
+            ControlChange::CloseSymbol { symbol } => self.check_close(symbol)?,
             ControlChange::LedgerVersion { version } => {
                 let present = self.tables.ledger_version;
                 if !(present..=LEDGER_VERSION).contains(version) {
@@ -59,6 +81,7 @@ impl Applying<'_> {
         Ok(())
     }
 
+    /// What can be refused only once the version is the present one.
     fn check_room_for(&self, change: &ControlChange) -> Result<(), Refusal> {
         let makers_off = &self.tables.control.makers_off;
         match change {
@@ -68,6 +91,8 @@ impl Applying<'_> {
                 let what = "makers for which quoting is off".to_owned();
                 Err(Refusal::Full { what, max: QUOTING_OFF_MAKERS_MAX as u64 })
             }
+            ControlChange::LimitAccount { account } => self.check_limit_account(account),
+            ControlChange::Deposit { account, asset, amount } => self.check_deposit(account, asset, *amount),
             _ => Ok(()),
         }
     }
@@ -79,9 +104,24 @@ impl Applying<'_> {
                 self.end_quotes_above_limit();
                 self.drop_too_heavy();
             }
+            ControlChange::ExposureBasis { basis, limit } => {
+                self.tables.control.basis = basis.clone();
+                self.tables.control.limit = *limit;
+            }
             ControlChange::PositionLimit { symbol, max } => self.limit_position(symbol, *max),
             ControlChange::Quoting { scope, on } => self.switch_quoting(scope, *on),
             ControlChange::KillSwitch { engaged } => self.switch_kill(*engaged),
+            ControlChange::Instrument { symbol, instrument } => self.revise(symbol, instrument),
+            ControlChange::Protection { symbol, protection } => self.change_symbol(symbol, |state| {
+                state.protection = *protection;
+                state.guard = ProtectionState::default();
+            }),
+            ControlChange::DrawdownLimit { asset, limit } => self.limit_drawdown(asset, *limit),
+            ControlChange::Rearm { asset } => self.rearm(asset),
+            ControlChange::LimitAccount { account } => self.limit_account(account),
+            ControlChange::Deposit { account, asset, amount } => self.deposit(account, asset, *amount),
+            ControlChange::Settle { symbol, price } => self.close_symbol(symbol, Some(*price)),
+            ControlChange::CloseSymbol { symbol } => self.close_symbol(symbol, None),
             ControlChange::LedgerVersion { version } => self.tables.ledger_version = *version,
         }
     }
@@ -173,6 +213,19 @@ impl Applying<'_> {
         let control = &self.tables.control;
         if control.kill_switch { Err(Refusal::KillSwitch { control_version: control.version }) } else { Ok(()) }
     }
+}
+
+/// The most that the limit may be, by the basis.
+pub(crate) fn hard_limit(basis: &ExposureBasis) -> Exposure {
+    match basis {
+        ExposureBasis::Units => Exposure(HARD_EXPOSURE_LIMIT),
+        ExposureBasis::WorstLoss { .. } => Exposure(WORST_LOSS_LIMIT_MAX),
+    }
+}
+
+fn check_limit(basis: &ExposureBasis, limit: Exposure) -> Result<(), Refusal> {
+    let hard_limit = hard_limit(basis);
+    if (Exposure::ZERO..=hard_limit).contains(&limit) { Ok(()) } else { Err(Refusal::LimitOutOfRange { hard_limit }) }
 }
 
 fn check_reason(reason: &str) -> Result<(), Refusal> {

@@ -17,7 +17,7 @@ use crate::{
     state::{Demand, Maker, Order, OrderName, Session, SymbolState, Tables},
     turns::turn_ends,
 };
-use quorate_domain::{Account, Exposure, MakerName, Millis, OrderId, Price, Side, Sides, Symbol};
+use quorate_domain::{Account, Asset, Exposure, MakerName, Millis, Money, OrderId, Position, Price, Side, Sides, Symbol};
 
 /// The resting orders of one symbol, best first on each side.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -39,6 +39,10 @@ impl Book {
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Indexes {
+    /// What the symbols of a quote asset are worth.
+    pub(crate) equity: OrdMap<Asset, Money>,
+    /// The time of the mark of each symbol that has a position, 0 where it has no mark; by quote asset.
+    pub(crate) marks_by_age: OrdSet<(Asset, Millis, Symbol)>,
     /// Exposure reserved by all quotes that stand.
     pub(crate) reserved: Sides<Exposure>,
     /// What all symbols hold: reserved, or set aside for them where that is more.
@@ -82,6 +86,9 @@ pub(crate) struct SymbolFacts {
     quote_deadline: Option<Millis>,
     move_until: Option<Millis>,
     holder: Option<MakerName>,
+    equity: Option<(Asset, Money)>,
+    /// Where there is a position that must be marked.
+    mark: Option<(Asset, Millis)>,
 }
 
 impl SymbolFacts {
@@ -95,6 +102,8 @@ impl SymbolFacts {
             quote_deadline: state.quote.as_ref().map(|quote| quote.deadline),
             move_until: state.moving().map(|moving| moving.until),
             holder: state.holder.as_ref().map(|holder| holder.maker.clone()),
+            equity: Some((state.instrument.quote.clone(), state.equity())),
+            mark: must_be_marked(state),
         }
     }
 
@@ -138,6 +147,21 @@ impl Indexes {
         }
         move_key(&mut self.quotes_due, symbol, old.quote_deadline, new.quote_deadline);
         move_key(&mut self.moves_due, symbol, old.move_until, new.move_until);
+        if old.equity != new.equity {
+            for (sign, equity) in [(-1, &old.equity), (1, &new.equity)] {
+                let Some((asset, money)) = equity else { continue };
+                let sum = self.equity.entry(asset.clone()).or_default();
+                sum.0 = sum.0.saturating_add(money.0.saturating_mul(sign));
+            }
+        }
+        if old.mark != new.mark {
+            if let Some((asset, at)) = &old.mark {
+                self.marks_by_age.remove(&(asset.clone(), *at, symbol.clone()));
+            }
+            if let Some((asset, at)) = &new.mark {
+                self.marks_by_age.insert((asset.clone(), *at, symbol.clone()));
+            }
+        }
         if old.holder != new.holder {
             if let Some(maker) = &old.holder {
                 self.holders.remove(&(maker.clone(), symbol.clone()));
@@ -236,6 +260,19 @@ impl Indexes {
         }
     }
 
+    /// The time of the oldest mark of a position in this asset.
+    pub(crate) fn oldest_mark(&self, asset: &Asset) -> Option<Millis> {
+        let from = (asset.clone(), Millis::ZERO, Symbol::lowest());
+        self.marks_by_age.range(from..).next().filter(|(found, _, _)| found == asset).map(|(_, at, _)| *at)
+    }
+
+    /// The open orders of a symbol, by id.
+    pub(crate) fn open_orders_of_symbol(&self, symbol: &Symbol) -> Vec<OrderId> {
+        let mut ids: Vec<OrderId> = Side::BOTH.into_iter().flat_map(|side| self.resting(symbol, side)).collect();
+        ids.sort_unstable();
+        ids
+    }
+
     /// A maker's symbols, by name.
     pub(crate) fn held_by<'a>(&'a self, maker: &'a MakerName) -> impl Iterator<Item = &'a Symbol> {
         // No symbol sorts before the shortest and lowest one, so this is where the maker's begin.
@@ -263,6 +300,12 @@ impl Indexes {
     pub(crate) fn best(&self, symbol: &Symbol, side: Side) -> Option<(Price, OrderId)> {
         self.books.get(symbol).and_then(|book| book.best(side))
     }
+}
+
+/// The quote asset, and the time of the mark that counts, of a symbol whose position must be marked.
+fn must_be_marked(state: &SymbolState) -> Option<(Asset, Millis)> {
+    let open = state.closed.is_none() && state.position() != Position::ZERO;
+    open.then(|| (state.instrument.quote.clone(), state.marks.counted.map_or(Millis::ZERO, |mark| mark.at)))
 }
 
 fn sum_changed(sum: &mut Exposure, old: Exposure, new: Exposure) {

@@ -14,22 +14,28 @@
 //! | `session`, `control`, `symbol` | exactly once; what people switch; definitions |
 //! | `authority`, `rebalance` | leases, grants, moves; who is to hold what |
 //! | `quote`, `sharing`, `turns` | quotes; the fair share of the limit; who waits, and whose turn it is |
+//! | `accounts`, `equity` | what accounts have; what the house is worth, and the breakers on that |
+//! | `marks`, `closing` | prices and the listing, as the exchange has them; how a symbol ends |
 //! | `order`, `plan`, `fill` | orders: what identifies them, the checks of a plan, what a fill does |
 //! | `snapshot`, `audit` | the state as bytes; whether it adds up |
 
 pub mod bounds;
 
+mod accounts;
 mod answer;
 mod apply;
 mod audit;
 mod authority;
+mod closing;
 mod command;
 mod control;
 mod digest;
+mod equity;
 mod event;
 mod fill;
 mod indexes;
 mod ledger;
+mod marks;
 mod order;
 mod plan;
 mod quote;
@@ -46,6 +52,7 @@ mod symbol;
 mod tests;
 mod turns;
 
+pub use accounts::{AccountState, Balance};
 pub use answer::*;
 pub use audit::Violation;
 pub use command::*;
@@ -55,4 +62,4 @@ pub use ledger::{LEDGER_VERSION, Ledger, UnsupportedVersion};
 pub use refusal::*;
 pub use secret::*;
 pub use snapshot::DecodeError;
-pub use state::{Confirmation, Control, Demand, Exchange, Holder, Maker, Move, Order, Quote, QuoteLeg, SymbolState};
+pub use state::{Closed, Confirmation, Control, Demand, Exchange, Holder, Maker, Move, Order, Quote, QuoteLeg, SymbolState};

@@ -13,7 +13,9 @@ use crate::{
     answer::{Answer, OrderStatus, Response},
     apply::{Applying, Handled, invalid},
     bounds::{CLOSED_ORDERS_MAX, EXEC_WINDOW},
-    command::{CancelOrder, ExchangeEpoch, ExecuteOrder, NewOrder, RegisterExchange, Remainder},
+    command::{
+        Against, CancelOrder, ExchangeEpoch, ExecuteOrder, NewOrder, PlannedFill, RegisterExchange, Remainder,
+    },
     digest::Digest,
     event::Event,
     refusal::Refusal,
@@ -30,7 +32,7 @@ impl Applying<'_> {
     }
 
     /// The present exchange, where the epoch is its own.
-    fn check_exchange(&self, epoch: ExchangeEpoch) -> Result<&Exchange, Refusal> {
+    pub(crate) fn check_exchange(&self, epoch: ExchangeEpoch) -> Result<&Exchange, Refusal> {
         match &self.tables.exchange {
             Some(exchange) if exchange.epoch == epoch => Ok(exchange),
             present => {
@@ -109,7 +111,9 @@ impl Applying<'_> {
     /// Posts an order that was checked: the order, then its fills.
     fn post_order(&mut self, command: &ExecuteOrder) -> Answer {
         let filled: i64 = command.fills.iter().map(|fill| fill.qty.0).sum();
-        let cum_quote: i128 = command.fills.iter().map(|fill| Money::of(fill.price, fill.qty).0).sum();
+        let instrument = self.tables.symbols.get(&command.order.symbol).map(|state| state.instrument.clone());
+        let notional = |fill: &PlannedFill| instrument.as_ref()?.notional(fill.price, fill.qty);
+        let cum_quote: i128 = command.fills.iter().filter_map(notional).map(|notional| notional.0).sum();
         let status = match command.remainder {
             Remainder::None => OrderStatus::Filled,
             Remainder::Rest if filled == 0 => OrderStatus::New,
@@ -118,7 +122,9 @@ impl Applying<'_> {
             Remainder::Reject => OrderStatus::Rejected,
         };
         let (id, cum_qty) = (self.index, Qty(filled));
-        let order = Order { id, order: self.interned(&command.order), status, cum_qty, cum_quote: Money(cum_quote) };
+        let of_quote = command.fills.iter().filter(|fill| matches!(fill.against, Against::Quote(_)));
+        let from_quote = Qty(of_quote.map(|fill| fill.qty.0).sum());
+        let order = Order { id, order: self.interned(&command.order), status, cum_qty, cum_quote: Money(cum_quote), uncovered: Qty::ZERO };
         self.events.push(Event::OrderExecuted {
             order_id: id,
             exchange_epoch: command.exchange_epoch,
@@ -130,7 +136,9 @@ impl Applying<'_> {
         });
         let trades = command.fills.iter().map(|fill| self.post_fill(id, &command.order, fill)).collect();
         let result = order.result(trades);
-        self.set_order(order);
+        let uncovered = instrument.map_or(Qty::ZERO, |instrument| self.uncovered(&order, &instrument));
+        self.set_order(Order { uncovered, ..order });
+        self.protect(&command.order.symbol, from_quote);
         self.trim_closed_orders();
         Answer::OrderExecuted(result)
     }
@@ -147,6 +155,7 @@ impl Applying<'_> {
     pub(crate) fn set_order(&mut self, order: Order) {
         let new = Arc::new(order);
         let old = self.tables.orders.insert(new.id, Arc::clone(&new));
+        self.relock(old.as_deref(), &new);
         self.indexes.order_changed(old.as_ref(), Some(&new));
         if planted(Bug::ForgetClosedOrders) && !new.status.is_open() {
             self.tables.orders.remove(&new.id);

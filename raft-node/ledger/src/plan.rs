@@ -9,12 +9,15 @@ use quorate_planted::{Bug, planted};
 
 use crate::{
     apply::{Applying, invalid},
-    bounds::{FILLS_PER_ORDER_MAX, OPEN_ORDERS_MAX, ORDER_DEADLINE_MAX_MS, ORDER_TIMESTAMP_AHEAD_MS},
+    bounds::{FILLS_PER_ORDER_MAX, NOTIONAL_MAX, OPEN_ORDERS_MAX, ORDER_DEADLINE_MAX_MS, ORDER_TIMESTAMP_AHEAD_MS},
     command::{Against, ExecuteOrder, NewOrder, PlannedFill, Remainder},
+    quote::check_instrument,
     refusal::Refusal,
     state::{Quote, SymbolState},
 };
-use quorate_domain::{MAX_PRICE, MAX_QTY, Millis, Money, OrderId, OrderType, Price, Qty, QuoteId, Side, TimeInForce};
+use quorate_domain::{
+    Instrument, MAX_PRICE, MAX_QTY, Millis, Money, OrderId, OrderType, Pnl, Price, Qty, QuoteId, Side, TimeInForce, fee,
+};
 
 /// What the fills checked so far leave.
 struct Trial<'a> {
@@ -22,9 +25,10 @@ struct Trial<'a> {
     quote: Option<&'a Quote>,
     quote_leaves: Qty,
     order_leaves: BTreeMap<OrderId, Qty>,
+    instrument: &'a Instrument,
     /// Lots that the quotes bought or sold in all, on the side that this order moves.
     moved: Qty,
-    cash: Money,
+    pnl: Pnl,
 }
 
 impl Applying<'_> {
@@ -33,7 +37,8 @@ impl Applying<'_> {
         let order = &command.order;
         self.check_kill_switch()?;
         let state = self.symbol(&order.symbol)?;
-        check_order_form(order)?;
+        check_instrument(&order.symbol, state, command.revision)?;
+        check_order_form(order, &state.instrument)?;
         check_plan_form(command)?;
         check_times(command, self.log_time())?;
         self.check_client_order_id(order)?;
@@ -46,7 +51,7 @@ impl Applying<'_> {
         if command.remainder == Remainder::Rest {
             self.check_rest(&trial, order)?;
         }
-        Ok(())
+        self.check_covered(command, &state.instrument)
     }
 
     fn check_client_order_id(&self, order: &NewOrder) -> Result<(), Refusal> {
@@ -81,7 +86,8 @@ impl Applying<'_> {
             Side::Buy => state.sold,
             Side::Sell => state.bought,
         };
-        Trial { quote, quote_leaves, order_leaves: BTreeMap::new(), moved, cash: state.cash }
+        let (instrument, pnl) = (&state.instrument, state.pnl);
+        Trial { quote, quote_leaves, order_leaves: BTreeMap::new(), instrument, moved, pnl }
     }
 
     /// The quote, while neither its own deadline nor that of the authority behind it has passed.
@@ -110,8 +116,10 @@ impl Applying<'_> {
         if fill.price != price || !crosses(order.side, order.price, price) {
             return Err(Refusal::DoesNotCross { against, price });
         }
+        let notional = trial.instrument.notional(fill.price, fill.qty).filter(|notional| notional.0 <= NOTIONAL_MAX);
+        let notional = notional.ok_or_else(|| overflow("the notional"))?;
         match against {
-            Against::Quote(_) => take_from_quote(trial, order.side, fill),
+            Against::Quote(_) => take_from_quote(trial, order.side, fill, notional),
             Against::Order(id) => {
                 trial.order_leaves.insert(id, Qty(leaves.0 - fill.qty.0));
                 Ok(())
@@ -158,17 +166,17 @@ fn quote_facts(trial: &Trial<'_>, order: &NewOrder, id: QuoteId) -> Option<(Pric
     (trial.quote_leaves > Qty::ZERO).then_some((leg.price, trial.quote_leaves))
 }
 
-fn take_from_quote(trial: &mut Trial<'_>, taker: Side, fill: &PlannedFill) -> Result<(), Refusal> {
-    let overflow = |what: &str| Refusal::Overflow { what: what.to_owned() };
+fn take_from_quote(trial: &mut Trial<'_>, taker: Side, fill: &PlannedFill, notional: Money) -> Result<(), Refusal> {
     trial.quote_leaves = Qty(trial.quote_leaves.0 - fill.qty.0);
     trial.moved = trial.moved.checked_add(fill.qty).ok_or_else(|| overflow("the position"))?;
-    let money = Money::of(fill.price, fill.qty);
-    let cash = match taker {
-        Side::Buy => trial.cash.0.checked_add(money.0),
-        Side::Sell => trial.cash.0.checked_sub(money.0),
-    };
-    trial.cash = Money(cash.ok_or_else(|| overflow("the cash"))?);
+    let fee = fee(notional, trial.instrument.maker_fee_ppm).ok_or_else(|| overflow("the fee"))?;
+    let filled = trial.pnl.fill(taker.opposite(), fill.qty, notional, fee);
+    trial.pnl = filled.ok_or_else(|| overflow("the position"))?;
     Ok(())
+}
+
+fn overflow(what: &str) -> Refusal {
+    Refusal::Overflow { what: what.to_owned() }
 }
 
 /// Whether an order takes at `resting`; a market order takes at any price.
@@ -179,15 +187,16 @@ fn crosses(side: Side, price: Option<Price>, resting: Price) -> bool {
     })
 }
 
-fn check_order_form(order: &NewOrder) -> Result<(), Refusal> {
+fn check_order_form(order: &NewOrder, instrument: &Instrument) -> Result<(), Refusal> {
     if !order.qty.is_valid() {
         return Err(invalid(format!("qty must lie in 1..={MAX_QTY} lots")));
     }
     match (order.order_type, order.price) {
         (OrderType::Market, Some(_)) => return Err(invalid("a market order has no price")),
         (OrderType::Limit | OrderType::LimitMaker, None) => return Err(invalid("a limit order has a price")),
-        (OrderType::Limit | OrderType::LimitMaker, Some(price)) if !price.is_valid() => {
-            return Err(invalid(format!("price must lie in 1..={MAX_PRICE} ticks")));
+        (OrderType::Limit | OrderType::LimitMaker, Some(price)) if !instrument.accepts(price) => {
+            let (min, max) = (instrument.min_price, instrument.max_price);
+            return Err(invalid(format!("price must lie in {min}..={max} ticks")));
         }
         (OrderType::Market, None) | (OrderType::Limit | OrderType::LimitMaker, Some(_)) => {}
     }

@@ -11,6 +11,7 @@ use crate::{
     answer::Answer,
     apply::{Applying, Handled, invalid},
     authority::check_epoch,
+    closing::check_open,
     bounds::{DEMAND_MEMORY_MS, QUOTE_TTL_MAX_MS, QUOTE_TTL_MIN_MS, STRATEGY_STATE_MAX},
     command::{Epoch, Incarnation, KeepQuote, PlaceQuote, PullQuote, QuoteBasis},
     event::{Event, QuoteEndReason, QuotePlaced},
@@ -19,7 +20,9 @@ use crate::{
     sharing::{Ask, Grant},
     state::{Confirmation, Quote, QuoteLeg, SymbolState},
 };
-use quorate_domain::{MAX_PRICE, MAX_QTY, MakerName, Millis, Price, Qty, QuoteId, QuoteSide, Side, Sides, Symbol};
+use quorate_domain::{
+    ExposureBasis, MAX_PRICE, MAX_QTY, MakerName, Millis, Price, Qty, QuoteId, QuoteSide, Side, Sides, Symbol, position_limit,
+};
 
 /// Who says what about a symbol's quote: what placing and keeping have in common.
 struct Claim<'a> {
@@ -63,7 +66,8 @@ impl<'a> Claim<'a> {
 impl Applying<'_> {
     pub(crate) fn place_quote(&mut self, command: &PlaceQuote) -> Handled {
         let state = self.symbol(&command.symbol)?.clone();
-        check_sides(command, &state)?;
+        check_instrument(&command.symbol, &state, command.revision)?;
+        check_sides(command, &self.tables.control.basis, &state)?;
         check_form(command.ttl_ms, &command.basis)?;
         let claim = Claim::of_place(command);
         let placed = self.check_claim(&claim, &state).and_then(|maker| self.replace(command, maker));
@@ -107,6 +111,7 @@ impl Applying<'_> {
         if let Some(scope) = self.tables.control.quoting_off(claim.symbol, &holder.maker) {
             return Err(Refusal::QuotingOff { scope });
         }
+        self.check_breaker(state)?;
         let committed = self.tables.parameters.get(&(holder.maker.clone(), claim.symbol.clone())).copied();
         if committed != Some(claim.basis.parameters) {
             return Err(Refusal::UnknownParameters { committed });
@@ -145,15 +150,15 @@ impl Applying<'_> {
     fn reserve(&mut self, command: &PlaceQuote, maker: MakerName) -> Handled {
         let state = self.symbol(&command.symbol)?.clone();
         let wanted = Sides { bid: lots(command.bid), ask: lots(command.ask) };
-        let allowed = Sides::from_fn(|side| state.within_position_max(side, *wanted.of(side)));
+        let allowed = state.within_position_max(wanted);
         let nothing = |lots: &Sides<Qty>| lots.bid == Qty::ZERO && lots.ask == Qty::ZERO;
         if allowed != wanted && (!command.allow_reduced || nothing(&allowed)) {
             let max = state.position_max.unwrap_or(Qty::ZERO);
-            return Err(Refusal::PositionLimit { position: state.position, max });
+            return Err(Refusal::PositionLimit { position: state.position(), max });
         }
         let asked = Sides {
-            bid: state.ask_for(Side::Buy, command.bid, allowed.bid),
-            ask: state.ask_for(Side::Sell, command.ask, allowed.ask),
+            bid: state.ask_for(&self.tables.control.basis, Side::Buy, command.bid, allowed.bid),
+            ask: state.ask_for(&self.tables.control.basis, Side::Sell, command.ask, allowed.ask),
         };
         self.change_symbol(&command.symbol, |state| {
             state.demand.lot = Sides { bid: asked.bid.lot, ask: asked.ask.lot }
@@ -176,7 +181,7 @@ impl Applying<'_> {
             epoch: command.epoch,
             quote_seq: command.quote_seq,
             position_seq: command.position_seq,
-            sides: Sides { bid: leg(command.bid, grants.bid), ask: leg(command.ask, grants.ask) },
+            sides: Sides { bid: leg(command.bid, grants.bid, asked.bid), ask: leg(command.ask, grants.ask, asked.ask) },
             placed_at: self.log_time(),
             deadline,
             cause: command.cause,
@@ -206,6 +211,7 @@ impl Applying<'_> {
 
     pub(crate) fn keep_quote(&mut self, command: &KeepQuote) -> Handled {
         let state = self.symbol(&command.symbol)?.clone();
+        check_instrument(&command.symbol, &state, command.revision)?;
         check_form(command.ttl_ms, &command.basis)?;
         let claim = Claim::of_keep(command);
         let kept = self.check_claim(&claim, &state).and_then(|_| self.keep_alive(command, &state));
@@ -248,11 +254,11 @@ impl Applying<'_> {
         self.check_post_only(&command.symbol, price(Side::Buy), price(Side::Sell))?;
         if state.may_pass_position_max() {
             let max = state.position_max.unwrap_or(Qty::ZERO);
-            return Err(Refusal::PositionLimit { position: state.position, max });
+            return Err(Refusal::PositionLimit { position: state.position(), max });
         }
         let asked = Sides::from_fn(|side| {
             let leaves = quote.leaves(side);
-            state.ask_for(side, quote.sides.of(side).map(|leg| QuoteSide { price: leg.price, qty: leaves }), leaves)
+            state.ask_for(&self.tables.control.basis, side, quote.sides.of(side).map(|leg| QuoteSide { price: leg.price, qty: leaves }), leaves)
         });
         let grants = self.grants(&command.symbol, state, asked);
         if Side::BOTH.into_iter().any(|side| grants.of(side).granted < quote.leaves(side)) {
@@ -292,48 +298,45 @@ impl Applying<'_> {
 }
 
 impl SymbolState {
-    /// What the position's limit leaves of so many lots on a side.
-    fn within_position_max(&self, side: Side, lots: Qty) -> Qty {
-        let Some(max) = self.position_max else { return lots };
-        let position = i128::from(self.position.0);
-        let room = match side {
-            Side::Buy => i128::from(max.0) - position,
-            Side::Sell => i128::from(max.0) + position,
-        };
-        Qty(i64::try_from(room.max(0)).map_or(lots.0, |room| lots.0.min(room)))
+    /// What the position's limit leaves of so many lots on each side.
+    fn within_position_max(&self, lots: Sides<Qty>) -> Sides<Qty> {
+        position_limit::cut(self.position(), self.position_max, lots)
     }
 
     /// Whether a fill of what is left of its quote could bring the position past its limit.
     pub(crate) fn may_pass_position_max(&self) -> bool {
-        let Some(quote) = &self.quote else { return false };
-        Side::BOTH.into_iter().any(|side| self.within_position_max(side, quote.leaves(side)) < quote.leaves(side))
+        let leaves = self.quote.as_ref().map(|quote| Sides::from_fn(|side| quote.leaves(side)));
+        leaves.is_some_and(|leaves| self.within_position_max(leaves) != leaves)
     }
 
     /// What is asked for on a side: so many lots, at that price.
-    fn ask_for(&self, side: Side, quoted: Option<QuoteSide>, lots: Qty) -> Ask {
-        let lot = quoted.and_then(|quoted| self.exposure(side, quoted.price, Qty(1)));
+    fn ask_for(&self, basis: &ExposureBasis, side: Side, quoted: Option<QuoteSide>, lots: Qty) -> Ask {
+        let lot = quoted.and_then(|quoted| self.instrument.exposure(basis, side, quoted.price, Qty(1)));
         lot.filter(|_| lots > Qty::ZERO).map_or(Ask::default(), |lot| Ask { lots, lot })
-    }
-
-    /// The exposure of so many lots; `None` where it leaves the range.
-    fn exposure(&self, _side: Side, _price: Price, lots: Qty) -> Option<quorate_domain::Exposure> {
-        lots.0.checked_mul(self.spec.exposure_per_lot).map(quorate_domain::Exposure)
     }
 }
 
-fn check_sides(command: &PlaceQuote, state: &SymbolState) -> Result<(), Refusal> {
+/// Whether the symbol goes on, and the command means its present instrument.
+pub(crate) fn check_instrument(symbol: &Symbol, state: &SymbolState, revision: u64) -> Result<(), Refusal> {
+    check_open(symbol, state)?;
+    if revision == state.revision { Ok(()) } else { Err(Refusal::StaleRevision { revision: state.revision }) }
+}
+
+fn check_sides(command: &PlaceQuote, basis: &ExposureBasis, state: &SymbolState) -> Result<(), Refusal> {
+    let instrument = &state.instrument;
     if command.bid.is_none() && command.ask.is_none() {
         return Err(invalid("bid or ask must be given"));
     }
     for (name, side, quoted) in [("bid", Side::Buy, command.bid), ("ask", Side::Sell, command.ask)] {
         let Some(QuoteSide { price, qty }) = quoted else { continue };
-        if !price.is_valid() {
-            return Err(invalid(format!("{name} price must lie in 1..={MAX_PRICE} ticks")));
+        if !instrument.accepts(price) {
+            let (min, max) = (instrument.min_price, instrument.max_price);
+            return Err(invalid(format!("{name} price must lie in {min}..={max} ticks")));
         }
         if !qty.is_valid() {
             return Err(invalid(format!("{name} qty must lie in 1..={MAX_QTY} lots")));
         }
-        if state.exposure(side, price, qty).is_none() {
+        if instrument.exposure(basis, side, price, qty).is_none() {
             return Err(invalid(format!("{name} exposure overflows")));
         }
     }
@@ -366,16 +369,16 @@ fn check_quote_seq(quote_seq: u64, state: &SymbolState) -> Result<(), Refusal> {
 }
 
 fn stale_position(state: &SymbolState) -> Refusal {
-    Refusal::StalePosition { position_seq: state.position_seq, position: state.position }
+    Refusal::StalePosition { position_seq: state.position_seq, position: state.position() }
 }
 
 fn lots(side: Option<QuoteSide>) -> Qty {
     side.map_or(Qty::ZERO, |side| side.qty)
 }
 
-fn leg(side: Option<QuoteSide>, grant: Grant) -> Option<QuoteLeg> {
+fn leg(side: Option<QuoteSide>, grant: Grant, ask: Ask) -> Option<QuoteLeg> {
     let qty = grant.granted;
-    side.filter(|_| qty > Qty::ZERO).map(|side| QuoteLeg { price: side.price, qty, leaves: qty })
+    side.filter(|_| qty > Qty::ZERO).map(|side| QuoteLeg { price: side.price, qty, leaves: qty, lot: ask.lot })
 }
 
 fn placed_event(command: &PlaceQuote, quote: &Quote, asked: Sides<Qty>, superseded: Option<QuoteId>) -> Event {

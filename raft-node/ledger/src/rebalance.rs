@@ -35,8 +35,10 @@ impl Applying<'_> {
         if makers.is_empty() {
             return;
         }
-        let symbols: Vec<Symbol> = self.tables.symbols.keys().cloned().collect();
-        let assignment = Assignment::of(&makers, self.tables.symbols.values());
+        let traded = self.tables.symbols.iter().filter(|(symbol, state)| self.tables.is_traded(symbol, state));
+        let traded: Vec<(&Symbol, &SymbolState)> = traded.collect();
+        let symbols: Vec<Symbol> = traded.iter().map(|(symbol, _)| (*symbol).clone()).collect();
+        let assignment = Assignment::of(&makers, traded.into_iter().map(|(_, state)| state));
         for (symbol, target) in symbols.iter().zip(assignment.targets) {
             if let Some(target) = target {
                 self.assign(symbol, &makers[target]);

@@ -100,6 +100,15 @@ pub enum Refusal {
     },
 
     // --- control
+    /// Symbols are defined already.
+    #[error("symbols are defined already: the basis is chosen before the first one")]
+    SymbolsDefined,
+    /// In the basis of worst loss all symbols are quoted in one asset.
+    #[error("exposure is counted in {asset}: a symbol must be quoted in it")]
+    OtherQuoteAsset {
+        /// The asset of the basis.
+        asset: Asset,
+    },
     /// Something of the symbol is under way.
     #[error("{symbol} has a quote, an open order or a move under way: turn quoting off for it, and cancel its orders")]
     SymbolBusy {
@@ -402,7 +411,7 @@ impl Refusal {
             Self::SessionRequired | Self::SessionExpired { .. } | Self::SeqReused { .. } | Self::SeqTooOld { .. } => {
                 RefusalClass::Session
             }
-            Self::Invalid { .. } | Self::Overflow { .. } => RefusalClass::Form,
+            Self::Invalid { .. } | Self::Overflow { .. } | Self::OtherQuoteAsset { .. } => RefusalClass::Form,
             Self::UnknownSymbol { .. }
             | Self::SymbolExists { .. }
             | Self::UnknownParameters { .. }
@@ -412,6 +421,7 @@ impl Refusal {
             Self::ControlVersion { .. }
             | Self::LimitOutOfRange { .. }
             | Self::SymbolBusy { .. }
+            | Self::SymbolsDefined
             | Self::NotTripped { .. }
             | Self::AccountBusy { .. }
             | Self::LedgerVersion { .. } => RefusalClass::Control,

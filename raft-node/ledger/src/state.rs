@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -26,6 +26,8 @@ use quorate_domain::{
 pub struct Control {
     /// Grows by one with each accepted control command.
     pub version: u64,
+    /// How exposure is counted.
+    pub basis: ExposureBasis,
     /// The exposure limit, each side.
     pub limit: Exposure,
     /// Whether the kill switch is engaged.
@@ -70,18 +72,26 @@ pub struct Maker {
 /// A symbol: what it is, what is held of it, who may quote it, and the quote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SymbolState {
-    /// Its fixed properties.
-    pub spec: SymbolSpec,
-    /// What the quotes bought less what they sold.
-    pub position: Position,
+    /// What it trades.
+    pub instrument: Instrument,
+    /// Which revision of that, from 1.
+    pub revision: u64,
     /// How many quote fills that is the sum of.
     pub position_seq: u64,
     /// Lots bought by quotes in all.
     pub bought: Qty,
     /// Lots sold by quotes in all.
     pub sold: Qty,
-    /// Ticks x lots received less paid.
-    pub cash: Money,
+    /// The position and its profit.
+    pub pnl: Pnl,
+    /// Where its price is.
+    pub marks: Marks,
+    /// What ends its quotes when too much of them is filled at once.
+    pub protection: Option<Protection>,
+    /// What was counted for that.
+    pub guard: ProtectionState,
+    /// How it ended, where it has.
+    pub closed: Option<Closed>,
     /// The fencing token: that of the holder, or of the last one.
     pub epoch: Epoch,
     /// Who may quote it.
@@ -137,14 +147,18 @@ impl Demand {
 }
 
 impl SymbolState {
-    pub(crate) fn new(spec: SymbolSpec) -> Self {
+    pub(crate) fn new(instrument: Instrument) -> Self {
         Self {
-            spec,
-            position: Position::ZERO,
+            instrument,
+            revision: 1,
             position_seq: 0,
             bought: Qty::ZERO,
             sold: Qty::ZERO,
-            cash: Money::default(),
+            pnl: Pnl::default(),
+            marks: Marks::default(),
+            protection: None,
+            guard: ProtectionState::default(),
+            closed: None,
             epoch: 0,
             holder: None,
             quote_seq: 0,
@@ -154,14 +168,26 @@ impl SymbolState {
         }
     }
 
-    /// Exposure that the quote reserves, leaves x `exposure_per_lot`, on each side.
+    /// What the quotes bought less what they sold, in lots.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.pnl.position
+    }
+
+    /// What it adds to the equity of its quote asset: cash, and the position at the mark that counts, or at its cost without one.
+    #[must_use]
+    pub fn equity(&self) -> Money {
+        let marked = self.marks.counted.and_then(|mark| self.instrument.mark_value(mark.price, self.position()));
+        Money(self.pnl.cash.0.saturating_add(marked.unwrap_or(self.pnl.cost).0))
+    }
+
+    /// Exposure that the quote reserves, on each side.
     #[must_use]
     pub fn reserved(&self) -> Sides<Exposure> {
-        let units = |side| {
-            let leaves = self.quote.as_ref().map_or(Qty::ZERO, |quote| quote.leaves(side));
-            Exposure(leaves.0.saturating_mul(self.spec.exposure_per_lot))
-        };
-        Sides { bid: units(Side::Buy), ask: units(Side::Sell) }
+        Sides::from_fn(|side| {
+            let leg = self.quote.as_ref().and_then(|quote| quote.sides.of(side).as_ref());
+            leg.map_or(Exposure::ZERO, |leg| Exposure(leg.lot.0.saturating_mul(i128::from(leg.leaves.0))))
+        })
     }
 
     /// To whom it moves, where it does.
@@ -169,6 +195,15 @@ impl SymbolState {
     pub fn moving(&self) -> Option<&Move> {
         self.holder.as_ref().and_then(|holder| holder.moving.as_ref())
     }
+}
+
+/// How a symbol ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closed {
+    /// Log time.
+    pub at: Millis,
+    /// The price at which positions became cash, in ticks; `None` where they did not.
+    pub settled: Option<Price>,
 }
 
 /// Who may quote a symbol, under the symbol's epoch.
@@ -252,6 +287,8 @@ pub struct QuoteLeg {
     pub qty: Qty,
     /// Lots left.
     pub leaves: Qty,
+    /// The exposure of one lot.
+    pub lot: Exposure,
 }
 
 /// An order that was executed: it rests, or it is closed and remembered.
@@ -267,6 +304,8 @@ pub struct Order {
     pub cum_qty: Qty,
     /// Sum of price x qty of its fills.
     pub cum_quote: Money,
+    /// Lots of a binary sale that no contracts covered when it began to rest.
+    pub(crate) uncovered: Qty,
 }
 
 impl Order {
@@ -352,6 +391,15 @@ pub(crate) struct Tables {
     /// The digest of the parameters that a registered maker committed last for a symbol.
     pub(crate) parameters: OrdMap<(MakerName, Symbol), Digest>,
     pub(crate) exchange: Option<Exchange>,
+    /// The symbols for which the exchange has a price source; `None` before it first said so.
+    pub(crate) listing: Option<OrdSet<Symbol>>,
+    pub(crate) accounts: OrdMap<Account, AccountState>,
+    /// Fees that were paid, by asset.
+    pub(crate) fees: OrdMap<Asset, Money>,
+    /// What was deposited less what was taken out, by asset.
+    pub(crate) deposits: OrdMap<Asset, Money>,
+    /// Breakers on the equity of quote assets.
+    pub(crate) drawdowns: OrdMap<Asset, Drawdown>,
     /// Open ones, and closed ones that are remembered.
     pub(crate) orders: OrdMap<OrderId, Arc<Order>>,
     /// Orders with a timestamp up to this can no longer be told from repeats.
@@ -369,6 +417,7 @@ impl Tables {
             term: 0,
             control: Control {
                 version: 0,
+                basis: ExposureBasis::Units,
                 limit: Exposure(HARD_EXPOSURE_LIMIT),
                 kill_switch: false,
                 all_off: false,
@@ -380,10 +429,20 @@ impl Tables {
             makers: OrdMap::new(),
             parameters: OrdMap::new(),
             exchange: None,
+            listing: None,
+            accounts: OrdMap::new(),
+            fees: OrdMap::new(),
+            deposits: OrdMap::new(),
+            drawdowns: OrdMap::new(),
             orders: OrdMap::new(),
             closed_floor: Millis::ZERO,
             last_trade_id: 0,
         }
+    }
+
+    /// Whether somebody may hold the symbol: it has not ended, and the exchange has a price source for it.
+    pub(crate) fn is_traded(&self, symbol: &Symbol, state: &SymbolState) -> bool {
+        state.closed.is_none() && self.listing.as_ref().is_none_or(|listing| listing.contains(symbol))
     }
 
     /// When authority over the symbol ends: its holder's lease, or the move's deadline where that is

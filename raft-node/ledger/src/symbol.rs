@@ -1,46 +1,103 @@
-//! Symbols: defined once, never changed, never removed.
+//! Symbols: defined once, revised while nothing of them is under way, and never removed.
 
 use crate::{
     answer::Answer,
     apply::{Applying, Handled, invalid},
     bounds::SYMBOLS_MAX,
+    closing::check_open,
     command::DefineSymbol,
     event::Event,
     refusal::Refusal,
     state::SymbolState,
 };
-use quorate_domain::{EXPOSURE_PER_LOT_MAX, SymbolSpec};
+use quorate_domain::{Asset, ExposureBasis, Instrument, Kind, Marks, Symbol};
 
 impl Applying<'_> {
     pub(crate) fn define_symbol(&mut self, command: &DefineSymbol) -> Handled {
-        let DefineSymbol { symbol, spec } = command;
-        check_spec(spec)?;
+        let DefineSymbol { symbol, instrument } = command;
+        instrument.check().map_err(|error| invalid(error.to_string()))?;
+        if let ExposureBasis::WorstLoss { asset } = &self.tables.control.basis
+            && instrument.quote != *asset
+        {
+            return Err(Refusal::OtherQuoteAsset { asset: asset.clone() });
+        }
         if let Some(known) = self.tables.symbols.get(symbol) {
-            if known.spec == *spec {
+            if known.instrument == *instrument {
                 return Ok(Answer::SymbolDefined { existed: true });
             }
             return Err(Refusal::SymbolExists { symbol: symbol.clone() });
         }
+        if self.contract_in_use(instrument) {
+            return Err(invalid("base of a binary symbol must be an asset of its own"));
+        }
         if self.tables.symbols.len() >= SYMBOLS_MAX {
             return Err(Refusal::Full { what: "symbols".to_owned(), max: SYMBOLS_MAX as u64 });
         }
-        self.tables.symbols.insert(symbol.clone(), SymbolState::new(*spec));
-        self.events.push(Event::SymbolDefined { symbol: symbol.clone(), spec: *spec });
+        self.tables.symbols.insert(symbol.clone(), SymbolState::new(instrument.clone()));
+        self.events.push(Event::SymbolDefined { symbol: symbol.clone(), instrument: instrument.clone() });
         self.rebalance_due = true;
         Ok(Answer::SymbolDefined { existed: false })
     }
+
+    /// Whether the contract of this or of another binary symbol would be an asset of two symbols.
+    fn contract_in_use(&self, instrument: &Instrument) -> bool {
+        let binary = |instrument: &Instrument| matches!(instrument.kind, Kind::Binary { .. });
+        let names = |other: &Instrument, asset: &Asset| other.base == *asset || other.quote == *asset;
+        self.tables.symbols.values().map(|state| &state.instrument).any(|known| {
+            (binary(instrument) && names(known, &instrument.base)) || (binary(known) && names(instrument, &known.base))
+        })
+    }
+
+    /// Whether an instrument may be a symbol's next revision.
+    pub(crate) fn check_instrument_change(&self, symbol: &Symbol, next: &Instrument) -> Result<(), Refusal> {
+        let state = self.symbol(symbol)?;
+        next.check().map_err(|error| invalid(error.to_string()))?;
+        let present = &state.instrument;
+        let same = present.base == next.base && present.quote == next.quote && present.lot_size == next.lot_size;
+        let same_kind = match (present.kind, next.kind) {
+            (Kind::Spot, Kind::Spot) => true,
+            (Kind::Binary { pays }, Kind::Binary { pays: next_pays }) => {
+                present.tick_size.times(pays.0.into()) == next.tick_size.times(next_pays.0.into())
+            }
+            (Kind::Spot, Kind::Binary { .. }) | (Kind::Binary { .. }, Kind::Spot) => false,
+        };
+        if !same || !same_kind {
+            return Err(invalid("base, quote, lot_size and kind of an instrument never change"));
+        }
+        if in_ticks_of(&state.marks, present, next).is_none() {
+            return Err(invalid("tick_size must divide the marks of the symbol into half ticks"));
+        }
+        check_open(symbol, state)?;
+        let open = self.indexes.open_orders_of_symbol(symbol);
+        if state.quote.is_some() || !open.is_empty() || state.moving().is_some() {
+            return Err(Refusal::SymbolBusy { symbol: symbol.clone() });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn revise(&mut self, symbol: &Symbol, next: &Instrument) {
+        self.change_symbol(symbol, |state| {
+            if let Some(marks) = in_ticks_of(&state.marks, &state.instrument, next) {
+                state.marks = marks;
+                state.instrument = next.clone();
+                state.revision += 1;
+            }
+        });
+        self.equity_due.insert(next.quote.clone());
+    }
+
+    /// Whether somebody may deposit it: contracts come from trades only.
+    pub(crate) fn check_deposited_asset(&self, asset: &Asset) -> Result<(), Refusal> {
+        let traded = self.tables.symbols.values().any(|state| {
+            let Instrument { base, quote, kind, .. } = &state.instrument;
+            quote == asset || (*kind == Kind::Spot && base == asset)
+        });
+        if traded { Ok(()) } else { Err(Refusal::UnknownAsset { asset: asset.clone() }) }
+    }
 }
 
-/// A decimal has at most `DECIMALS_MAX` digits after the point by its type.
-fn check_spec(spec: &SymbolSpec) -> Result<(), Refusal> {
-    if !spec.tick_size.is_positive() {
-        return Err(invalid("tick_size must be above 0"));
-    }
-    if !spec.lot_size.is_positive() {
-        return Err(invalid("lot_size must be above 0"));
-    }
-    if !(1..=EXPOSURE_PER_LOT_MAX).contains(&spec.exposure_per_lot) {
-        return Err(invalid(format!("exposure_per_lot must lie in 1..={EXPOSURE_PER_LOT_MAX}")));
-    }
-    Ok(())
+/// The marks in half ticks of another tick; `None` where one is no whole number of them.
+fn in_ticks_of(marks: &Marks, present: &Instrument, next: &Instrument) -> Option<Marks> {
+    let (from, to) = (present.tick_lot_units()?, next.tick_lot_units()?);
+    marks.rescaled(from, to)
 }

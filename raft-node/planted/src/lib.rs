@@ -66,6 +66,16 @@ bugs! {
     KeepStalePosition = "keep-stale-position",
     /// A quote past its deadline is kept.
     KeepRevivesExpired = "keep-revives-expired",
+    /// The breakers are not in snapshots.
+    BreakerForgottenAfterSnapshot = "breaker-forgotten-after-snapshot",
+    /// A mark that is too old raises the high-water mark.
+    HighWaterFromUncountedMark = "high-water-from-uncounted-mark",
+    /// What is left of the cost when a part of a position closes is dropped.
+    CostRemainderDropped = "cost-remainder-dropped",
+    /// What an order locked is unlocked twice when it closes.
+    BalanceUnlockedTwice = "balance-unlocked-twice",
+    /// A symbol that is settled again pays again.
+    SettleTwice = "settle-twice",
     /// An `exec_id` that comes again is applied again.
     ApplyExecIdTwice = "apply-exec-id-twice",
     /// Closed orders are forgotten at once.
