@@ -33,9 +33,12 @@ impl Applying<'_> {
 
     fn set_turn(&mut self, symbol: &Symbol, turn: Option<Turn>) {
         let before = self.tables.symbols.get(symbol).and_then(|state| state.demand.turn);
-        if before == turn {
-            return;
+        if before != turn {
+            self.put_turn(symbol, turn);
         }
+    }
+
+    fn put_turn(&mut self, symbol: &Symbol, turn: Option<Turn>) {
         self.change_symbol(symbol, |state| {
             state.demand.turn = turn;
             state.demand.set_aside = false;
@@ -77,11 +80,11 @@ impl Applying<'_> {
         }
     }
 
-    /// A new leader: makers could not be heard while there was none.
+    /// A new leader: makers could not be heard while there was none. Each offer is told anew, even where it lasts no longer.
     pub(crate) fn renew_offers(&mut self) {
         let until = self.log_time().plus(OFFER_MS);
         for symbol in self.symbols_where(|state| matches!(state.demand.turn, Some(Turn::Offered { .. }))) {
-            self.set_turn(&symbol, Some(Turn::Offered { until }));
+            self.put_turn(&symbol, Some(Turn::Offered { until }));
         }
     }
 

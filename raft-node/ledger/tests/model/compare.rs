@@ -87,7 +87,7 @@ fn run<S: Subject>(mut subject: S, next: &mut dyn FnMut(&Model) -> Option<Step>)
         if model.limit.0 > 0 && (reserved.bid == model.limit || reserved.ask == model.limit) {
             coverage.saw("exposure reached the limit");
         }
-        coverage.record(step.index, &expected.0, &expected.1);
+        coverage.record(step.index, &step.input, &expected.0, &expected.1);
     }
     Run { steps, result: Ok(coverage) }
 }

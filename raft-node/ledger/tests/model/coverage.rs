@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use quorate_domain::Symbol;
 use quorate_ledger::{
-    Answer, AuthorityEndReason, DepartReason, Event, FilledMaker, OrderStatus, Outcome, QuoteEndReason, Refusal,
-    Response,
+    Answer, AuthorityEndReason, Command, ControlChange, DepartReason, Envelope, Event, FilledMaker, Input, OrderStatus,
+    Outcome, QuoteEndReason, Refusal, Response, Turn,
 };
 
 macro_rules! variants {
@@ -23,24 +24,27 @@ macro_rules! variants {
 variants!(REFUSALS, refusal, Refusal:
     SessionRequired, SessionExpired, SeqReused, SeqTooOld, TooManySessions, Invalid, Full, UnknownSymbol,
     SymbolExists, ControlVersion, LimitOutOfRange, LedgerVersion, KillSwitch, QuotingOff, UnknownMaker, StaleEpoch,
-    AuthorityExpired, StaleQuoteSeq, StalePosition, CrossesResting, ExposureShort, StaleExchange, ExecGap, ExecReused,
+    AuthorityExpired, WrongSecret, UnknownParameters, StaleQuoteSeq, StalePosition, CrossesResting, ExposureShort,
+    TooHeavy, PositionLimit, StaleExchange, ExecGap, ExecReused,
     ExecWindowFull, DeadlinePassed, DuplicateOrder, TimestampTooOld, NotActive, LeavesMoved, DoesNotCross, WouldCross, Overflow,
     UnknownOrder, OrderClosed,
 );
 variants!(ANSWERS, answer, Answer:
     SessionOpened, SessionClosed, SymbolDefined, ControlChanged, MakerRegistered, MakerRenewed, MakerDeregistered,
-    SymbolReleased, QuotePlaced, QuotePulled, ExchangeRegistered, OrderExecuted, OrderCancelled, Done,
+    ParametersCommitted, SymbolReleased, QuotePlaced, QuoteKept, QuotePulled, ExchangeRegistered, OrderExecuted, OrderCancelled, Done,
 );
 variants!(EVENTS, event, Event:
-    TermBegan, SymbolDefined, ExposureLimitChanged, QuotingChanged, KillSwitchChanged, LedgerUpgraded, MakerRegistered,
-    MakerRenewed, MakerDeparted, AuthorityGranted, AuthorityMoving, AuthorityEnded, QuotePlaced, QuoteRefused,
-    QuoteEnded, ExchangeRegistered, OrderExecuted, FillCommitted, OrderClosed,
+    TermBegan, SymbolDefined, ControlChanged, MakerRegistered, MakerRenewed, MakerDeparted, ParametersCommitted,
+    AuthorityGranted, AuthorityMoving, AuthorityEnded, QuotePlaced, QuoteKept, QuoteRefused, QuoteEnded, TurnChanged,
+    ExchangeRegistered, OrderExecuted, FillCommitted, OrderClosed,
 );
 variants!(DEPARTURES, departure, DepartReason: Left, Expired, Superseded);
 variants!(AUTHORITY_ENDS, authority_end, AuthorityEndReason: Released, MoveDeadline, MakerLeft, LeaseExpired);
 variants!(QUOTE_ENDS, quote_end, QuoteEndReason:
-    Expired, Pulled, Filled, AuthorityEnded, QuotingOff, KillSwitch, LimitLowered, AgeUnproven, Replaced,
+    Expired, Pulled, Filled, AuthorityEnded, QuotingOff, KillSwitch, LimitLowered, PositionLimit, TurnEnded,
+    AgeUnproven, Replaced,
 );
+variants!(CHANGES, change, ControlChange: ExposureLimit, PositionLimit, Quoting, KillSwitch, LedgerVersion);
 variants!(FILLED_MAKERS, filled_maker, FilledMaker: Quote, Order);
 variants!(STATUSES, status, OrderStatus: New, PartiallyFilled, Filled, Cancelled, Rejected, Expired);
 
@@ -56,10 +60,46 @@ const SITUATIONS: &[&str] = &[
     "a term gave grace",
 ];
 
+/// From where to where a symbol's place in the turns went.
+const TURN_CHANGES: &[&str] = &[
+    "turn: out, then waiting",
+    "turn: waiting, then offered",
+    "turn: waiting, then running",
+    "turn: waiting, then out",
+    "turn: offered, then running",
+    "turn: offered, then waiting",
+    "turn: offered, then offered anew",
+    "turn: offered, then out",
+    "turn: running, then waiting",
+    "turn: running, then out",
+];
+
+/// What a keep was refused for, where that is of its own.
+const KEEP_REFUSALS: &[&str] =
+    &["keep: NotActive", "keep: StalePosition", "keep: ExposureShort", "keep: StaleQuoteSeq"];
+
+fn turn_change(from: Option<Turn>, to: Option<Turn>) -> &'static str {
+    match (from, to) {
+        (None, Some(Turn::Waiting { .. })) => "turn: out, then waiting",
+        (Some(Turn::Waiting { .. }), Some(Turn::Offered { .. })) => "turn: waiting, then offered",
+        (Some(Turn::Waiting { .. }), Some(Turn::Running { .. })) => "turn: waiting, then running",
+        (Some(Turn::Waiting { .. }), None) => "turn: waiting, then out",
+        (Some(Turn::Offered { .. }), Some(Turn::Running { .. })) => "turn: offered, then running",
+        (Some(Turn::Offered { .. }), Some(Turn::Waiting { .. })) => "turn: offered, then waiting",
+        (Some(Turn::Offered { .. }), Some(Turn::Offered { .. })) => "turn: offered, then offered anew",
+        (Some(Turn::Offered { .. }), None) => "turn: offered, then out",
+        (Some(Turn::Running { .. }), Some(Turn::Waiting { .. })) => "turn: running, then waiting",
+        (Some(Turn::Running { .. }), None) => "turn: running, then out",
+        (from, to) => panic!("no rule leads from {from:?} to {to:?}"),
+    }
+}
+
 /// How often each was reached.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Coverage {
     counts: BTreeMap<&'static str, u64>,
+    /// Where each symbol of the run stands in the turns.
+    turns: BTreeMap<Symbol, Turn>,
 }
 
 impl Coverage {
@@ -73,7 +113,7 @@ impl Coverage {
         }
     }
 
-    pub(crate) fn record(&mut self, index: u64, response: &Response, events: &[Event]) {
+    pub(crate) fn record(&mut self, index: u64, input: &Input, response: &Response, events: &[Event]) {
         if response.index != index {
             self.saw("a repeat got the first answer");
         }
@@ -84,11 +124,26 @@ impl Coverage {
                     self.saw("a quote was granted reduced");
                 }
             }
-            Outcome::Refused(refused) => self.saw(refusal(refused)),
+            Outcome::Refused(refused) => {
+                self.saw(refusal(refused));
+                if let Input::Client(Envelope { command: Command::KeepQuote(_), .. }) = input {
+                    self.record_refused_keep(refused);
+                }
+            }
         }
         for happened in events {
             self.saw(event(happened));
             self.record_details(happened);
+        }
+    }
+
+    fn record_refused_keep(&mut self, refused: &Refusal) {
+        match refused {
+            Refusal::NotActive { .. } => self.saw("keep: NotActive"),
+            Refusal::StalePosition { .. } => self.saw("keep: StalePosition"),
+            Refusal::ExposureShort { .. } => self.saw("keep: ExposureShort"),
+            Refusal::StaleQuoteSeq { .. } => self.saw("keep: StaleQuoteSeq"),
+            _ => {}
         }
     }
 
@@ -97,6 +152,7 @@ impl Coverage {
             Event::MakerDeparted { reason, .. } => self.saw(departure(reason)),
             Event::AuthorityEnded { reason, .. } => self.saw(authority_end(reason)),
             Event::QuoteEnded { reason, .. } => self.saw(quote_end(reason)),
+            Event::ControlChanged { change: changed, .. } => self.saw(change(changed)),
             Event::OrderExecuted { status: reached, .. } | Event::OrderClosed { status: reached, .. } => {
                 self.saw(status(reached));
             }
@@ -110,13 +166,16 @@ impl Coverage {
             }
             Event::AuthorityMoving { to: None, .. } => self.saw("a move was called off"),
             Event::QuotePlaced(placed) if placed.superseded.is_some() => self.saw("a quote superseded another"),
+            Event::TurnChanged { symbol, turn } => {
+                let before = self.turns.remove(symbol);
+                self.saw(turn_change(before, *turn));
+                self.turns.extend(turn.map(|turn| (symbol.clone(), turn)));
+            }
             Event::TermBegan { graced: 1.., .. } => self.saw("a term gave grace"),
             Event::TermBegan { .. }
             | Event::SymbolDefined { .. }
-            | Event::ExposureLimitChanged { .. }
-            | Event::QuotingChanged { .. }
-            | Event::KillSwitchChanged { .. }
-            | Event::LedgerUpgraded { .. }
+            | Event::ParametersCommitted { .. }
+            | Event::QuoteKept { .. }
             | Event::MakerRegistered { .. }
             | Event::MakerRenewed { .. }
             | Event::AuthorityGranted { .. }
@@ -129,8 +188,20 @@ impl Coverage {
 
     /// What was never reached.
     pub(crate) fn missing(&self) -> Vec<&'static str> {
-        let all =
-            [REFUSALS, ANSWERS, EVENTS, DEPARTURES, AUTHORITY_ENDS, QUOTE_ENDS, FILLED_MAKERS, STATUSES, SITUATIONS];
+        let all = [
+            REFUSALS,
+            ANSWERS,
+            EVENTS,
+            DEPARTURES,
+            AUTHORITY_ENDS,
+            QUOTE_ENDS,
+            CHANGES,
+            FILLED_MAKERS,
+            STATUSES,
+            SITUATIONS,
+            TURN_CHANGES,
+            KEEP_REFUSALS,
+        ];
         all.concat().into_iter().filter(|what| !self.counts.contains_key(what)).collect()
     }
 

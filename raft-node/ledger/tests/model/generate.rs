@@ -1,10 +1,11 @@
 //! Commands chosen by chance, but with an eye on the state: mostly such as are accepted, so that deep
 //! states are reached, and with a share that is stale, late, repeated, overdone or plainly wrong.
 
-use quorate_domain::{Decimal, Exposure, MakerName, Millis, Symbol, SymbolSpec};
+use quorate_domain::{Decimal, Exposure, MAX_QTY, MakerName, Millis, Qty, Symbol, SymbolSpec};
 use quorate_ledger::{
-    Command, DefineSymbol, Envelope, Input, LeaderCommand, MakerRef, QuotingScope, RegisterExchange, RegisterMaker,
-    ReleaseSymbol, SetExposureLimit, SetKillSwitch, SetQuoting, UpgradeLedger,
+    Command, CommitParameters, ControlChange, ControlCommand, DefineSymbol, Envelope, Input, LeaderCommand, MakerRef,
+    QuotingScope, RegisterExchange, RegisterMaker, ReleaseSymbol, Secret, Turn,
+    bounds::{PARAMETERS_MAX, REASON_MAX},
 };
 
 use crate::{naive::Model, rng::Rng};
@@ -23,14 +24,17 @@ enum Act {
     CloseSession,
     DefineSymbol,
     SetLimit,
+    SetPositionLimit,
     SetQuoting,
     SetKillSwitch,
     Upgrade,
     RegisterMaker,
     RenewMaker,
     DeregisterMaker,
+    CommitParameters,
     ReleaseSymbol,
     PlaceQuote,
+    KeepQuote,
     PullQuote,
     RegisterExchange,
     ExecuteOrder,
@@ -41,19 +45,22 @@ enum Act {
 }
 
 /// How often each is done before the seed's own bent is applied.
-const ACTS: [(Act, u64); 19] = [
+const ACTS: [(Act, u64); 22] = [
     (Act::OpenSession, 4),
     (Act::CloseSession, 1),
     (Act::DefineSymbol, 4),
     (Act::SetLimit, 8),
+    (Act::SetPositionLimit, 6),
     (Act::SetQuoting, 4),
     (Act::SetKillSwitch, 2),
     (Act::Upgrade, 2),
     (Act::RegisterMaker, 8),
     (Act::RenewMaker, 40),
     (Act::DeregisterMaker, 3),
-    (Act::ReleaseSymbol, 16),
+    (Act::CommitParameters, 4),
+    (Act::ReleaseSymbol, 12),
     (Act::PlaceQuote, 200),
+    (Act::KeepQuote, 60),
     (Act::PullQuote, 12),
     (Act::RegisterExchange, 3),
     (Act::ExecuteOrder, 170),
@@ -62,6 +69,9 @@ const ACTS: [(Act, u64); 19] = [
     (Act::BeginTerm, 8),
     (Act::Repeat, 24),
 ];
+
+const SYMBOLS: [&str; 12] =
+    ["BTCUSDT", "ETHUSDT", "SOLUSDT", "ADAUSDT", "AAA", "BBB", "CCC", "DDD", "XXX", "YYY", "ZZZ", "ZZZ1"];
 
 pub(crate) struct Generator {
     pub(super) rng: Rng,
@@ -74,6 +84,8 @@ pub(crate) struct Generator {
     /// How many in a thousand leases that are about to end are renewed at once.
     care: u64,
     start: u64,
+    /// What the exposure limit is mostly set to.
+    limits: Vec<i64>,
     /// Log time at the entry that is being made.
     pub(super) log_time: u64,
     index: u64,
@@ -87,10 +99,20 @@ pub(crate) struct Generator {
 impl Generator {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
-        let per_lot = [1, 1, 2, 3, 7, 10, 25, 100];
-        let symbols = (0..=rng.below(4)).map(|n| {
-            let name = Symbol::new(["BTCUSDT", "ETHUSDT", "SOLUSDT", "ADAUSDT"][usize::try_from(n).unwrap()]).unwrap();
-            (name, per_lot[usize::try_from(rng.below(8)).unwrap()])
+        // Half of the seeds have more symbols than the limit has lots: there the turns go round.
+        let crowded = rng.chance(500);
+        let (count, limits) = match crowded {
+            false => (1 + rng.below(4), vec![100, 100, 60, 30, 10, 3, 0]),
+            true => (4 + rng.below(9), vec![3, 5, 8, 12, 20, 20, 30, 100]),
+        };
+        let symbols = (0..count).map(|n| {
+            let name = Symbol::new(SYMBOLS[usize::try_from(n).unwrap()]).unwrap();
+            let per_lot = match crowded {
+                false => *rng.pick(&[1, 1, 2, 3, 7, 10, 25, 100]).unwrap(),
+                true if rng.chance(500) => rng.within(1, 5),
+                true => rng.within(1, 30),
+            };
+            (name, per_lot)
         });
         let symbols = symbols.collect();
         let makers = (0..=rng.below(4))
@@ -99,15 +121,20 @@ impl Generator {
         // Each seed has a bent of its own: some things more often, some hardly at all.
         let weights = ACTS.iter().map(|(act, weight)| {
             let bent = [0, 1, 2, 4, 4, 4, 6, 8];
-            (*act, (weight * bent[usize::try_from(rng.below(8)).unwrap()]).max(1))
+            let bent = (weight * bent[usize::try_from(rng.below(8)).unwrap()]).max(1);
+            // Turns take time, in which nobody comes or goes.
+            let ends_turns =
+                matches!(act, Act::RegisterMaker | Act::DeregisterMaker | Act::ReleaseSymbol | Act::SetKillSwitch);
+            (*act, if crowded && ends_turns { 1 } else { bent })
         });
         let weights = weights.collect();
         Self {
             weights,
             wrong: [0, 40, 120, 120, 250][usize::try_from(rng.below(5)).unwrap()],
-            leaps: [0, 0, 5, 20, 60][usize::try_from(rng.below(5)).unwrap()],
+            leaps: if crowded { rng.below(5) } else { [0, 0, 5, 20, 60][usize::try_from(rng.below(5)).unwrap()] },
             step_ms: [0, 10, 60, 150, 400][usize::try_from(rng.below(5)).unwrap()],
-            care: [0, 300, 700, 900][usize::try_from(rng.below(4)).unwrap()],
+            care: if crowded { 990 } else { [0, 300, 700, 900][usize::try_from(rng.below(4)).unwrap()] },
+            limits,
             start: if rng.chance(100) { 0 } else { 1_700_000_000_000 },
             log_time: 0,
             index: rng.below(3),
@@ -149,19 +176,17 @@ impl Generator {
         let quotes = model.symbols.values().filter_map(|state| Some(state.quote.as_ref()?.deadline));
         let moves = model.symbols.values().filter_map(|state| Some(state.moving.as_ref()?.1));
         let leases = model.makers.values().map(|maker| maker.deadline);
-        let demands = model.symbols.values().flat_map(|state| [state.long_demand, state.short_demand]).flatten();
+        let demands = model.symbols.values().flat_map(|state| [state.demands.bid, state.demands.ask]).flatten();
+        let turns = model.symbols.values().filter_map(|state| match state.turn? {
+            Turn::Offered { until } | Turn::Running { until } => Some(until),
+            Turn::Waiting { .. } => None,
+        });
+        let all = quotes.chain(moves).chain(leases).chain(demands).chain(turns);
         let mut due: Vec<Millis> = if self.rng.chance(200) {
-            quotes.chain(moves).chain(leases).chain(demands).collect()
+            all.collect()
         } else {
             // What is due first takes the least with it.
-            quotes
-                .chain(moves)
-                .chain(leases)
-                .chain(demands)
-                .filter(|at| *at > model.log_time)
-                .min()
-                .into_iter()
-                .collect()
+            all.filter(|at| *at > model.log_time).min().into_iter().collect()
         };
         due.retain(|at| *at > model.log_time);
         let at = *self.rng.pick(&due)?;
@@ -197,6 +222,8 @@ impl Generator {
                 return Act::OpenSession;
             } else if model.symbols.len() < self.symbols.len() && self.rng.chance(300) {
                 return Act::DefineSymbol;
+            } else if model.control_version == 0 && self.rng.chance(200) {
+                return Act::SetLimit;
             } else if model.makers.is_empty() || (model.makers.len() < self.makers.len() && self.rng.chance(60)) {
                 return Act::RegisterMaker;
             } else if model.exchange.is_none() {
@@ -267,24 +294,32 @@ impl Generator {
             Act::CloseSession => Command::CloseSession,
             Act::DefineSymbol => self.define_symbol(),
             Act::SetLimit => {
-                let limit = Exposure(*self.rng.pick(&[100, 100, 60, 30, 10, 3, 0, -1, 101]).unwrap());
-                Command::SetExposureLimit(SetExposureLimit { limit, control_version: self.control_version(model) })
+                let usual = *self.rng.pick(&self.limits).unwrap();
+                let limit = if self.rng.chance(150) { *self.rng.pick(&[0, 1, -1, 101]).unwrap() } else { usual };
+                self.control(model, ControlChange::ExposureLimit { limit: Exposure(limit) })
+            }
+            Act::SetPositionLimit => {
+                let lots = *self.rng.pick(&[0, 1, 3, 10, 10, 40, 40, MAX_QTY, -1, MAX_QTY + 1]).unwrap();
+                let max = self.rng.chance(600).then_some(Qty(lots));
+                let symbol = self.symbol();
+                self.control(model, ControlChange::PositionLimit { symbol, max })
             }
             Act::SetQuoting => self.set_quoting(model),
             Act::SetKillSwitch => {
                 let engaged = if model.kill_switch { self.rng.chance(100) } else { self.rng.chance(800) };
-                Command::SetKillSwitch(SetKillSwitch { engaged, control_version: self.control_version(model) })
+                self.control(model, ControlChange::KillSwitch { engaged })
             }
             Act::Upgrade => {
-                let ledger_version = *self.rng.pick(&[model.ledger_version, 0, model.ledger_version + 1]).unwrap();
-                Command::UpgradeLedger(UpgradeLedger { ledger_version, control_version: self.control_version(model) })
+                let version = *self.rng.pick(&[model.ledger_version, 0, model.ledger_version + 1]).unwrap();
+                self.control(model, ControlChange::LedgerVersion { version })
             }
             Act::RegisterMaker => {
                 let ttl_ms = *self
                     .rng
                     .pick(&[500, 2_000, 9_000, 9_000, 9_000, 20_000, 60_000, 60_000, 60_000, 60_000, 499, 60_001])
                     .unwrap();
-                Command::RegisterMaker(RegisterMaker { maker: self.maker(), ttl_ms })
+                let secret_hash = secrets()[usize::try_from(self.rng.below(3)).unwrap()].hash();
+                Command::RegisterMaker(RegisterMaker { maker: self.maker(), ttl_ms, secret_hash })
             }
             Act::RenewMaker | Act::Tick | Act::BeginTerm | Act::Repeat => Command::RenewMaker(self.maker_ref(model)),
             Act::DeregisterMaker => Command::DeregisterMaker(self.maker_ref(model)),
@@ -292,10 +327,16 @@ impl Generator {
                 let moving =
                     model.symbols.iter().find(|(_, state)| state.moving.is_some()).map(|(name, _)| name.clone());
                 let symbol = moving.filter(|_| self.rng.chance(500)).unwrap_or_else(|| self.symbol());
-                let epoch = self.epoch(&symbol, model);
-                Command::ReleaseSymbol(ReleaseSymbol { symbol, epoch })
+                let (epoch, secret) = (self.epoch(&symbol, model), self.holders_secret(&symbol, model));
+                Command::ReleaseSymbol(ReleaseSymbol { symbol, epoch, secret })
             }
-            Act::PlaceQuote => Command::PlaceQuote(self.place_quote(model)),
+            Act::CommitParameters => {
+                let symbol = self.symbol();
+                let MakerRef { maker, .. } = self.maker_ref(model);
+                self.commit_parameters(maker, symbol, model)
+            }
+            Act::PlaceQuote => self.place_quote(model),
+            Act::KeepQuote => self.keep_or_place_quote(model),
             Act::PullQuote => Command::PullQuote(self.pull_quote(model)),
             Act::RegisterExchange => {
                 let exchange = self.rng.pick(&["x1", "x2"]).unwrap().parse().unwrap();
@@ -341,7 +382,44 @@ impl Generator {
             (_, None, None) => QuotingScope::Maker(self.maker()),
         };
         let on = self.rng.chance(if self.quoting_is_off(model) { 850 } else { 100 });
-        Command::SetQuoting(SetQuoting { scope, on, control_version: self.control_version(model) })
+        self.control(model, ControlChange::Quoting { scope, on })
+    }
+
+    fn control(&mut self, model: &Model, change: ControlChange) -> Command {
+        let control_version = self.control_version(model);
+        let reason = if self.rng.chance(self.wrong / 4) {
+            let wrong = [String::new(), "r".repeat(REASON_MAX + 1), "a\nb".to_owned(), "\u{85}".to_owned()];
+            self.rng.pick(&wrong).unwrap().clone()
+        } else {
+            self.rng.pick(&["drill".to_owned(), "é".repeat(REASON_MAX / 2)]).unwrap().clone()
+        };
+        let actor = self.rng.pick(&["ops", "desk"]).unwrap().parse().unwrap();
+        Command::Control(ControlCommand { actor, reason, control_version, change })
+    }
+
+    pub(super) fn commit_parameters(&mut self, maker: MakerName, symbol: Symbol, model: &Model) -> Command {
+        let text = if self.rng.chance(self.wrong) {
+            self.rng.pick(&[String::new(), "p".repeat(PARAMETERS_MAX + 1)]).unwrap().clone()
+        } else {
+            self.rng.pick(&["a = 1".to_owned(), "a = 2".to_owned(), "p".repeat(PARAMETERS_MAX)]).unwrap().clone()
+        };
+        let incarnation = self.incarnation(&maker, model);
+        let secret = self.secret(&maker, model);
+        Command::CommitParameters(CommitParameters { maker, incarnation, secret, symbol, text })
+    }
+
+    /// The secret of a maker's present incarnation, or another.
+    fn secret(&mut self, maker: &MakerName, model: &Model) -> Secret {
+        let hash = model.makers.get(maker).map(|known| known.secret_hash);
+        let right = secrets().into_iter().find(|secret| Some(secret.hash()) == hash);
+        right.filter(|_| !self.rng.chance(self.wrong / 4)).unwrap_or(Secret([9; 32]))
+    }
+
+    pub(super) fn holders_secret(&mut self, symbol: &Symbol, model: &Model) -> Secret {
+        match model.symbols.get(symbol).and_then(|state| state.holder.as_ref()) {
+            Some(holder) => self.secret(holder, model),
+            None => Secret([9; 32]),
+        }
     }
 
     fn control_version(&mut self, model: &Model) -> u64 {
@@ -368,9 +446,13 @@ impl Generator {
         let urgent = self.shortest_lease(model).map(|(name, _)| name).filter(|_| self.rng.chance(500));
         let maker = urgent.unwrap_or(any);
         let maker = if self.rng.chance(self.wrong / 4) { self.maker() } else { maker };
-        let present = model.makers.get(&maker).map_or(self.index, |known| known.incarnation);
-        let incarnation = if self.rng.chance(self.wrong / 2) { self.rng.below(self.index + 1) } else { present };
-        MakerRef { maker, incarnation }
+        let (incarnation, secret) = (self.incarnation(&maker, model), self.secret(&maker, model));
+        MakerRef { maker, incarnation, secret }
+    }
+
+    fn incarnation(&mut self, maker: &MakerName, model: &Model) -> u64 {
+        let present = model.makers.get(maker).map_or(self.index, |known| known.incarnation);
+        if self.rng.chance(self.wrong / 2) { self.rng.below(self.index + 1) } else { present }
     }
 
     pub(super) fn epoch(&mut self, symbol: &Symbol, model: &Model) -> u64 {
@@ -380,4 +462,9 @@ impl Generator {
         }
         present
     }
+}
+
+/// The secrets that makers choose among.
+fn secrets() -> [Secret; 3] {
+    [1, 2, 3].map(|byte| Secret([byte; 32]))
 }

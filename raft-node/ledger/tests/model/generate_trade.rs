@@ -1,9 +1,16 @@
 //! Quotes and orders for the generator: fitted to the book as it stands, then sometimes bent.
 
-use quorate_domain::{Account, ClientOrderId, Millis, OrderType, Price, Qty, QuoteSide, Side, Symbol, TimeInForce};
+use quorate_domain::{
+    Account, ClientOrderId, MAX_PRICE, Millis, OrderType, Price, Qty, QuoteSide, RefPrice, Side, Sides, Symbol,
+    TimeInForce,
+};
 use quorate_ledger::{
-    Against, CancelOrder, ExecuteOrder, NewOrder, PlaceQuote, PlannedFill, PullQuote, QuoteCause, Remainder,
-    bounds::{CLOSED_ORDER_RETENTION_MS, FILLS_PER_ORDER_MAX, ORDER_DEADLINE_MAX_MS, ORDER_TIMESTAMP_AHEAD_MS},
+    Against, CancelOrder, Command, Digest, ExecuteOrder, KeepQuote, NewOrder, PlaceQuote, PlannedFill, PullQuote,
+    QuoteBasis, QuoteCause, Reference, Remainder, Turn,
+    bounds::{
+        CLOSED_ORDER_RETENTION_MS, FILLS_PER_ORDER_MAX, ORDER_DEADLINE_MAX_MS, ORDER_TIMESTAMP_AHEAD_MS,
+        STRATEGY_STATE_MAX,
+    },
 };
 
 use crate::{generate::Generator, naive::Model};
@@ -17,8 +24,22 @@ const CAUSES: [QuoteCause; 5] = [
 ];
 
 impl Generator {
-    pub(crate) fn place_quote(&mut self, model: &Model) -> PlaceQuote {
-        let symbol = self.symbol();
+    /// A quote, or what its maker must send first.
+    pub(crate) fn place_quote(&mut self, model: &Model) -> Command {
+        let offered = model.symbols.iter().filter(|(_, state)| matches!(state.turn, Some(Turn::Offered { .. })));
+        let offered: Vec<Symbol> = offered.map(|(name, _)| name.clone()).collect();
+        let taken = self.rng.pick(&offered).cloned().filter(|_| self.rng.chance(300));
+        let symbol = taken.unwrap_or_else(|| self.symbol());
+        if let Some(maker) = model.symbols.get(&symbol).and_then(|state| state.holder.clone())
+            && !model.makers[&maker].parameters.contains_key(&symbol)
+            && self.rng.chance(900)
+        {
+            return self.commit_parameters(maker, symbol, model);
+        }
+        Command::PlaceQuote(self.quote_of(symbol, model))
+    }
+
+    fn quote_of(&mut self, symbol: Symbol, model: &Model) -> PlaceQuote {
         let epoch = self.epoch(&symbol, model);
         let state = model.symbols.get(&symbol);
         let holder = state.and_then(|state| state.holder.as_ref()).map(|holder| model.makers[holder].incarnation);
@@ -38,8 +59,8 @@ impl Generator {
             }
         }
         let mut place = PlaceQuote {
-            symbol,
             incarnation: holder.unwrap_or(1),
+            secret: self.holders_secret(&symbol, model),
             epoch,
             quote_seq: last + 1 + self.rng.below(2),
             position_seq,
@@ -48,12 +69,85 @@ impl Generator {
             allow_reduced: self.rng.chance(600),
             ttl_ms: *self.rng.pick(&[100, 400, 2_000, 10_000, 30_000, 30_000]).unwrap(),
             cause: *self.rng.pick(&CAUSES).unwrap(),
-            computed_at: self.rng.below(1_000),
+            basis: self.basis(&symbol, model),
+            symbol,
         };
         if self.rng.chance(self.wrong) {
             self.bend_quote(&mut place);
         }
         place
+    }
+
+    fn basis(&mut self, symbol: &Symbol, model: &Model) -> QuoteBasis {
+        let holder = model.symbols.get(symbol).and_then(|state| state.holder.as_ref());
+        let committed = holder.and_then(|holder| model.makers[holder].parameters.get(symbol).copied());
+        let parameters = committed.filter(|_| !self.rng.chance(self.wrong / 4)).unwrap_or(Digest([4; 32]));
+        let reference = self.rng.chance(800).then(|| Reference {
+            source: "walk:BTCUSDT".parse().unwrap(),
+            price: RefPrice(self.rng.within(2, 30)),
+            seq: self.rng.below(9),
+            time: Millis(self.log_time),
+        });
+        let mut basis = QuoteBasis {
+            computed_at: self.rng.below(1_000),
+            reference,
+            room: self.rng.chance(500).then_some(Sides { bid: Qty(3), ask: Qty(-1) }),
+            strategy: "naive".parse().unwrap(),
+            version: 1,
+            parameters,
+            state: vec![7; if self.rng.chance(50) { STRATEGY_STATE_MAX } else { 0 }],
+        };
+        if self.rng.chance(self.wrong / 8) {
+            match (self.rng.below(3), &mut basis.reference) {
+                (0, Some(reference)) => reference.price = RefPrice(1),
+                (1, Some(reference)) => reference.price = RefPrice(2 * MAX_PRICE + 1),
+                _ => basis.state = vec![0; STRATEGY_STATE_MAX + 1],
+            }
+        }
+        basis
+    }
+
+    /// Keeps a quote that stands; where none does, mostly places one.
+    pub(crate) fn keep_or_place_quote(&mut self, model: &Model) -> Command {
+        let quoted = model.symbols.iter().filter(|(_, state)| state.quote.is_some());
+        let quoted: Vec<Symbol> = quoted.map(|(name, _)| name.clone()).collect();
+        match self.rng.pick(&quoted).cloned() {
+            Some(symbol) => Command::KeepQuote(self.keep_quote(symbol, model)),
+            None if self.rng.chance(900) => self.place_quote(model),
+            None => {
+                let symbol = self.symbol();
+                Command::KeepQuote(self.keep_quote(symbol, model))
+            }
+        }
+    }
+
+    fn keep_quote(&mut self, symbol: Symbol, model: &Model) -> KeepQuote {
+        let state = model.symbols.get(&symbol);
+        let holder = state.and_then(|state| state.holder.as_ref()).map(|holder| model.makers[holder].incarnation);
+        let quote = state.and_then(|state| state.quote.as_ref());
+        let mut keep = KeepQuote {
+            incarnation: holder.unwrap_or(1),
+            secret: self.holders_secret(&symbol, model),
+            epoch: self.epoch(&symbol, model),
+            quote_seq: state.map_or(0, |state| state.quote_seq) + 1 + self.rng.below(2),
+            quote_id: quote.map_or(1, |quote| quote.id),
+            position_seq: state.map_or(0, |_| model.position_seq(&symbol)),
+            ttl_ms: *self.rng.pick(&[100, 2_000, 10_000, 30_000]).unwrap(),
+            basis: self.basis(&symbol, model),
+            symbol,
+        };
+        if self.rng.chance(self.wrong) {
+            match self.rng.below(7) {
+                0 => keep.quote_seq = keep.quote_seq.saturating_sub(1 + self.rng.below(3)),
+                1 => keep.position_seq = keep.position_seq.saturating_sub(1),
+                2 => keep.position_seq += 1,
+                3 => keep.incarnation = self.rng.below(keep.incarnation + 2),
+                4 => keep.ttl_ms = *self.rng.pick(&[0, 99, 30_001, u64::MAX]).unwrap(),
+                5 => keep.quote_id = keep.quote_id.saturating_sub(1),
+                _ => keep.quote_id += 1,
+            }
+        }
+        keep
     }
 
     fn quote_side(&mut self, price: i64, per_lot: i64) -> Option<QuoteSide> {
@@ -81,8 +175,10 @@ impl Generator {
 
     pub(crate) fn pull_quote(&mut self, model: &Model) -> PullQuote {
         let symbol = self.symbol();
-        let epoch = self.epoch(&symbol, model);
-        PullQuote { symbol, epoch }
+        let (epoch, secret) = (self.epoch(&symbol, model), self.holders_secret(&symbol, model));
+        let last = model.symbols.get(&symbol).map_or(0, |state| state.quote_seq);
+        let quote_seq = if self.rng.chance(self.wrong) { self.rng.below(last + 1) } else { last + 1 };
+        PullQuote { symbol, epoch, secret, quote_seq }
     }
 
     pub(crate) fn cancel_order(&mut self, model: &Model) -> CancelOrder {

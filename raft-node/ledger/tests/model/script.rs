@@ -5,8 +5,9 @@ use quorate_domain::{
     TimeInForce,
 };
 use quorate_ledger::{
-    Against, Command, DefineSymbol, Envelope, ExecuteOrder, Input, LeaderCommand, MakerRef, NewOrder, PlaceQuote,
-    PlannedFill, QuoteCause, QuotingScope, RegisterExchange, RegisterMaker, Remainder, SetQuoting,
+    Against, Command, CommitParameters, ControlChange, ControlCommand, DefineSymbol, Digest, Envelope, ExecuteOrder,
+    Input, LeaderCommand, MakerRef, NewOrder, PlaceQuote, PlannedFill, QuoteBasis, QuoteCause, QuotingScope,
+    RegisterExchange, RegisterMaker, Remainder, Secret,
     bounds::{
         EXEC_WINDOW, FILLS_PER_ORDER_MAX, MAKERS_MAX, QUOTING_OFF_MAKERS_MAX, SESSION_IDLE_MIN_MS, SESSION_IDLE_MS,
         SESSIONS_MAX, SYMBOLS_MAX,
@@ -66,11 +67,26 @@ impl Script {
 
     pub(crate) fn register(&mut self, name: &str, ttl_ms: u64) -> MakerRef {
         let maker = MakerName::new(name).unwrap();
-        let incarnation = self.send(Command::RegisterMaker(RegisterMaker { maker: maker.clone(), ttl_ms }));
-        MakerRef { maker, incarnation }
+        let secret_hash = SECRET.hash();
+        let incarnation =
+            self.send(Command::RegisterMaker(RegisterMaker { maker: maker.clone(), ttl_ms, secret_hash }));
+        MakerRef { maker, incarnation, secret: SECRET }
+    }
+
+    /// Commits the holder's parameters, where it has not done so.
+    pub(crate) fn commit(&mut self, symbol: &Symbol) {
+        let Some(holder) = self.model.symbols[symbol].holder.clone() else { return };
+        let maker = &self.model.makers[&holder];
+        if maker.parameters.contains_key(symbol) {
+            return;
+        }
+        let (incarnation, symbol, text) = (maker.incarnation, symbol.clone(), String::from(PARAMETERS));
+        let commit = CommitParameters { maker: holder, incarnation, secret: SECRET, symbol, text };
+        self.send(Command::CommitParameters(commit));
     }
 
     pub(crate) fn quote(&mut self, name: &str, bid: Option<i64>, ask: Option<i64>, ttl_ms: u64) -> u64 {
+        self.commit(&Symbol::new(name).unwrap());
         self.send(Command::PlaceQuote(self.quote_of(name, bid, ask, ttl_ms)))
     }
 
@@ -82,6 +98,7 @@ impl Script {
         let side = |price, qty: i64| QuoteSide { price: Price(price), qty: Qty(qty) };
         PlaceQuote {
             incarnation: self.model.makers[holder].incarnation,
+            secret: SECRET,
             epoch: state.epoch,
             quote_seq: state.quote_seq + 1,
             position_seq: self.model.position_seq(&symbol),
@@ -90,10 +107,31 @@ impl Script {
             allow_reduced: true,
             ttl_ms,
             cause: QuoteCause::Refresh,
-            computed_at: 0,
+            basis: basis(),
             symbol,
         }
     }
+}
+
+/// The secret of every maker of a script.
+pub(crate) const SECRET: Secret = Secret([5; 32]);
+const PARAMETERS: &str = "edge = 1";
+
+fn basis() -> QuoteBasis {
+    QuoteBasis {
+        computed_at: 0,
+        reference: None,
+        room: None,
+        strategy: "naive".parse().unwrap(),
+        version: 1,
+        parameters: Digest::of(PARAMETERS.as_bytes()),
+        state: Vec::new(),
+    }
+}
+
+pub(crate) fn control(control_version: u64, change: ControlChange) -> Command {
+    let actor = "ops".parse().unwrap();
+    Command::Control(ControlCommand { actor, reason: String::from("drill"), control_version, change })
 }
 
 pub(crate) fn define(name: &str, exposure_per_lot: i64) -> Command {
@@ -199,7 +237,7 @@ pub(crate) fn makers_off_at_the_bound() -> Vec<Step> {
     let mut script = Script::with_session();
     let turn = |n: usize, on: bool, control_version: u64| {
         let scope = QuotingScope::Maker(MakerName::new(&format!("m{n}")).unwrap());
-        Command::SetQuoting(SetQuoting { scope, on, control_version })
+        control(control_version, ControlChange::Quoting { scope, on })
     };
     for n in 0..=QUOTING_OFF_MAKERS_MAX {
         script.send(turn(n, false, script.model.control_version));
@@ -223,7 +261,9 @@ pub(crate) fn the_end_of_time() -> Vec<Step> {
         script.seq = 0;
         script.register("ada", 9_000);
         script.register("bob", 60_000);
-        if script.model.symbols[&Symbol::new("BTCUSDT").unwrap()].holder.is_some() {
+        script.commit(&symbol);
+        // The next apply sweeps every lease that ended with time itself.
+        if script.model.symbols[&symbol].holder.is_some() {
             script.quote("BTCUSDT", Some(1), Some(1), 30_000);
         }
         let mut resting = order(exchange, script.model.last_exec_id(&symbol) + 1, 0, 10, None, Remainder::Rest);

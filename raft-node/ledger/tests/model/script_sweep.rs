@@ -3,13 +3,13 @@
 
 use quorate_domain::{Exposure, Symbol};
 use quorate_ledger::{
-    Against, Command, ExecuteOrder, LeaderCommand, MakerRef, PullQuote, QuotingScope, RegisterMaker, ReleaseSymbol,
-    Remainder, SetExposureLimit, SetQuoting,
+    Against, Command, ControlChange, ExecuteOrder, LeaderCommand, MakerRef, PullQuote, QuotingScope, RegisterMaker,
+    ReleaseSymbol, Remainder,
 };
 
 use crate::{
     generate::Step,
-    script::{Script, order, register_exchange},
+    script::{SECRET, Script, control, order, register_exchange},
 };
 
 /// Of 72 symbols, 67 move to the 16 makers that join.
@@ -82,6 +82,9 @@ fn fall_due(script: &mut Script, due: Due, quoted: usize, ask: i64) -> MakerRef 
         script.define(&symbol);
     }
     let ada = script.register("ada", 60_000);
+    for symbol in symbols() {
+        script.commit(&Symbol::new(&symbol).unwrap());
+    }
     match due {
         Due::Quotes => {
             for symbol in symbols().take(64) {
@@ -119,17 +122,20 @@ fn use_before_the_sweep(due: Due, done: Use) -> Vec<Step> {
         Use::PlaceQuote => Command::PlaceQuote(script.quote_of(LAST, Some(1), Some(100), 30_000)),
         Use::Fill => Command::ExecuteOrder(execute),
         Use::Rest => Command::ExecuteOrder(ExecuteOrder { fills: Vec::new(), remainder: Remainder::Rest, ..execute }),
-        Use::PullQuote => Command::PullQuote(PullQuote { symbol, epoch: 1 }),
-        Use::ReleaseSymbol => Command::ReleaseSymbol(ReleaseSymbol { symbol, epoch: 1 }),
-        Use::SetLimit => Command::SetExposureLimit(SetExposureLimit { limit: Exposure(3), control_version: 0 }),
+        Use::PullQuote => Command::PullQuote(PullQuote { symbol, epoch: 1, secret: SECRET, quote_seq: 9 }),
+        Use::ReleaseSymbol => Command::ReleaseSymbol(ReleaseSymbol { symbol, epoch: 1, secret: SECRET }),
+        Use::SetLimit => control(0, ControlChange::ExposureLimit { limit: Exposure(3) }),
         Use::RenewHolder => Command::RenewMaker(ada),
         Use::DeregisterHolder => Command::DeregisterMaker(ada),
         Use::DeregisterDestination => {
             let incarnation = script.model.makers[&destination].incarnation;
-            Command::DeregisterMaker(MakerRef { maker: destination, incarnation })
+            Command::DeregisterMaker(MakerRef { maker: destination, incarnation, secret: SECRET })
         }
-        Use::Join => Command::RegisterMaker(RegisterMaker { maker: "new".parse().unwrap(), ttl_ms: 60_000 }),
-        Use::SetQuoting => Command::SetQuoting(SetQuoting { scope: QuotingScope::All, on: false, control_version: 0 }),
+        Use::Join => {
+            let (maker, secret_hash) = ("new".parse().unwrap(), SECRET.hash());
+            Command::RegisterMaker(RegisterMaker { maker, ttl_ms: 60_000, secret_hash })
+        }
+        Use::SetQuoting => control(0, ControlChange::Quoting { scope: QuotingScope::All, on: false }),
         Use::BeginTerm => {
             script.lead(LeaderCommand::BeginTerm { term: 1, quote_age_proven: false, clock_jump_ms: 0 });
             Command::RenewMaker(ada)

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_domain::{MakerName, Millis, Symbol};
 use quorate_ledger::{
-    Answer, AuthorityEndReason, DepartReason, Epoch, Event, Holding, Incarnation, MakerRef, QuoteEndReason, Refusal,
-    RegisterMaker, ReleaseSymbol,
-    bounds::{LEASE_TTL_MAX_MS, LEASE_TTL_MIN_MS, MAKERS_MAX},
+    Answer, AuthorityEndReason, CommitParameters, DepartReason, Epoch, Event, Holding, Incarnation, MakerRef,
+    QuoteEndReason, Refusal, RegisterMaker, ReleaseSymbol, Secret,
+    bounds::{LEASE_TTL_MAX_MS, LEASE_TTL_MIN_MS, MAKERS_MAX, PARAMETERS_MAX},
 };
 
-use super::{Done, Maker, Model, accepted, full, invalid};
+use super::{Done, Maker, Model, accepted, digest, full, invalid};
 
 impl Model {
     pub(super) fn register_maker(
@@ -18,7 +18,7 @@ impl Model {
         register: &RegisterMaker,
         events: &mut Vec<Event>,
     ) -> Result<Done, Refusal> {
-        let RegisterMaker { maker, ttl_ms } = register;
+        let RegisterMaker { maker, ttl_ms, secret_hash } = register;
         if *ttl_ms < LEASE_TTL_MIN_MS || *ttl_ms > LEASE_TTL_MAX_MS {
             return Err(invalid());
         }
@@ -29,7 +29,9 @@ impl Model {
             return Err(full(MAKERS_MAX));
         }
         let deadline = Millis(self.log_time.0.saturating_add(*ttl_ms));
-        self.makers.insert(maker.clone(), Maker { incarnation: index, ttl_ms: *ttl_ms, deadline });
+        let (secret_hash, parameters) = (*secret_hash, BTreeMap::new());
+        let registered = Maker { incarnation: index, ttl_ms: *ttl_ms, deadline, secret_hash, parameters };
+        self.makers.insert(maker.clone(), registered);
         events.push(Event::MakerRegistered { maker: maker.clone(), incarnation: index, deadline });
         Ok(Done::Registered(maker.clone()))
     }
@@ -50,35 +52,63 @@ impl Model {
         .collect()
     }
 
-    fn present_incarnation(&self, maker: &MakerRef) -> Result<(), Refusal> {
-        let present = self.makers.get(&maker.maker).map(|known| known.incarnation);
-        if present == Some(maker.incarnation) {
+    fn present_incarnation(&self, name: &MakerName, incarnation: Incarnation) -> Result<(), Refusal> {
+        let present = self.makers.get(name).map(|known| known.incarnation);
+        if present == Some(incarnation) {
             return Ok(());
         }
-        Err(Refusal::UnknownMaker { incarnation: maker.incarnation, present })
+        Err(Refusal::UnknownMaker { incarnation, present })
+    }
+
+    /// Whether this is the secret of a registered maker's present incarnation.
+    pub(super) fn right_secret(&self, name: &MakerName, secret: &Secret) -> Result<(), Refusal> {
+        if digest(&secret.0) == self.makers[name].secret_hash {
+            return Ok(());
+        }
+        Err(Refusal::WrongSecret { maker: name.clone() })
     }
 
     pub(super) fn renew_maker(&mut self, renew: &MakerRef, events: &mut Vec<Event>) -> Result<Done, Refusal> {
-        self.present_incarnation(renew)?;
-        let log_time = self.log_time;
-        let maker = self.makers.get_mut(&renew.maker).unwrap();
-        if maker.deadline <= log_time {
-            return Err(Refusal::UnknownMaker { incarnation: renew.incarnation, present: Some(maker.incarnation) });
+        let MakerRef { maker: name, incarnation, secret } = renew;
+        self.present_incarnation(name, *incarnation)?;
+        if self.passed(self.makers[name].deadline) {
+            return Err(Refusal::UnknownMaker { incarnation: *incarnation, present: Some(*incarnation) });
         }
-        let deadline = Millis(log_time.0.saturating_add(maker.ttl_ms));
-        maker.deadline = deadline;
-        events.push(Event::MakerRenewed { maker: renew.maker.clone(), incarnation: renew.incarnation, deadline });
-        Ok(accepted(Answer::MakerRenewed { deadline, holds: self.holds(&renew.maker) }))
+        self.right_secret(name, secret)?;
+        let deadline = Millis(self.log_time.0.saturating_add(self.makers[name].ttl_ms));
+        self.makers.get_mut(name).unwrap().deadline = deadline;
+        events.push(Event::MakerRenewed { maker: name.clone(), incarnation: *incarnation, deadline });
+        Ok(accepted(Answer::MakerRenewed { deadline, holds: self.holds(name) }))
     }
 
     pub(super) fn deregister_maker(&mut self, leave: &MakerRef, events: &mut Vec<Event>) -> Result<Done, Refusal> {
-        self.present_incarnation(leave)?;
+        self.present_incarnation(&leave.maker, leave.incarnation)?;
+        self.right_secret(&leave.maker, &leave.secret)?;
         self.depart(&leave.maker, DepartReason::Left, events);
         Ok(accepted(Answer::MakerDeregistered))
     }
 
+    pub(super) fn commit_parameters(
+        &mut self,
+        commit: &CommitParameters,
+        events: &mut Vec<Event>,
+    ) -> Result<Done, Refusal> {
+        let CommitParameters { maker, incarnation, secret, symbol, text } = commit.clone();
+        if text.is_empty() || text.len() > PARAMETERS_MAX {
+            return Err(invalid());
+        }
+        self.known(&symbol)?;
+        self.present_incarnation(&maker, incarnation)?;
+        self.right_secret(&maker, &secret)?;
+        let digest = digest(text.as_bytes());
+        self.makers.get_mut(&maker).unwrap().parameters.insert(symbol.clone(), digest);
+        events.push(Event::ParametersCommitted { maker, incarnation, symbol, digest, text });
+        Ok(accepted(Answer::ParametersCommitted { digest }))
+    }
+
     pub(super) fn release_symbol(&mut self, release: &ReleaseSymbol, events: &mut Vec<Event>) -> Result<Done, Refusal> {
-        self.held_under(&release.symbol, release.epoch)?;
+        let (holder, _) = self.held_under(&release.symbol, release.epoch)?;
+        self.right_secret(&holder, &release.secret)?;
         self.hand_over(&release.symbol, AuthorityEndReason::Released, events);
         Ok(accepted(Answer::SymbolReleased))
     }
@@ -124,7 +154,7 @@ impl Model {
 
     fn end_authority(&mut self, symbol: &Symbol, reason: AuthorityEndReason, events: &mut Vec<Event>) {
         self.end_quote(symbol, QuoteEndReason::AuthorityEnded, events);
-        self.forget_demands(symbol);
+        self.forget_demands(symbol, events);
         let state = self.symbols.get_mut(symbol).unwrap();
         let maker = state.holder.take().unwrap();
         state.moving = None;

@@ -9,13 +9,18 @@ mod control;
 mod orders;
 mod quotes;
 mod sessions;
+mod sharing;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_domain::{Exposure, MakerName, Millis, OrderId, Price, Qty, QuoteId, QuoteSide, Side, Symbol, SymbolSpec};
+use quorate_domain::{
+    Exposure, MakerName, Millis, OrderId, Price, Qty, QuoteId, QuoteSide, Side, Sides, Symbol, SymbolSpec,
+};
 use quorate_ledger::{
-    Against, Answer, AuthorityEndReason, Command, DepartReason, Epoch, Event, ExchangeEpoch, ExecuteOrder, Incarnation,
-    Input, LeaderCommand, NewOrder, OrderStatus, Outcome, QuoteEndReason, Refusal, Response, SessionId,
+    Against, Answer, AuthorityEndReason, Command, DepartReason, Digest, Epoch, Event, ExchangeEpoch, ExecuteOrder,
+    Incarnation, Input, LeaderCommand, NewOrder, OrderStatus, Outcome, QuoteEndReason, Refusal, Response, SessionId,
+    Turn,
     bounds::{CLOSED_ORDER_RETENTION_MS, CLOSED_ORDERS_MAX, HARD_EXPOSURE_LIMIT, SESSION_IDLE_MS, SWEEP_MAX},
 };
 
@@ -66,8 +71,14 @@ pub(crate) struct SymbolState {
     pub(crate) moving: Option<(MakerName, Millis)>,
     pub(crate) quote: Option<Quote>,
     pub(crate) quote_seq: u64,
-    pub(crate) long_demand: Option<Millis>,
-    pub(crate) short_demand: Option<Millis>,
+    pub(crate) position_max: Option<Qty>,
+    /// Until when a demand of a side is remembered.
+    pub(crate) demands: Sides<Option<Millis>>,
+    /// The prices that the last `PlaceQuote` that came to step 11 asked for.
+    pub(crate) asked_at: Sides<Option<Price>>,
+    pub(crate) turn: Option<Turn>,
+    /// It waits, and was among the first when the turns were looked at last.
+    pub(crate) among_the_first: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -75,11 +86,15 @@ pub(crate) struct Maker {
     pub(crate) incarnation: Incarnation,
     pub(crate) ttl_ms: u64,
     pub(crate) deadline: Millis,
+    pub(crate) secret_hash: Digest,
+    /// The digest of the parameters committed last, by symbol.
+    pub(crate) parameters: BTreeMap<Symbol, Digest>,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Quote {
     pub(crate) id: QuoteId,
+    pub(crate) position_seq: u64,
     pub(crate) bid: Option<QuoteSide>,
     pub(crate) ask: Option<QuoteSide>,
     pub(crate) deadline: Millis,
@@ -117,6 +132,10 @@ enum Done {
 
 fn accepted(answer: Answer) -> Done {
     Done::Outcome(Outcome::Accepted(answer))
+}
+
+fn digest(bytes: &[u8]) -> Digest {
+    Digest(*blake3::hash(bytes).as_bytes())
 }
 
 /// A text of a refusal; the ledger chooses its own, and the comparison leaves it out.
@@ -166,6 +185,7 @@ impl Model {
             Input::Leader(LeaderCommand::BeginTerm { term, quote_age_proven, clock_jump_ms }) if *term > self.term => {
                 self.term = *term;
                 let graced = self.grace(&mut events);
+                self.offer_again(&mut events);
                 Some(Event::TermBegan {
                     term: *term,
                     graced,
@@ -175,22 +195,28 @@ impl Model {
             }
             Input::Leader(_) | Input::Client(_) => None,
         };
-        self.sweep(&mut events);
+        self.sweep(index, &mut events);
         if let Some(Event::TermBegan { quotes_pulled: true, .. }) = begun {
             for symbol in self.symbol_names() {
                 self.end_quote(&symbol, QuoteEndReason::AgeUnproven, &mut events);
             }
         }
+        events.extend(begun);
         let response = match input {
             Input::Client(envelope) => self.client(index, envelope, &mut events),
             Input::Leader(_) => {
-                self.rebalance(&mut events);
+                self.rebalance_and_turns(&mut events);
                 self.response(index, Outcome::Accepted(Answer::Done))
             }
         };
         self.forget_beyond_the_bound();
-        events.extend(begun);
         (response, events)
+    }
+
+    /// Step 6, at every apply: where nothing changed it must find nothing to do.
+    fn rebalance_and_turns(&mut self, events: &mut Vec<Event>) {
+        self.rebalance(events);
+        self.set_aside_and_offer(events);
     }
 
     fn response(&self, index: u64, outcome: Outcome) -> Response {
@@ -221,12 +247,14 @@ impl Model {
     }
 
     /// Ends what is due, one thing after the other, each time looking for the first of all that are due.
-    fn sweep(&mut self, events: &mut Vec<Event>) {
+    fn sweep(&mut self, index: u64, events: &mut Vec<Event>) {
         for _ in 0..SWEEP_MAX {
             if let Some(maker) = self.first_due_maker() {
                 self.depart(&maker, DepartReason::Expired, events);
             } else if let Some(symbol) = self.first_due_move() {
                 self.hand_over(&symbol, AuthorityEndReason::MoveDeadline, events);
+            } else if let Some(symbol) = self.first_due_turn() {
+                self.end_offer_or_turn(index, &symbol, events);
             } else if let Some(symbol) = self.first_due_quote() {
                 self.end_quote(&symbol, QuoteEndReason::Expired, events);
             } else if let Some(session) = self.first_idle_session() {
@@ -247,6 +275,14 @@ impl Model {
     fn first_due_move(&self) -> Option<Symbol> {
         let moves = self.symbols.iter().filter_map(|(name, state)| Some((state.moving.as_ref()?.1, name.clone())));
         moves.filter(|(until, _)| self.passed(*until)).min().map(|(_, name)| name)
+    }
+
+    fn first_due_turn(&self) -> Option<Symbol> {
+        let turns = self.symbols.iter().filter_map(|(name, state)| match state.turn? {
+            Turn::Offered { until } | Turn::Running { until } => Some((until, name.clone())),
+            Turn::Waiting { .. } => None,
+        });
+        turns.filter(|(until, _)| self.passed(*until)).min().map(|(_, name)| name)
     }
 
     fn first_due_quote(&self) -> Option<Symbol> {

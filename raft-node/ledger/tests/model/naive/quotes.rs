@@ -1,19 +1,23 @@
 //! Quotes and the exposure they reserve.
 
-use quorate_domain::{Exposure, MakerName, Millis, Qty, QuoteSide, Side, Symbol};
+use quorate_domain::{Exposure, MakerName, Millis, Price, Qty, QuoteId, QuoteSide, Side, Sides, Symbol};
 use quorate_ledger::{
-    Against, Answer, Event, PlaceQuote, PullQuote, QuoteEndReason, QuotePlaced, QuotingScope, Refusal,
-    bounds::{DEMAND_MEMORY_MS, QUOTE_TTL_MAX_MS, QUOTE_TTL_MIN_MS},
+    Against, Answer, Epoch, Event, Incarnation, KeepQuote, PlaceQuote, PullQuote, QuoteBasis, QuoteEndReason,
+    QuotePlaced, QuotingScope, Refusal, Secret,
+    bounds::{QUOTE_TTL_MAX_MS, QUOTE_TTL_MIN_MS, STRATEGY_STATE_MAX},
 };
 
-use super::{Done, Model, Quote, SymbolState, accepted, invalid, orders::WouldPay};
+use super::{Done, Model, Quote, accepted, invalid, orders::WouldPay, sharing::Asking};
 
-/// What one side of a quote asked for is worth.
-struct Room {
-    free: i64,
-    share: i64,
-    /// Lots.
-    granted: i64,
+/// What placing and keeping name alike.
+struct Named<'a> {
+    symbol: &'a Symbol,
+    incarnation: Incarnation,
+    secret: &'a Secret,
+    epoch: Epoch,
+    quote_seq: u64,
+    position_seq: u64,
+    basis: &'a QuoteBasis,
 }
 
 impl Model {
@@ -28,7 +32,7 @@ impl Model {
         Qty(placed - hits.map(|fill| fill.qty.0).sum::<i64>())
     }
 
-    fn units(&self, symbol: &Symbol, side: Side) -> Exposure {
+    pub(super) fn units(&self, symbol: &Symbol, side: Side) -> Exposure {
         Exposure(self.leaves(symbol, side).0 * self.symbols[symbol].spec.exposure_per_lot)
     }
 
@@ -38,7 +42,7 @@ impl Model {
     }
 
     /// The symbol's quote, where its own time has not come.
-    fn unexpired_quote(&self, symbol: &Symbol) -> Option<&Quote> {
+    pub(super) fn unexpired_quote(&self, symbol: &Symbol) -> Option<&Quote> {
         self.symbols[symbol].quote.as_ref().filter(|quote| !self.passed(quote.deadline))
     }
 
@@ -56,15 +60,6 @@ impl Model {
         }
     }
 
-    pub(super) fn forget_demands(&mut self, symbol: &Symbol) {
-        let state = self.symbols.get_mut(symbol).unwrap();
-        (state.long_demand, state.short_demand) = (None, None);
-    }
-
-    fn demand_remembered(&self, symbol: &Symbol, side: Side) -> bool {
-        self.symbols[symbol].demand(side).is_some_and(|until| !self.passed(until))
-    }
-
     pub(super) fn place_quote(
         &mut self,
         index: u64,
@@ -73,29 +68,35 @@ impl Model {
     ) -> Result<Done, Refusal> {
         self.known(&place.symbol)?;
         self.well_formed(place)?;
-        let placed = match self.may_quote(place) {
+        let mut turn_changes = Vec::new();
+        let placed = match self.may_quote(&Named::place(place)) {
             Ok(maker) => {
                 self.symbols.get_mut(&place.symbol).unwrap().quote_seq = place.quote_seq;
-                let placed = self.keeps_off_resting(place).and_then(|()| self.reserve(index, place, maker));
+                let placed = self.place_or_refuse(index, place, maker, &mut turn_changes);
                 if placed.is_err() {
+                    events.append(&mut turn_changes);
                     self.end_quote(&place.symbol, QuoteEndReason::Replaced, events);
                 }
                 placed
             }
             Err(refusal) => Err(refusal),
         };
-        match placed {
+        let answered = match placed {
             Ok(event) => {
                 let answer = answer_to(&event);
                 events.push(Event::QuotePlaced(event));
                 Ok(accepted(answer))
             }
-            Err(refusal) => {
-                let PlaceQuote { symbol, incarnation, quote_seq, .. } = place.clone();
-                events.push(Event::QuoteRefused { symbol, incarnation, quote_seq, refusal: refusal.clone() });
-                Err(refusal)
-            }
-        }
+            Err(refusal) => Err(self.tell_refusal(&Named::place(place), refusal, events)),
+        };
+        events.extend(turn_changes);
+        answered
+    }
+
+    fn tell_refusal(&self, named: &Named<'_>, refusal: Refusal, events: &mut Vec<Event>) -> Refusal {
+        let (symbol, incarnation, quote_seq) = (named.symbol.clone(), named.incarnation, named.quote_seq);
+        events.push(Event::QuoteRefused { symbol, incarnation, quote_seq, refusal: refusal.clone() });
+        refusal
     }
 
     fn well_formed(&self, place: &PlaceQuote) -> Result<(), Refusal> {
@@ -109,50 +110,67 @@ impl Model {
             (Some(_), None) | (None, Some(_)) => true,
             (None, None) => false,
         };
-        let ttl_in_range = place.ttl_ms >= QUOTE_TTL_MIN_MS && place.ttl_ms <= QUOTE_TTL_MAX_MS;
-        if in_range && apart && ttl_in_range { Ok(()) } else { Err(invalid()) }
+        if in_range && apart && ttl_in_range(place.ttl_ms) && basis_in_range(&place.basis) {
+            Ok(())
+        } else {
+            Err(invalid())
+        }
     }
 
     /// Checks 3 to 8; the holder, where all hold.
-    fn may_quote(&self, place: &PlaceQuote) -> Result<MakerName, Refusal> {
-        let symbol = &place.symbol;
+    fn may_quote(&self, named: &Named<'_>) -> Result<MakerName, Refusal> {
+        let symbol = named.symbol;
         if self.kill_switch {
             return Err(Refusal::KillSwitch { control_version: self.control_version });
         }
-        let (holder, incarnation) = self.held_under(symbol, place.epoch)?;
-        if incarnation != place.incarnation {
-            return Err(Refusal::UnknownMaker { incarnation: place.incarnation, present: Some(incarnation) });
+        let (holder, incarnation) = self.held_under(symbol, named.epoch)?;
+        if incarnation != named.incarnation {
+            return Err(Refusal::UnknownMaker { incarnation: named.incarnation, present: Some(incarnation) });
         }
+        self.right_secret(&holder, named.secret)?;
         let deadline = self.authority_deadline(symbol).unwrap();
         if self.passed(deadline) {
             return Err(Refusal::AuthorityExpired { symbol: symbol.clone(), deadline });
         }
+        self.quoting_is_on(symbol, &holder)?;
+        let committed = self.makers[&holder].parameters.get(symbol).copied();
+        if committed != Some(named.basis.parameters) {
+            return Err(Refusal::UnknownParameters { committed });
+        }
+        self.newer_than_the_last(symbol, named.quote_seq)?;
+        if named.position_seq != self.position_seq(symbol) {
+            return Err(self.stale_position(symbol));
+        }
+        Ok(holder)
+    }
+
+    fn quoting_is_on(&self, symbol: &Symbol, holder: &MakerName) -> Result<(), Refusal> {
         if self.all_off {
             return Err(Refusal::QuotingOff { scope: QuotingScope::All });
         }
         if self.symbols_off.contains(symbol) {
             return Err(Refusal::QuotingOff { scope: QuotingScope::Symbol(symbol.clone()) });
         }
-        if self.makers_off.contains(&holder) {
-            return Err(Refusal::QuotingOff { scope: QuotingScope::Maker(holder) });
+        if self.makers_off.contains(holder) {
+            return Err(Refusal::QuotingOff { scope: QuotingScope::Maker(holder.clone()) });
         }
+        Ok(())
+    }
+
+    fn newer_than_the_last(&self, symbol: &Symbol, quote_seq: u64) -> Result<(), Refusal> {
         let last = self.symbols[symbol].quote_seq;
-        if place.quote_seq <= last {
-            return Err(Refusal::StaleQuoteSeq { last });
-        }
-        let position_seq = self.position_seq(symbol);
-        if place.position_seq != position_seq {
-            return Err(Refusal::StalePosition { position_seq, position: self.position(symbol).unwrap() });
-        }
-        Ok(holder)
+        if quote_seq <= last { Err(Refusal::StaleQuoteSeq { last }) } else { Ok(()) }
+    }
+
+    fn stale_position(&self, symbol: &Symbol) -> Refusal {
+        Refusal::StalePosition { position_seq: self.position_seq(symbol), position: self.position(symbol).unwrap() }
     }
 
     /// Check 9.
-    fn keeps_off_resting(&self, place: &PlaceQuote) -> Result<(), Refusal> {
-        let symbol = &place.symbol;
-        for (side, asked) in [(Side::Buy, place.bid), (Side::Sell, place.ask)] {
-            if let (Some(asked), Some((_, price))) = (asked, self.best_resting(symbol, side.opposite()))
-                && side.would_pay(asked.price, price)
+    fn keeps_off_resting(&self, symbol: &Symbol, prices: &Sides<Option<Price>>) -> Result<(), Refusal> {
+        for side in Side::BOTH {
+            if let (Some(own), Some((_, price))) = (*prices.of(side), self.best_resting(symbol, side.opposite()))
+                && side.would_pay(own, price)
             {
                 return Err(Refusal::CrossesResting { side, price });
             }
@@ -160,47 +178,94 @@ impl Model {
         Ok(())
     }
 
-    /// Check 10: how much of this may be had.
-    fn room(&self, symbol: &Symbol, side: Side, asked: i64) -> Room {
-        let others = || self.symbols.keys().filter(|other| *other != symbol);
-        let reserved_by_others: i64 = others().map(|other| self.units(other, side).0).sum();
-        let free = (self.limit.0 - reserved_by_others).max(0);
-        let demanding = self.symbols.keys().filter(|name| {
-            let quoted = self.unexpired_quote(name).is_some() && self.leaves(name, side).0 > 0;
-            quoted || self.demand_remembered(name, side) || (*name == symbol && asked > 0)
-        });
-        let share = self.limit.0 / i64::try_from(demanding.count().max(1)).unwrap();
-        let others_wait = others().any(|other| self.demand_remembered(other, side));
-        let room = if others_wait { free.min(share) } else { free };
-        Room { free, share, granted: asked.min(room / self.symbols[symbol].spec.exposure_per_lot) }
+    /// The most lots that a fill of a side may bring, where the position has a limit.
+    fn position_room(&self, symbol: &Symbol, side: Side) -> Option<i64> {
+        let (max, position) = (self.symbols[symbol].position_max?, self.position(symbol).unwrap());
+        let room = match side {
+            Side::Buy => i128::from(max.0) - i128::from(position.0),
+            Side::Sell => i128::from(max.0) + i128::from(position.0),
+        };
+        Some(i64::try_from(room.clamp(0, i128::from(i64::MAX))).unwrap())
     }
 
-    /// Checks 10 and 11, and what they record.
-    fn reserve(&mut self, index: u64, place: &PlaceQuote, maker: MakerName) -> Result<QuotePlaced, Refusal> {
-        let PlaceQuote { symbol, bid, ask, .. } = place;
-        let [bid_asked, ask_asked] = [bid, ask].map(|side| side.map_or(0, |side| side.qty.0));
-        let (long, short) = (self.room(symbol, Side::Buy, bid_asked), self.room(symbol, Side::Sell, ask_asked));
-        let remember_until = Millis(self.log_time.0.saturating_add(DEMAND_MEMORY_MS));
-        let state = self.symbols.get_mut(symbol).unwrap();
-        let per_lot = state.spec.exposure_per_lot;
-        let memory = |room: &Room, asked: i64| {
-            (asked > 0 && room.granted < asked && room.granted < room.share / per_lot).then_some(remember_until)
-        };
-        state.long_demand = memory(&long, bid_asked);
-        state.short_demand = memory(&short, ask_asked);
-        let whole = long.granted == bid_asked && short.granted == ask_asked;
-        let reduced = place.allow_reduced && (long.granted > 0 || short.granted > 0);
-        if !whole && !reduced {
-            return Err(Refusal::ExposureShort { long_free: Exposure(long.free), short_free: Exposure(short.free) });
+    /// Whether a fill of what is left of the symbol's quote could bring the position past its limit.
+    pub(super) fn could_pass_the_position_limit(&self, symbol: &Symbol) -> bool {
+        Side::BOTH
+            .into_iter()
+            .any(|side| self.position_room(symbol, side).is_some_and(|room| self.leaves(symbol, side).0 > room))
+    }
+
+    fn position_limit(&self, symbol: &Symbol) -> Refusal {
+        let max = self.symbols[symbol].position_max.unwrap();
+        Refusal::PositionLimit { position: self.position(symbol).unwrap(), max }
+    }
+
+    /// Check 10: the lots that are asked for from here on.
+    fn cut_to_the_position_limit(&self, place: &PlaceQuote) -> Result<Sides<i64>, Refusal> {
+        let symbol = &place.symbol;
+        let asked_for = lots_of(place);
+        let asked = Sides::from_fn(|side| {
+            let lots = *asked_for.of(side);
+            self.position_room(symbol, side).map_or(lots, |room| lots.min(room))
+        });
+        let nothing_left = asked.bid == 0 && asked.ask == 0;
+        if nothing_left || (asked != asked_for && !place.allow_reduced) {
+            return Err(self.position_limit(symbol));
         }
-        let granted = |side: &Option<QuoteSide>, room: &Room| {
-            side.filter(|_| room.granted > 0).map(|side| QuoteSide { price: side.price, qty: Qty(room.granted) })
+        Ok(asked)
+    }
+
+    /// Checks 9 to 11 and what they record; the quote placed, where none refuses.
+    fn place_or_refuse(
+        &mut self,
+        index: u64,
+        place: &PlaceQuote,
+        maker: MakerName,
+        turn_changes: &mut Vec<Event>,
+    ) -> Result<QuotePlaced, Refusal> {
+        let symbol = &place.symbol;
+        let sides = Sides { bid: place.bid, ask: place.ask };
+        let prices = Sides::from_fn(|side| sides.of(side).map(|side| side.price));
+        self.keeps_off_resting(symbol, &prices)?;
+        let lots = self.cut_to_the_position_limit(place)?;
+        // Step 11.
+        let asked_at = Sides::from_fn(|side| prices.of(side).filter(|_| *lots.of(side) > 0));
+        self.symbols.get_mut(symbol).unwrap().asked_at = asked_at;
+        let asking = Asking { symbol, lots };
+        let granted = Sides::from_fn(|side| self.granted(side, &asking));
+        let free = Sides::from_fn(|side| Exposure(self.free(symbol, side)));
+        let demands = Sides::from_fn(|side| self.demand_to_remember(side, &asking, *granted.of(side)));
+        let whole = granted == lots_of(place);
+        let reduced = place.allow_reduced && (granted.bid > 0 || granted.ask > 0);
+        let placed = whole || reduced;
+        let too_heavy = Side::BOTH
+            .into_iter()
+            .filter(|side| *lots.of(*side) > 0)
+            .map(|side| self.lot(symbol, side))
+            .find(|lot| *lot > self.limit.0);
+        self.symbols.get_mut(symbol).unwrap().demands = demands;
+        self.turn_after_asking(index, &asking, &granted, placed, turn_changes);
+        if !placed {
+            return Err(match too_heavy {
+                Some(lot) => Refusal::TooHeavy { lot: Exposure(lot), limit: self.limit },
+                None => Refusal::ExposureShort { long_free: free.bid, short_free: free.ask },
+            });
+        }
+        Ok(self.put(index, place, maker, &granted))
+    }
+
+    /// Check 12.
+    fn put(&mut self, index: u64, place: &PlaceQuote, maker: MakerName, granted: &Sides<i64>) -> QuotePlaced {
+        let had = |asked: Option<QuoteSide>, lots: i64| {
+            asked.filter(|_| lots > 0).map(|asked| QuoteSide { price: asked.price, qty: Qty(lots) })
         };
-        let (bid, ask) = (granted(bid, &long), granted(ask, &short));
+        let (bid, ask) = (had(place.bid, granted.bid), had(place.ask, granted.ask));
         let deadline = Millis(self.log_time.0.saturating_add(place.ttl_ms));
-        let superseded = state.quote.replace(Quote { id: index, bid, ask, deadline }).map(|quote| quote.id);
-        Ok(QuotePlaced {
-            symbol: symbol.clone(),
+        let quote = Quote { id: index, position_seq: place.position_seq, bid, ask, deadline };
+        let superseded = self.symbols.get_mut(&place.symbol).unwrap().quote.replace(quote).map(|quote| quote.id);
+        let asked_for = lots_of(place);
+        QuotePlaced {
+            symbol: place.symbol.clone(),
             quote_id: index,
             maker,
             incarnation: place.incarnation,
@@ -209,24 +274,82 @@ impl Model {
             position_seq: place.position_seq,
             bid,
             ask,
-            bid_asked: Qty(bid_asked),
-            ask_asked: Qty(ask_asked),
+            bid_asked: Qty(asked_for.bid),
+            ask_asked: Qty(asked_for.ask),
             deadline,
             cause: place.cause,
-            computed_at: place.computed_at,
+            basis: place.basis.clone(),
             superseded,
-        })
+        }
+    }
+
+    pub(super) fn keep_quote(&mut self, keep: &KeepQuote, events: &mut Vec<Event>) -> Result<Done, Refusal> {
+        self.known(&keep.symbol)?;
+        if !ttl_in_range(keep.ttl_ms) || !basis_in_range(&keep.basis) {
+            return Err(invalid());
+        }
+        let kept = self.may_quote(&Named::keep(keep)).and_then(|_| {
+            self.symbols.get_mut(&keep.symbol).unwrap().quote_seq = keep.quote_seq;
+            self.may_be_kept(keep)
+        });
+        if let Err(refusal) = kept {
+            return Err(self.tell_refusal(&Named::keep(keep), refusal, events));
+        }
+        let deadline = Millis(self.log_time.0.saturating_add(keep.ttl_ms));
+        self.symbols.get_mut(&keep.symbol).unwrap().quote.as_mut().unwrap().deadline = deadline;
+        let KeepQuote { symbol, quote_id, quote_seq, basis, .. } = keep.clone();
+        events.push(Event::QuoteKept { symbol, quote_id, quote_seq, deadline, basis });
+        Ok(accepted(Answer::QuoteKept { deadline }))
+    }
+
+    /// What a keep is refused for once its `quote_seq` is used up.
+    fn may_be_kept(&self, keep: &KeepQuote) -> Result<(), Refusal> {
+        let symbol = &keep.symbol;
+        let stands = self.unexpired_quote(symbol).filter(|quote| quote.id == keep.quote_id);
+        let Some(quote) = stands else {
+            return Err(Refusal::NotActive { against: Against::Quote(keep.quote_id) });
+        };
+        if keep.position_seq != quote.position_seq {
+            return Err(self.stale_position(symbol));
+        }
+        self.keeps_off_resting(symbol, &Sides::from_fn(|side| quote.side(side).map(|side| side.price)))?;
+        if self.could_pass_the_position_limit(symbol) {
+            return Err(self.position_limit(symbol));
+        }
+        let asking = Asking { symbol, lots: Sides::from_fn(|side| self.leaves(symbol, side).0) };
+        if Side::BOTH.into_iter().any(|side| self.granted(side, &asking) < *asking.lots.of(side)) {
+            let [long_free, short_free] = Side::BOTH.map(|side| Exposure(self.free(symbol, side)));
+            return Err(Refusal::ExposureShort { long_free, short_free });
+        }
+        Ok(())
     }
 
     pub(super) fn pull_quote(&mut self, pull: &PullQuote, events: &mut Vec<Event>) -> Result<Done, Refusal> {
-        self.held_under(&pull.symbol, pull.epoch)?;
-        let quote_id = self.unexpired_quote(&pull.symbol).map(|quote| quote.id);
+        let (holder, _) = self.held_under(&pull.symbol, pull.epoch)?;
+        self.right_secret(&holder, &pull.secret)?;
+        self.newer_than_the_last(&pull.symbol, pull.quote_seq)?;
+        self.symbols.get_mut(&pull.symbol).unwrap().quote_seq = pull.quote_seq;
+        let quote_id: Option<QuoteId> = self.unexpired_quote(&pull.symbol).map(|quote| quote.id);
         if quote_id.is_some() {
             self.end_quote(&pull.symbol, QuoteEndReason::Pulled, events);
         }
-        self.forget_demands(&pull.symbol);
+        self.forget_demands(&pull.symbol, events);
         Ok(accepted(Answer::QuotePulled { quote_id }))
     }
+}
+
+/// The lots that a quote asks for, before anything cuts them.
+fn lots_of(place: &PlaceQuote) -> Sides<i64> {
+    let lots = |side: Option<QuoteSide>| side.map_or(0, |side| side.qty.0);
+    Sides { bid: lots(place.bid), ask: lots(place.ask) }
+}
+
+fn ttl_in_range(ttl_ms: u64) -> bool {
+    ttl_ms >= QUOTE_TTL_MIN_MS && ttl_ms <= QUOTE_TTL_MAX_MS
+}
+
+fn basis_in_range(basis: &QuoteBasis) -> bool {
+    basis.state.len() <= STRATEGY_STATE_MAX && basis.reference.as_ref().is_none_or(|found| found.price.is_valid())
 }
 
 fn answer_to(placed: &QuotePlaced) -> Answer {
@@ -249,11 +372,30 @@ impl Quote {
     }
 }
 
-impl SymbolState {
-    fn demand(&self, side: Side) -> Option<Millis> {
-        match side {
-            Side::Buy => self.long_demand,
-            Side::Sell => self.short_demand,
+impl<'a> Named<'a> {
+    fn place(place: &'a PlaceQuote) -> Self {
+        let PlaceQuote { symbol, incarnation, secret, epoch, quote_seq, position_seq, basis, .. } = place;
+        Self {
+            symbol,
+            incarnation: *incarnation,
+            secret,
+            epoch: *epoch,
+            quote_seq: *quote_seq,
+            position_seq: *position_seq,
+            basis,
+        }
+    }
+
+    fn keep(keep: &'a KeepQuote) -> Self {
+        let KeepQuote { symbol, incarnation, secret, epoch, quote_seq, position_seq, basis, .. } = keep;
+        Self {
+            symbol,
+            incarnation: *incarnation,
+            secret,
+            epoch: *epoch,
+            quote_seq: *quote_seq,
+            position_seq: *position_seq,
+            basis,
         }
     }
 }

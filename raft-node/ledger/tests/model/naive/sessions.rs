@@ -18,7 +18,7 @@ impl Model {
             match self.earlier_answer(*session, *seq, command) {
                 Ok(None) => {}
                 Ok(Some(earlier)) => {
-                    self.rebalance(events);
+                    self.rebalance_and_turns(events);
                     return earlier;
                 }
                 Err(refusal) => return self.turned_away(index, refusal, events),
@@ -32,21 +32,20 @@ impl Model {
                 Ok(accepted(Answer::SessionClosed))
             }
             Command::DefineSymbol(define) => self.define_symbol(define, events),
-            Command::SetExposureLimit(set) => self.set_exposure_limit(set, events),
-            Command::SetQuoting(set) => self.set_quoting(set, events),
-            Command::SetKillSwitch(set) => self.set_kill_switch(set, events),
-            Command::UpgradeLedger(upgrade) => self.upgrade_ledger(upgrade, events),
+            Command::Control(control) => self.control(control, events),
             Command::RegisterMaker(register) => self.register_maker(index, register, events),
             Command::RenewMaker(maker) => self.renew_maker(maker, events),
             Command::DeregisterMaker(maker) => self.deregister_maker(maker, events),
+            Command::CommitParameters(commit) => self.commit_parameters(commit, events),
             Command::ReleaseSymbol(release) => self.release_symbol(release, events),
             Command::PlaceQuote(place) => self.place_quote(index, place, events),
+            Command::KeepQuote(keep) => self.keep_quote(keep, events),
             Command::PullQuote(pull) => self.pull_quote(pull, events),
             Command::RegisterExchange(register) => self.register_exchange(index, register, events),
             Command::ExecuteOrder(execute) => self.execute_order(index, execute, events),
             Command::CancelOrder(cancel) => self.cancel_order(cancel, events),
         };
-        self.rebalance(events);
+        self.rebalance_and_turns(events);
         let response = match done {
             Ok(Done::Outcome(outcome)) => self.response(index, outcome),
             Ok(Done::Registered(maker)) => self.response(index, Outcome::Accepted(self.registered(&maker))),
@@ -60,7 +59,7 @@ impl Model {
     }
 
     fn turned_away(&mut self, index: u64, refusal: Refusal, events: &mut Vec<Event>) -> Response {
-        self.rebalance(events);
+        self.rebalance_and_turns(events);
         self.response(index, Outcome::Refused(refusal))
     }
 
