@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use quorate_api::{Applied, ChangeMembers, Consistency, Faults, Member, ProblemKind};
-use quorate_ledger::{Command, Envelope, Event, QuotingScope, SetQuoting, UpgradeLedger};
+use quorate_ledger::{Command, ControlChange, ControlCommand, Envelope, Event, QuotingScope};
 use quorate_node::node::{StopReason, StreamEnd, StreamItem};
 use quorate_seams::FailAction;
 use support::{Group, Settings, member, open_session};
@@ -16,6 +16,12 @@ use tokio::time::{Instant, timeout};
 
 fn within(seconds: u64) -> Instant {
     Instant::now() + Duration::from_secs(seconds)
+}
+
+fn control(control_version: u64, change: ControlChange) -> Envelope {
+    let (actor, reason) = ("operator".parse().unwrap(), "a test".to_owned());
+    let command = Command::Control(ControlCommand { actor, reason, control_version, change });
+    Envelope { session: 0, seq: 0, command }
 }
 
 fn others(group: &Group, id: u64) -> Vec<u64> {
@@ -426,8 +432,7 @@ async fn overload_is_refused_and_urgent_commands_are_not() {
     let group = Group::start(3, Settings { max_in_flight: 4, ..Settings::default() }).await;
     let leader = group.leader().await;
     for id in group.ids() {
-        let urgent = SetQuoting { scope: QuotingScope::All, on: false, control_version: 99 };
-        let urgent = Envelope { session: 0, seq: 0, command: Command::SetQuoting(urgent) };
+        let urgent = control(99, ControlChange::Quoting { scope: QuotingScope::All, on: false });
         let mut batch = vec![open_session(); 8];
         batch.push(urgent);
         let answers = group.node(id).propose(batch, within(10)).await;
@@ -451,8 +456,7 @@ async fn a_version_that_nobody_here_knows_never_enters_the_log() {
     group.commit(leader).await;
     group.converge().await;
     let before = group.node(leader).status().last_log_index;
-    let upgrade = UpgradeLedger { ledger_version: 1_000, control_version: 0 };
-    let envelope = Envelope { session: 0, seq: 0, command: Command::UpgradeLedger(upgrade) };
+    let envelope = control(0, ControlChange::LedgerVersion { version: 1_000 });
     for id in group.ids() {
         let Applied::Problem(problem) = group.propose(id, envelope.clone(), Duration::from_secs(1)).await else {
             panic!("proposed")

@@ -252,19 +252,25 @@ async fn a_browser_that_comes_back_goes_on_after_what_it_has_seen() {
     served.stop().await;
 }
 
+/// The kill switch, with a field of its own for the version, if any.
+fn switch(engaged: bool, version: &str) -> String {
+    let change = format!(r#"{{"kill_switch":{{"engaged":{engaged}}}}}"#);
+    format!(r#"{{"command":{{"control":{{"actor":"operator","reason":"a test","change":{change}{version}}}}}}}"#)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_kill_switch_is_engaged_without_a_version_and_turned_off_with_the_present_one() {
     let served = Served::start().await;
     for round in 0..2 {
-        let engaged = served.command(r#"{"command":{"set_kill_switch":{"engaged":true}}}"#).await;
+        let engaged = served.command(&switch(true, "")).await;
         assert_eq!(engaged.status, 200, "{}", engaged.body);
-        let off = served.command(r#"{"command":{"set_kill_switch":{"engaged":false}}}"#).await;
+        let off = served.command(&switch(false, "")).await;
         assert_eq!(off.status, 409, "{}", off.body);
         let status: Value = serde_json::from_str(&served.get("/v1/status").await.body).unwrap();
         let control = &status["data"]["control"];
         assert_eq!((&control["kill_switch"], &control["control_version"]), (&true.into(), &(2 * round + 1).into()));
-        let off = format!(r#"{{"engaged":false,"control_version":{}}}"#, control["control_version"]);
-        let off = served.command(&format!(r#"{{"command":{{"set_kill_switch":{off}}}}}"#)).await;
+        let version = format!(r#","control_version":{}"#, control["control_version"]);
+        let off = served.command(&switch(false, &version)).await;
         assert_eq!(off.status, 200, "{}", off.body);
     }
     served.stop().await;

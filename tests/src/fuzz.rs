@@ -214,6 +214,10 @@ impl Fuzzer {
             }
             "array" => json!([]),
             "integer" => self.integer(schema),
+            "string" if schema["pattern"].as_str().is_some_and(|pattern| pattern.starts_with("^[0-9a-f]")) => {
+                let digits = schema["pattern"].as_str().and_then(|text| text.split(['{', '}']).nth(1)?.parse().ok());
+                json!((0..digits.unwrap_or(1)).map(|_| self.rng.random_range(0..10).to_string()).collect::<String>())
+            }
             "string" if schema["pattern"].is_string() => json!(format!("{}.{}", self.rng.random_range(0..100), 5)),
             "string" => {
                 let length = self.rng.random_range(1..=schema["maxLength"].as_u64().unwrap_or(20).min(36));

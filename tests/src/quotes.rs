@@ -80,7 +80,7 @@ impl Explained {
         if !agrees {
             wrong("the events before it say otherwise");
         }
-        if placed.computed_at >= frame.index || placed.computed_at < seen.fill_index {
+        if placed.basis.computed_at >= frame.index || placed.basis.computed_at < seen.fill_index {
             wrong("not computed from a state between the last fill and itself");
         }
         if let Some(at) = seen.placed_at.replace(time) {

@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_domain::{MakerName, Side, Symbol};
-use quorate_ledger::{Event, FillCommitted, FilledMaker, Frame, OrderStatus, QuoteEndReason, QuotePlaced, Refusal};
+use quorate_ledger::{
+    ControlChange, Event, FillCommitted, FilledMaker, Frame, OrderStatus, QuoteEndReason, QuotePlaced, Refusal,
+};
 
 use crate::evidence::{Export, Journal};
 
@@ -157,7 +159,11 @@ impl Replay {
                 book.per_lot = spec.exposure_per_lot;
                 book.lot_size = spec.lot_size.to_string();
             }
-            Event::ExposureLimitChanged { limit, .. } => self.found.limit = limit.0,
+            Event::ControlChanged { change, .. } => {
+                if let ControlChange::ExposureLimit { limit } = change {
+                    self.found.limit = limit.0;
+                }
+            }
             Event::AuthorityGranted { symbol, maker, incarnation, epoch } => {
                 self.granted(frame, symbol, maker, *incarnation, *epoch);
             }
@@ -201,9 +207,13 @@ impl Replay {
                 }
                 Some(_) => {}
             },
-            Event::QuotingChanged { .. }
-            | Event::KillSwitchChanged { .. }
-            | Event::LedgerUpgraded { .. }
+            Event::QuoteKept { symbol, deadline, .. } => {
+                if let Some(quote) = self.books.entry(symbol.clone()).or_default().quote.as_mut() {
+                    quote.deadline = deadline.0;
+                }
+            }
+            Event::TurnChanged { .. }
+            | Event::ParametersCommitted { .. }
             | Event::MakerRegistered { .. }
             | Event::MakerRenewed { .. }
             | Event::MakerDeparted { .. }

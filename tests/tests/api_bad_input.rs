@@ -40,10 +40,15 @@ struct Market {
 impl Market {
     async fn open(cluster: &Cluster) -> Result<Self> {
         let mut session = Session::open(cluster, 1).await?;
-        let maker = json!({"register_maker": {"maker": "alpha", "ttl_ms": 60_000}});
+        let secret_hash = blake3::hash(&[7; 32]).to_string();
+        let maker = json!({"register_maker": {"maker": "alpha", "ttl_ms": 60_000, "secret_hash": secret_hash}});
         let maker = session.accepted(cluster, 1, &maker).await?;
         let maker = &maker["maker_registered"];
         let holding = maker["holds"].as_array().and_then(|holds| holds.iter().find(|held| held["symbol"] == "BTCUSDT"));
+        let commit = json!({"commit_parameters": {"maker": "alpha", "incarnation": maker["incarnation"],
+            "secret": refusals::secret(), "symbol": "BTCUSDT", "text": "none"}});
+        let committed = session.accepted(cluster, 1, &commit).await?;
+        let parameters = committed["parameters_committed"]["digest"].as_str().context("a digest")?.to_owned();
         let exchange = session.accepted(cluster, 1, &json!({"register_exchange": {"exchange": "bad-input"}})).await?;
         let (_, status) = cluster.get(1, "/v1/status").await?;
         let mut facts = Facts {
@@ -55,6 +60,7 @@ impl Market {
             order_id: 0,
             log_time: status["log_time"].as_u64().context("log time")?,
             control_version: status["data"]["control"]["control_version"].as_u64().context("a version")?,
+            parameters,
         };
         let rest = refusals::execution(&facts, &json!({"exec_id": 1}), &json!({"client_order_id": "rest"}));
         let rest = session.accepted(cluster, 1, &rest).await?;
@@ -65,7 +71,7 @@ impl Market {
     }
 
     async fn refresh(&mut self, cluster: &Cluster) -> Result<()> {
-        let renew = json!({"renew_maker": {"maker": "alpha", "incarnation": self.facts.incarnation}});
+        let renew = json!({"renew_maker": {"maker": "alpha", "incarnation": self.facts.incarnation, "secret": refusals::secret()}});
         self.session.accepted(cluster, 1, &renew).await?;
         self.quote_seq += 1;
         let quote = refusals::quote(&self.facts, self.quote_seq, &json!({}));

@@ -29,6 +29,10 @@ const SESSIONS: usize = 2;
 /// Kinds of refusal by the ledger, and of commands that it accepts, that must have been met.
 const REFUSALS_MIN: usize = 12;
 const ACCEPTED_MIN: usize = 10;
+/// The maker's.
+const SECRET: [u8; 32] = [7; 32];
+/// What the maker quotes with.
+const COMMITTED: &str = "none";
 const COMMANDS: &str = "/v1/commands";
 const MEMBERS: &str = "/v1/cluster/members";
 
@@ -103,7 +107,7 @@ fn may_be(request: &Request, status: u16, body: &Value) -> bool {
     }
     let detail = body["detail"].as_str().unwrap_or_default();
     // A version that is not there yet, an order by half its name, a leader that is no voter.
-    detail.starts_with("ledger_version")
+    detail.starts_with("ledger version")
         || detail == "client_order_id needs account"
         || request.template == "/v1/cluster/transfer-leader"
 }
@@ -130,11 +134,13 @@ impl Facts {
         self.next_seq += 40;
 
         if cluster.read("/v1/makers").await?.as_array().is_none_or(Vec::is_empty) {
-            let maker = json!({"register_maker": {"maker": "alpha", "ttl_ms": 60_000}});
+            let secret_hash = blake3::hash(&SECRET).to_string();
+            let maker = json!({"register_maker": {"maker": "alpha", "ttl_ms": 60_000, "secret_hash": secret_hash}});
             let session = self.sessions.last().context("a session")?;
             command(cluster, &json!({"session": session, "seq": self.next_seq, "command": maker})).await?;
             self.next_seq += 1;
         }
+        self.commit_parameters(cluster).await?;
         let status = self.rearm(cluster).await?;
         let version = status["control"]["control_version"].as_u64().context("a version")?;
         fuzzer.hint("control_version", vec![json!(version), json!(version), json!(version + 1)]);
@@ -153,8 +159,13 @@ impl Facts {
         fuzzer.hint("deadline", vec![json!(log_time + 50_000)]);
         fuzzer.hint("timestamp", vec![json!(log_time)]);
 
-        let views =
-            [("makers", "incarnation"), ("authority", "epoch"), ("positions", "position_seq"), ("orders", "order_id")];
+        let views = [
+            ("quotes", "quote_id"),
+            ("makers", "incarnation"),
+            ("authority", "epoch"),
+            ("positions", "position_seq"),
+            ("orders", "order_id"),
+        ];
         let read = |view: &'static str| async move { cluster.read(&format!("/v1/{view}")).await };
         for ((_, field), rows) in views.into_iter().zip(join_all(views.map(|(view, _)| read(view))).await) {
             let values: Vec<Value> = rows?.as_array().into_iter().flatten().map(|row| row[field].clone()).collect();
@@ -174,6 +185,21 @@ impl Facts {
         Ok(())
     }
 
+    /// Has the present maker say what it quotes with, so that its quotes can be taken.
+    async fn commit_parameters(&mut self, cluster: &Cluster) -> Result<()> {
+        let makers = cluster.read("/v1/makers").await?;
+        let session = self.sessions.last().context("a session")?;
+        for maker in makers.as_array().into_iter().flatten() {
+            for symbol in SYMBOLS {
+                let commit = json!({"commit_parameters": {"maker": maker["maker"], "incarnation": maker["incarnation"],
+                    "secret": hex(&SECRET), "symbol": symbol, "text": COMMITTED}});
+                command(cluster, &json!({"session": session, "seq": self.next_seq, "command": commit})).await?;
+                self.next_seq += 1;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes back what legitimate commands did that would make all that follow alike: the kill switch, quoting that is
     /// off, a limit of nothing. The status after that.
     async fn rearm(&self, cluster: &Cluster) -> Result<Value> {
@@ -181,10 +207,11 @@ impl Facts {
             let status = cluster.read("/v1/status").await?;
             let control = &status["control"];
             let version = &control["control_version"];
-            let on = |scope: Value| json!({"set_quoting": {"scope": scope, "on": true, "control_version": version}});
+            let decide = |change: Value| json!({"control": {"actor": "operator", "reason": "a test", "control_version": version, "change": change}});
+            let on = |scope: Value| decide(json!({"quoting": {"scope": scope, "on": true}}));
             let limit = cluster.read("/v1/exposure").await?["limit"].as_i64();
             let change = if control["kill_switch"] == true {
-                json!({"set_kill_switch": {"engaged": false, "control_version": version}})
+                decide(json!({"kill_switch": {"engaged": false}}))
             } else if control["quoting"] == false {
                 on(json!("all"))
             } else if let Some(symbol) = control["symbols_off"].get(0) {
@@ -192,7 +219,7 @@ impl Facts {
             } else if let Some(maker) = control["makers_off"].get(0) {
                 on(json!({"maker": maker}))
             } else if limit < Some(50) {
-                json!({"set_exposure_limit": {"limit": 100, "control_version": version}})
+                decide(json!({"exposure_limit": {"limit": 100}}))
             } else {
                 return Ok(status);
             };
@@ -242,10 +269,19 @@ async fn unharmed(cluster: &mut Cluster) -> Result<()> {
     Ok(())
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn first_hints() -> BTreeMap<String, Vec<Value>> {
     let hints = [
         ("symbol", vec![json!(SYMBOLS[0]), json!(SYMBOLS[0]), json!(SYMBOLS[1]), json!("NOPE")]),
         ("maker", vec![json!("alpha")]),
+        ("secret", vec![json!(hex(&SECRET))]),
+        ("secret_hash", vec![json!(blake3::hash(&SECRET).to_string())]),
+        ("parameters", vec![json!(blake3::hash(COMMITTED.as_bytes()).to_string())]),
+        ("text", vec![json!(COMMITTED)]),
+        ("max", vec![Value::Null, json!(1_000)]),
         ("account", vec![json!("acc")]),
         ("ttl_ms", vec![json!(30_000), json!(9_000)]),
         ("tick_size", vec![json!("0.01")]),

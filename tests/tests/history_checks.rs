@@ -4,7 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "real processes live on the real clock")]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
@@ -21,9 +21,9 @@ use quorate_domain::{
     SymbolSpec, TimeInForce,
 };
 use quorate_ledger::{
-    Against, Answer, Command, DefineSymbol, ExecuteOrder, Holding, MakerRef, NewOrder, Outcome, PlaceQuote,
-    PlannedFill, PullQuote, QuoteCause, Refusal, RegisterExchange, RegisterMaker, Remainder, Response,
-    SetExposureLimit,
+    Against, Answer, Command, CommitParameters, ControlChange, ControlCommand, DefineSymbol, Digest, ExecuteOrder,
+    Holding, KeepQuote, MakerRef, NewOrder, Outcome, PlaceQuote, PlannedFill, PullQuote, QuoteBasis, QuoteCause,
+    Refusal, RegisterExchange, RegisterMaker, Remainder, Response, Secret,
 };
 use quorate_seams::{Failpoints, World};
 use quorate_tests::{
@@ -37,6 +37,8 @@ use quorate_tests::{
 };
 use tokio::task::JoinSet;
 
+/// What every maker here quotes with.
+const PARAMETERS: &str = "none";
 const SYMBOLS: [&str; 3] = ["BTCUSDT", "ETHUSDT", "SOLUSDT"];
 /// How long a client waits for a command's answer: less than a failover takes, so that some are left in doubt.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -115,28 +117,65 @@ fn define(symbol: Symbol) -> Result<Command> {
     Ok(Command::DefineSymbol(DefineSymbol { symbol, spec }))
 }
 
-/// Quotes what it holds, in turn, and pulls a quote now and then.
+/// What every quote is computed from.
+fn basis() -> Result<QuoteBasis> {
+    Ok(QuoteBasis {
+        computed_at: 0,
+        reference: None,
+        room: None,
+        strategy: "test".parse()?,
+        version: 1,
+        parameters: Digest::of(PARAMETERS.as_bytes()),
+        state: Vec::new(),
+    })
+}
+
+/// Quotes what it holds, in turn, and keeps or pulls a quote now and then.
 async fn make(run: Arc<Run>, name: &'static str) -> Result<()> {
     let session = run.client(name)?.session();
     let maker = MakerName::new(name)?;
     let (mut incarnation, mut holds, mut quote_seq) = (0, Vec::<Holding>::new(), 0);
-    let mut seen = std::collections::BTreeMap::<Symbol, u64>::new();
+    let secret = Secret([7; 32]);
+    let mut seen = BTreeMap::<Symbol, u64>::new();
+    // What is committed, and which quote stands, of the present incarnation.
+    let (mut committed, mut standing) = (BTreeSet::<Symbol>::new(), BTreeMap::<Symbol, u64>::new());
     while run.goes_on() {
         quote_seq += 1;
         let at = usize::try_from(quote_seq)? % holds.len().max(1);
         let command = match holds.get(at) {
-            _ if incarnation == 0 => Command::RegisterMaker(RegisterMaker { maker: maker.clone(), ttl_ms: 9_000 }),
-            None => Command::RenewMaker(MakerRef { maker: maker.clone(), incarnation }),
-            Some(_) if quote_seq % 20 == 0 => Command::RenewMaker(MakerRef { maker: maker.clone(), incarnation }),
-            Some(held) if quote_seq % 11 == 0 => {
-                Command::PullQuote(PullQuote { symbol: held.symbol.clone(), epoch: held.epoch })
+            _ if incarnation == 0 => {
+                let (maker, secret_hash) = (maker.clone(), secret.hash());
+                Command::RegisterMaker(RegisterMaker { maker, ttl_ms: 9_000, secret_hash })
             }
+            None => Command::RenewMaker(MakerRef { maker: maker.clone(), incarnation, secret }),
+            Some(_) if quote_seq % 20 == 0 => {
+                Command::RenewMaker(MakerRef { maker: maker.clone(), incarnation, secret })
+            }
+            Some(held) if !committed.contains(&held.symbol) => {
+                let (maker, symbol, text) = (maker.clone(), held.symbol.clone(), PARAMETERS.to_owned());
+                Command::CommitParameters(CommitParameters { maker, incarnation, secret, symbol, text })
+            }
+            Some(held) if quote_seq % 11 == 0 => {
+                Command::PullQuote(PullQuote { symbol: held.symbol.clone(), epoch: held.epoch, secret, quote_seq })
+            }
+            Some(held) if quote_seq % 7 == 0 && standing.contains_key(&held.symbol) => Command::KeepQuote(KeepQuote {
+                symbol: held.symbol.clone(),
+                incarnation,
+                secret,
+                epoch: held.epoch,
+                quote_seq,
+                quote_id: standing[&held.symbol],
+                position_seq: seen.get(&held.symbol).copied().unwrap_or(0),
+                ttl_ms: 2_000,
+                basis: basis()?,
+            }),
             Some(held) => {
                 let drift = i64::try_from(quote_seq % 5)?;
                 let side = |price: i64| Some(QuoteSide { price: Price(price + drift), qty: Qty(30) });
                 Command::PlaceQuote(PlaceQuote {
                     symbol: held.symbol.clone(),
                     incarnation,
+                    secret,
                     epoch: held.epoch,
                     quote_seq,
                     position_seq: seen.get(&held.symbol).copied().unwrap_or(0),
@@ -145,7 +184,7 @@ async fn make(run: Arc<Run>, name: &'static str) -> Result<()> {
                     allow_reduced: true,
                     ttl_ms: 2_000,
                     cause: QuoteCause::Refresh,
-                    computed_at: 0,
+                    basis: basis()?,
                 })
             }
         };
@@ -153,6 +192,14 @@ async fn make(run: Arc<Run>, name: &'static str) -> Result<()> {
             match response.outcome {
                 Outcome::Accepted(Answer::MakerRegistered { incarnation: new, holds: held, .. }) => {
                     (incarnation, holds) = (new, held);
+                    committed.clear();
+                    standing.clear();
+                }
+                Outcome::Accepted(Answer::ParametersCommitted { .. }) => {
+                    committed.extend(holds.get(at).map(|held| held.symbol.clone()));
+                }
+                Outcome::Accepted(Answer::QuotePlaced { quote_id, .. }) => {
+                    standing.extend(holds.get(at).map(|held| (held.symbol.clone(), quote_id)));
                 }
                 Outcome::Accepted(Answer::MakerRenewed { holds: held, .. }) => holds = held,
                 Outcome::Refused(Refusal::StalePosition { position_seq, .. }) => {
@@ -284,7 +331,12 @@ async fn prepare(client: &Client, session: &Session) -> Result<()> {
 
 async fn set_limit(client: &Client, limit: i64) -> Result<()> {
     let control_version = client.status(&ReadOptions::linearizable()).await?.data.control.control_version;
-    let command = Command::SetExposureLimit(SetExposureLimit { limit: Exposure(limit), control_version });
+    let command = Command::Control(ControlCommand {
+        actor: "operator".parse()?,
+        reason: "a test".to_owned(),
+        control_version,
+        change: ControlChange::ExposureLimit { limit: Exposure(limit) },
+    });
     client.submit_without_session(&command, tokio::time::Instant::now() + SETTLE).await?;
     Ok(())
 }
@@ -378,7 +430,7 @@ async fn the_history_of_a_group_whose_leaders_are_killed_passes_every_check() ->
     ensure!(figures.operations > OPERATIONS_MIN, "only {} operations", figures.operations);
     ensure!(in_doubt > 0 && figures.unknown > 0 && figures.settled > 0, "nothing was in doubt, or nothing settled");
     ensure!(figures.nodes == 3 && figures.local_reads > 50 && figures.linearizable_reads > 50, "too few reads");
-    for name in ["place_quote", "pull_quote", "execute_order", "renew_maker"] {
+    for name in ["place_quote", "keep_quote", "pull_quote", "execute_order", "renew_maker"] {
         ensure!(figures.commands.contains_key(name), "no {name} was answered");
     }
     Ok(())

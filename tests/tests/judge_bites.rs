@@ -9,10 +9,14 @@ use quorate_tests::{
 };
 use serde_json::{Value, json};
 
+fn basis() -> Value {
+    json!({"computed_at": 3, "reference": null, "strategy": "test", "version": 1, "parameters": "00".repeat(32)})
+}
+
 fn quote(id: u64, seq: u64, position_seq: u64, qty: i64, superseded: Option<u64>) -> Value {
     json!({"quote_placed": {"symbol": "BTCUSDT", "quote_id": id, "maker": "a", "incarnation": 3, "epoch": 1, "quote_seq": seq,
         "position_seq": position_seq, "bid": {"price": 99, "qty": qty}, "ask": {"price": 101, "qty": qty}, "bid_asked": qty,
-        "ask_asked": qty, "deadline": 31_000, "cause": "refresh", "computed_at": 3, "superseded": superseded}})
+        "ask_asked": qty, "deadline": 31_000, "cause": "refresh", "basis": basis(), "superseded": superseded}})
 }
 
 fn fill(trade_id: u64, order_id: u64, qty: i64, leaves: i64, position: i64) -> Value {

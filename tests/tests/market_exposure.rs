@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use quorate_ledger::{Event, Frame, OrderStatus, QuoteEndReason, QuotingScope};
+use quorate_ledger::{ControlChange, Event, Frame, OrderStatus, QuoteEndReason, QuotingScope};
 use quorate_tests::harness::{Cluster, MakerOptions, Reply, Setup, eventually};
 use serde_json::Value;
 
@@ -131,6 +131,10 @@ async fn scarce_exposure_is_shared_and_never_exceeded() -> Result<()> {
     Ok(())
 }
 
+fn change(event: &Event) -> Option<&ControlChange> {
+    if let Event::ControlChanged { change, .. } = event { Some(change) } else { None }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operators_word_takes_effect_in_one_apply() -> Result<()> {
     let cluster = start().await?;
@@ -140,7 +144,7 @@ async fn an_operators_word_takes_effect_in_one_apply() -> Result<()> {
     // The limit is lowered: quotes go in the same apply, the newest first, until what is left fits.
     cluster.ledgerctl(&["limit", "45"])?;
     let frames = cluster.frames()?;
-    let lowered = frame_of(&frames, 0, |event| matches!(event, Event::ExposureLimitChanged { .. }))?;
+    let lowered = frame_of(&frames, 0, |event| matches!(change(event), Some(ControlChange::ExposureLimit { .. })))?;
     let pulled = ended(lowered);
     ensure!(pulled.iter().all(|(_, reason)| *reason == QuoteEndReason::LimitLowered), "{pulled:?}");
     ensure!(pulled.len() >= 2 && pulled.is_sorted_by(|a, b| a.0 > b.0), "newest first: {pulled:?}");
@@ -163,7 +167,7 @@ async fn an_operators_word_takes_effect_in_one_apply() -> Result<()> {
     cluster.ledgerctl(&["quoting", "on", "--symbol", "BUSDT"])?;
     both_sides_quoted(&cluster, EVERYBODY_QUOTED_MAX).await?;
     let frames = cluster.frames()?;
-    let switched = |wanted: bool| move |event: &Event| matches!(event, Event::QuotingChanged { scope: QuotingScope::Symbol(_), on, .. } if *on == wanted);
+    let switched = |wanted: bool| move |event: &Event| matches!(change(event), Some(ControlChange::Quoting { scope: QuotingScope::Symbol(_), on }) if *on == wanted);
     let off = frame_of(&frames, before, switched(false))?;
     let on = frame_of(&frames, before, switched(true))?;
     let off_ended = ended(off);
@@ -182,7 +186,8 @@ async fn an_operators_word_takes_effect_in_one_apply() -> Result<()> {
     let before = cluster.frames()?.last().map_or(0, |frame| frame.index);
     cluster.ledgerctl(&["kill-switch", "engage"])?;
     let frames = cluster.frames()?;
-    let killed = frame_of(&frames, before, |event| matches!(event, Event::KillSwitchChanged { engaged: true, .. }))?;
+    let killed =
+        frame_of(&frames, before, |event| matches!(change(event), Some(ControlChange::KillSwitch { engaged: true })))?;
     let kill_ended = ended(killed);
     ensure!(kill_ended.iter().all(|(_, reason)| *reason == QuoteEndReason::KillSwitch), "{kill_ended:?}");
     let cancelled =

@@ -505,7 +505,7 @@ fn the_kill_switch_refuses_what_waits_and_what_comes() {
     let flying = world.place(limit(1, Side::Buy, 90, 1, 1_000_000));
     let waiting = world.place(limit(2, Side::Buy, 90, 1, 1_000_000));
     let control_version = world.ledger.control().version;
-    world.as_admin(Command::SetKillSwitch(quorate_ledger::SetKillSwitch { engaged: true, control_version }));
+    world.as_admin(world::names::switch(&world.ledger, true));
     settle(&mut world);
     let comes = world.place(limit(3, Side::Buy, 90, 1, 1_000_000));
     let killed = OrderOutcome::Refused(Refusal::KillSwitch { control_version: control_version + 1 });

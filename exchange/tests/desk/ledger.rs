@@ -12,8 +12,9 @@ use quorate_api::{
 };
 use quorate_domain::{MakerName, Millis, Price, Qty, QuoteSide, Symbol, SymbolSpec};
 use quorate_ledger::{
-    Answer, Command, DefineSymbol, Envelope, Event, Frame, Input, Ledger, Order, Outcome, PlaceQuote, QuoteCause,
-    QuoteLeg, RegisterExchange, RegisterMaker, Response, SetKillSwitch,
+    Answer, Command, CommitParameters, ControlChange, ControlCommand, DefineSymbol, Digest, Envelope, Event, Frame,
+    Input, Ledger, Order, Outcome, PlaceQuote, QuoteBasis, QuoteCause, QuoteLeg, RegisterExchange, RegisterMaker,
+    Response, Secret,
 };
 use quorate_seams::{Body, Call, CallError, Clocks, Http, full_body, read_body, stream_body};
 use tokio::{
@@ -23,6 +24,10 @@ use tokio::{
 
 /// The ledger is audited at each multiple of this index.
 const AUDIT_EVERY: u64 = 16;
+/// The maker's.
+const SECRET: Secret = Secret([7; 32]);
+/// What the maker quotes with.
+const PARAMETERS: &str = "none";
 
 /// How one batch of commands fares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +98,22 @@ impl std::fmt::Debug for Group {
 
 pub(crate) fn symbol(name: &str) -> Symbol {
     name.parse().unwrap()
+}
+
+fn maker() -> MakerName {
+    "maker".parse().unwrap()
+}
+
+fn basis() -> QuoteBasis {
+    QuoteBasis {
+        computed_at: 0,
+        reference: None,
+        room: None,
+        strategy: "test".parse().unwrap(),
+        version: 1,
+        parameters: Digest::of(PARAMETERS.as_bytes()),
+        state: Vec::new(),
+    }
 }
 
 impl Group {
@@ -205,8 +226,8 @@ impl Group {
         let (session, seq, incarnation) = known.unwrap_or_else(|| {
             let opened = self.must(Envelope { session: 0, seq: 0, command: Command::OpenSession });
             let Answer::SessionOpened { session } = opened else { panic!("{opened:?}") };
-            let maker: MakerName = "maker".parse().unwrap();
-            let command = Command::RegisterMaker(RegisterMaker { maker, ttl_ms: 60_000 });
+            let command =
+                Command::RegisterMaker(RegisterMaker { maker: maker(), ttl_ms: 60_000, secret_hash: SECRET.hash() });
             let registered = self.must(Envelope { session, seq: 1, command });
             let Answer::MakerRegistered { incarnation, .. } = registered else { panic!("{registered:?}") };
             (session, 1, incarnation)
@@ -221,6 +242,10 @@ impl Group {
             SymbolSpec { tick_size: "0.01".parse().unwrap(), lot_size: "0.001".parse().unwrap(), exposure_per_lot: 1 };
         let command = Command::DefineSymbol(DefineSymbol { symbol: symbol(name), spec });
         self.as_maker(|_| command);
+        self.as_maker(|incarnation| {
+            let (maker, symbol, text) = (maker(), symbol(name), PARAMETERS.to_owned());
+            Command::CommitParameters(CommitParameters { maker, incarnation, secret: SECRET, symbol, text })
+        });
     }
 
     /// Quotes in ticks and lots.
@@ -239,6 +264,7 @@ impl Group {
             Command::PlaceQuote(PlaceQuote {
                 symbol: symbol(name),
                 incarnation,
+                secret: SECRET,
                 epoch,
                 quote_seq,
                 position_seq,
@@ -247,7 +273,7 @@ impl Group {
                 allow_reduced: false,
                 ttl_ms: 30_000,
                 cause: QuoteCause::Refresh,
-                computed_at: 0,
+                basis: basis(),
             })
         });
     }
@@ -264,7 +290,12 @@ impl Group {
     /// Engages the kill switch, or re-arms it.
     pub(crate) fn kill_switch(&self, engaged: bool) {
         let control_version = self.look(|ledger| ledger.control().version);
-        let command = Command::SetKillSwitch(SetKillSwitch { engaged, control_version });
+        let command = Command::Control(ControlCommand {
+            actor: "operator".parse().unwrap(),
+            reason: "a test".to_owned(),
+            control_version,
+            change: ControlChange::KillSwitch { engaged },
+        });
         self.must(Envelope { session: 0, seq: 0, command });
     }
 
@@ -461,7 +492,9 @@ fn quote_view(symbol: &Symbol, quote: &quorate_ledger::Quote) -> QuoteView {
         placed_at: quote.placed_at,
         deadline: quote.deadline,
         cause: quote.cause,
-        computed_at: quote.computed_at,
+        basis: quote.basis.clone(),
+        confirmed_at: quote.confirmation.as_ref().map(|confirmation| confirmation.at),
+        confirmation: quote.confirmation.as_ref().map(|confirmation| confirmation.basis.clone()),
     }
 }
 

@@ -13,7 +13,9 @@ use std::{
 
 use node::Node;
 use quorate_domain::{MakerName, SymbolSpec};
-use quorate_ledger::{Command, DefineSymbol, Input, LeaderCommand, Outcome};
+use quorate_ledger::{
+    Command, ControlChange, ControlCommand, DefineSymbol, Input, LeaderCommand, Outcome, QuotingScope, Secret,
+};
 use quorate_market_maker::{
     LiveConfig,
     beliefs::{BeliefEvent, BeliefRecord, BeliefSink},
@@ -23,6 +25,9 @@ use quorate_market_maker::{
 use quorate_quoter::Config;
 use quorate_strategy::FixedSpread;
 use tokio::{sync::oneshot, task::JoinHandle};
+
+/// Of every maker here.
+const SECRET: Secret = Secret([7; 32]);
 
 #[derive(Clone, Default)]
 struct Kept(Arc<Mutex<Vec<BeliefRecord>>>);
@@ -50,7 +55,7 @@ struct Running {
 fn start(node: &Node, name: &str) -> Running {
     let maker: MakerName = name.parse().unwrap();
     let config = LiveConfig {
-        quoter: Config::new(maker, FixedSpread::new(5, 10, 0, 100).unwrap()),
+        quoter: Config::new(maker, SECRET, FixedSpread::new(5, 10, 0, 100).unwrap()),
         ledger_endpoints: vec!["http://node:1".into()],
         cluster_id: None,
         exchange: "http://exchange:1".into(),
@@ -60,6 +65,15 @@ fn start(node: &Node, name: &str) -> Running {
     let shutdown = async move { stopped.await.unwrap_or(()) };
     let task = tokio::spawn(run(config, node.world(), Box::new(kept.clone()), shutdown));
     Running { kept, stop, task }
+}
+
+fn quoting(on: bool, control_version: u64) -> Command {
+    Command::Control(ControlCommand {
+        actor: "operator".parse().unwrap(),
+        reason: "a test".to_owned(),
+        control_version,
+        change: ControlChange::Quoting { scope: QuotingScope::All, on },
+    })
 }
 
 async fn pass(ms: u64) {
@@ -119,8 +133,7 @@ async fn missed_events_lead_to_a_read_and_a_new_stream() {
         let mut state = node.state();
         state.cuts += 1;
     }
-    let off = quorate_ledger::SetQuoting { scope: quorate_ledger::QuotingScope::All, on: false, control_version: 0 };
-    assert!(matches!(node.client(Command::SetQuoting(off)).outcome, Outcome::Accepted(_)));
+    assert!(matches!(node.client(quoting(false, 0)).outcome, Outcome::Accepted(_)));
     {
         let mut state = node.state();
         state.first = state.ledger.last_index() + 1;
@@ -128,8 +141,7 @@ async fn missed_events_lead_to_a_read_and_a_new_stream() {
     pass(10_000).await;
     assert_eq!(node.quote(), None, "it read that quoting is off");
     let before = node.state().ledger.last_index();
-    let on = quorate_ledger::SetQuoting { scope: quorate_ledger::QuotingScope::All, on: true, control_version: 1 };
-    node.client(Command::SetQuoting(on));
+    node.client(quoting(true, 1));
     pass(500).await;
     assert!(node.quote().is_some(), "it hears of what comes after");
     assert!(node.state().ledger.last_index() - before < 40, "and did not try while it could not");
@@ -164,7 +176,7 @@ async fn a_journal_that_fails_stops_the_maker() {
     }
     let node = Node::new();
     let config = LiveConfig {
-        quoter: Config::new("alpha".parse().unwrap(), FixedSpread::new(5, 10, 0, 100).unwrap()),
+        quoter: Config::new("alpha".parse().unwrap(), SECRET, FixedSpread::new(5, 10, 0, 100).unwrap()),
         ledger_endpoints: vec!["http://node:1".into()],
         cluster_id: None,
         exchange: "http://exchange:1".into(),

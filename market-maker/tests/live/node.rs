@@ -131,6 +131,7 @@ impl Node {
             position: of.position,
             position_units: String::new(),
             position_seq: of.position_seq,
+            position_max: of.position_max,
             bought: of.bought,
             sold: of.sold,
             cash: of.cash,

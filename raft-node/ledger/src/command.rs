@@ -8,6 +8,8 @@ use quorate_domain::{
     QuoteId, QuoteSide, RefPrice, Side, Sides, SourceName, StrategyName, Symbol, SymbolSpec, TimeInForce,
 };
 
+#[cfg(feature = "openapi")]
+use crate::bounds::STRATEGY_STATE_MAX;
 use crate::{digest::Digest, secret::Secret};
 
 /// A session's id: the log index of its `OpenSession`. 0 stands for *no session*.
@@ -346,7 +348,16 @@ pub struct QuoteBasis {
     pub parameters: Digest,
     /// The strategy's own state, where it has one: at most `STRATEGY_STATE_MAX` bytes.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(schema_with = bytes))]
     pub state: Vec<u8>,
+}
+
+/// Bytes, each a number.
+#[cfg(feature = "openapi")]
+fn bytes() -> utoipa::openapi::schema::Array {
+    use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Type};
+    let byte = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(u8::MAX));
+    ArrayBuilder::new().items(byte).max_items(Some(STRATEGY_STATE_MAX)).build()
 }
 
 /// A reference price: a fact about the world outside, with where it came from.

@@ -55,7 +55,10 @@ impl<'de> Deserialize<'de> for Digest {
 #[cfg(feature = "openapi")]
 impl utoipa::PartialSchema for Digest {
     fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
-        String::schema()
+        utoipa::openapi::schema::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::Type::String)
+            .pattern(Some("^[0-9a-f]{64}$"))
+            .into()
     }
 }
 #[cfg(feature = "openapi")]

@@ -140,15 +140,14 @@ fn covers(read: &Observed, symbol: &Symbol) -> bool {
 fn symbol_of(write: &Write) -> Option<&Symbol> {
     match &write.command {
         Command::PlaceQuote(place) => Some(&place.symbol),
+        Command::KeepQuote(keep) => Some(&keep.symbol),
         Command::PullQuote(pull) => Some(&pull.symbol),
         Command::ExecuteOrder(execute) => Some(&execute.order.symbol),
         Command::DefineSymbol(define) => Some(&define.symbol),
         Command::OpenSession
         | Command::CloseSession
-        | Command::SetExposureLimit(_)
-        | Command::SetQuoting(_)
-        | Command::SetKillSwitch(_)
-        | Command::UpgradeLedger(_)
+        | Command::Control(_)
+        | Command::CommitParameters(_)
         | Command::RegisterMaker(_)
         | Command::RenewMaker(_)
         | Command::DeregisterMaker(_)
@@ -169,6 +168,7 @@ fn act_of<'a>(write: &'a Write, ended: &BTreeSet<(Symbol, Key)>) -> Option<(&'a 
             let mortal = ended.contains(&(symbol.clone(), (place.epoch, place.quote_seq)));
             Act::place(place, mortal, write.response.as_ref())
         }
+        (Command::KeepQuote(keep), None | Some((_, Outcome::Accepted(_)))) => Act::keep(keep, write.response.as_ref()),
         (Command::PullQuote(pull), None | Some((_, Outcome::Accepted(_)))) => Act::pull(pull, write.response.as_ref()),
         (Command::ExecuteOrder(execute), None | Some((_, Outcome::Accepted(_)))) => {
             Act::execute(execute, write.response.as_ref())?
@@ -209,6 +209,8 @@ fn ended_from_outside(frames: &[Frame]) -> BTreeSet<(Symbol, Key)> {
                 | QuoteEndReason::QuotingOff
                 | QuoteEndReason::KillSwitch
                 | QuoteEndReason::LimitLowered
+                | QuoteEndReason::PositionLimit
+                | QuoteEndReason::TurnEnded
                 | QuoteEndReason::AgeUnproven
                 | QuoteEndReason::Replaced => {
                     ended.extend(placed.get(quote_id).map(|key| (symbol.clone(), *key)));

@@ -20,14 +20,31 @@ pub(crate) struct Facts {
     pub(crate) order_id: u64,
     pub(crate) log_time: u64,
     pub(crate) control_version: u64,
+    /// The digest of the parameters that the maker committed for its symbol.
+    pub(crate) parameters: String,
+}
+
+/// The maker's secret.
+pub(crate) fn secret() -> String {
+    "07".repeat(32)
+}
+
+/// What a quote was computed from.
+fn basis(facts: &Facts) -> Value {
+    json!({"computed_at": 1, "reference": null, "strategy": "test", "version": 1, "parameters": facts.parameters})
+}
+
+/// A control command that would be accepted if nothing were wrong with `change`.
+pub(crate) fn control(control_version: u64, change: &Value) -> Value {
+    json!({"control": {"actor": "operator", "reason": "a test", "control_version": control_version, "change": change}})
 }
 
 /// A quote that would be placed if nothing were wrong with it; `changed` overwrites fields.
 pub(crate) fn quote(facts: &Facts, quote_seq: u64, changed: &Value) -> Value {
     let mut quote = json!({
-        "symbol": "BTCUSDT", "incarnation": facts.incarnation, "epoch": facts.epoch, "quote_seq": quote_seq,
+        "symbol": "BTCUSDT", "incarnation": facts.incarnation, "secret": secret(), "epoch": facts.epoch, "quote_seq": quote_seq,
         "position_seq": 0, "bid": {"price": 9_900, "qty": 5}, "ask": {"price": 10_100, "qty": 5},
-        "allow_reduced": false, "ttl_ms": 30_000, "cause": "refresh", "computed_at": 1,
+        "allow_reduced": false, "ttl_ms": 30_000, "cause": "refresh", "basis": basis(facts),
     });
     overwrite(&mut quote, changed);
     json!({"place_quote": quote})
@@ -63,7 +80,34 @@ pub(crate) fn refused_quotes(facts: &Facts) -> Vec<Row> {
     let refused = |what, changed, kind| command(what, quote(changed), 409, kind);
     let side = |price: Value, qty: Value| json!({"bid": {"price": price, "qty": qty}});
     let register = |what, maker: &str, ttl: Value, status, kind| {
-        command(what, json!({"register_maker": {"maker": maker, "ttl_ms": ttl}}), status, kind)
+        command(
+            what,
+            json!({"register_maker": {"maker": maker, "ttl_ms": ttl, "secret_hash": "00".repeat(32)}}),
+            status,
+            kind,
+        )
+    };
+    let pull = |changed: Value| {
+        let mut pull = json!({"symbol": "BTCUSDT", "epoch": facts.epoch, "secret": secret(), "quote_seq": 1_u64 << 40});
+        overwrite(&mut pull, &changed);
+        json!({"pull_quote": pull})
+    };
+    let of_basis = |field: &str, to: Value| {
+        let mut basis = basis(facts);
+        basis[field] = to;
+        json!({"basis": basis})
+    };
+    let keep = |what, changed: Value, status, kind| {
+        let mut keep = json!({
+            "symbol": "BTCUSDT", "incarnation": facts.incarnation, "secret": secret(), "epoch": facts.epoch,
+            "quote_seq": 1_u64 << 40, "quote_id": 1, "position_seq": 0, "ttl_ms": 30_000, "basis": basis(facts),
+        });
+        overwrite(&mut keep, &changed);
+        command(what, json!({"keep_quote": keep}), status, kind)
+    };
+    let commit = |what, text: &str, status, kind| {
+        let commit = json!({"maker": "alpha", "incarnation": facts.incarnation, "secret": secret(), "symbol": "BTCUSDT", "text": text});
+        command(what, json!({"commit_parameters": commit}), status, kind)
     };
     vec![
         command("a quote of an unknown symbol", quote(json!({"symbol": "NOPE"})), 404, "refused:unknown_symbol"),
@@ -111,40 +155,47 @@ pub(crate) fn refused_quotes(facts: &Facts) -> Vec<Row> {
         register("a maker's name not in ASCII", "γ", json!(9_000), 400, INVALID),
         command(
             "a renewal by nobody",
-            json!({"renew_maker": {"maker": "gamma", "incarnation": facts.incarnation}}),
+            json!({"renew_maker": {"maker": "gamma", "incarnation": facts.incarnation, "secret": secret()}}),
             409,
             "refused:unknown_maker",
         ),
         command(
             "a renewal by an older self",
-            json!({"renew_maker": {"maker": "alpha", "incarnation": 1}}),
+            json!({"renew_maker": {"maker": "alpha", "incarnation": 1, "secret": secret()}}),
             409,
             "refused:unknown_maker",
         ),
         command(
             "a departure of nobody",
-            json!({"deregister_maker": {"maker": "alpha", "incarnation": 0}}),
+            json!({"deregister_maker": {"maker": "alpha", "incarnation": 0, "secret": secret()}}),
             409,
             "refused:unknown_maker",
         ),
         command(
             "a release under another epoch",
-            json!({"release_symbol": {"symbol": "BTCUSDT", "epoch": 0}}),
+            json!({"release_symbol": {"symbol": "BTCUSDT", "epoch": 0, "secret": secret()}}),
             409,
             "refused:stale_epoch",
         ),
-        command(
-            "a pull under another epoch",
-            json!({"pull_quote": {"symbol": "BTCUSDT", "epoch": 99}}),
-            409,
-            "refused:stale_epoch",
-        ),
-        command(
-            "a pull of an unknown symbol",
-            json!({"pull_quote": {"symbol": "NOPE", "epoch": 1}}),
-            404,
-            "refused:unknown_symbol",
-        ),
+        command("a pull under another epoch", pull(json!({"epoch": 99})), 409, "refused:stale_epoch"),
+        command("a pull of an unknown symbol", pull(json!({"symbol": "NOPE"})), 404, "refused:unknown_symbol"),
+        command("a pull with a number used before", pull(json!({"quote_seq": 1})), 409, "refused:stale_quote_seq"),
+        command("a pull with another's secret", pull(json!({"secret": "08".repeat(32)})), 409, "refused:wrong_secret"),
+        command("a pull with half a secret", pull(json!({"secret": "07".repeat(16)})), 400, INVALID),
+        refused("another's secret", json!({"secret": "08".repeat(32)}), "refused:wrong_secret"),
+        unreadable("a secret in words", json!({"secret": "secret"})),
+        unreadable("no secret", json!({"secret": Value::Null})),
+        unreadable("no basis", json!({"basis": Value::Null})),
+        refused("other parameters", of_basis("parameters", json!("00".repeat(32))), "refused:unknown_parameters"),
+        invalid("a state too long", of_basis("state", json!(vec![0; 257]))),
+        keep("a keep of an unknown symbol", json!({"symbol": "NOPE"}), 404, "refused:unknown_symbol"),
+        keep("a keep without life", json!({"ttl_ms": 0}), 422, "refused:invalid"),
+        keep("a keep under the epoch before", json!({"epoch": facts.epoch - 1}), 409, "refused:stale_epoch"),
+        keep("a keep with another's secret", json!({"secret": "08".repeat(32)}), 409, "refused:wrong_secret"),
+        keep("a keep with a number used before", json!({"quote_seq": 1}), 409, "refused:stale_quote_seq"),
+        keep("a keep from a position to come", json!({"position_seq": 1}), 409, "refused:stale_position"),
+        commit("no parameters", "", 422, "refused:invalid"),
+        commit("parameters too long", &"p".repeat(1_025), 422, "refused:invalid"),
     ]
 }
 
@@ -240,15 +291,21 @@ pub(crate) fn refused_control(facts: &Facts) -> Vec<Row> {
     };
     let good = spec(json!("0.01"), json!("0.001"), json!(1));
     let version = facts.control_version;
-    let limit =
-        |limit: Value, version: u64| json!({"set_exposure_limit": {"limit": limit, "control_version": version}});
+    let limit = |limit: Value, version: u64| control(version, &json!({"exposure_limit": {"limit": limit}}));
     let in_session = |what, session: u64, seq: u64, status, kind| {
         let body = json!({"session": session, "seq": seq, "command": good});
         row(what, Ask::json(COMMANDS, body.to_string()), status, kind)
     };
-    let upgrade = |to: u64| json!({"upgrade_ledger": {"ledger_version": to, "control_version": version}});
-    let switch = json!({"set_kill_switch": {"engaged": false, "control_version": version + 1}});
-    let quoting = |scope: Value| json!({"set_quoting": {"scope": scope, "on": false, "control_version": version}});
+    let upgrade = |to: u64| control(version, &json!({"ledger_version": {"version": to}}));
+    let switch = control(version + 1, &json!({"kill_switch": {"engaged": false}}));
+    let quoting = |scope: Value| control(version, &json!({"quoting": {"scope": scope, "on": false}}));
+    let position =
+        |symbol: &str, max: Value| control(version, &json!({"position_limit": {"symbol": symbol, "max": max}}));
+    let reason = |text: &str| {
+        let mut command = limit(json!(50), version);
+        command["control"]["reason"] = json!(text);
+        command
+    };
     let existing = json!({"define_symbol": {"symbol": "BTCUSDT", "spec":
         {"tick_size": "0.1", "lot_size": "0.001", "exposure_per_lot": 1}}});
     vec![
@@ -269,6 +326,12 @@ pub(crate) fn refused_control(facts: &Facts) -> Vec<Row> {
         command("a limit in words", limit(json!("none"), version), 400, INVALID),
         command("a limit decided on other facts", limit(json!(50), version + 1), 409, "refused:control_version"),
         command("a switch on facts to come", switch, 409, "refused:control_version"),
+        command("a position limit of an unknown symbol", position("NOPE", json!(1)), 404, "refused:unknown_symbol"),
+        command("a position limit below 0", position("BTCUSDT", json!(-1)), 422, "refused:invalid"),
+        command("a position limit above all", position("BTCUSDT", json!(i64::MAX)), 422, "refused:invalid"),
+        command("no reason", reason(""), 422, "refused:invalid"),
+        command("a reason of two lines", reason("two\nlines"), 422, "refused:invalid"),
+        command("a reason too long", reason(&"r".repeat(257)), 422, "refused:invalid"),
         command("quoting of an unknown symbol", quoting(json!({"symbol": "NOPE"})), 404, "refused:unknown_symbol"),
         command("quoting of everything and one", quoting(json!({"symbol": "BTCUSDT", "maker": "alpha"})), 400, INVALID),
         command("quoting of what is not", quoting(json!("some")), 400, INVALID),

@@ -19,7 +19,7 @@ use quorate_matching::{
     QuoteLeaves, RequestId, Section, Snapshot, Stats, Submission, SubmissionId, Target,
 };
 
-use names::{account, define, exchange, maker, symbol};
+use names::{SECRET, account, basis, commit_parameters, define, exchange, maker, switch, symbol};
 
 /// SplitMix64: small, and the same everywhere.
 pub struct Rng(pub u64);
@@ -228,10 +228,15 @@ impl World {
         let outcome = self.as_maker(Command::RegisterMaker(quorate_ledger::RegisterMaker {
             maker: maker(),
             ttl_ms: quorate_ledger::bounds::LEASE_TTL_MAX_MS,
+            secret_hash: SECRET.hash(),
         }));
         match outcome {
             Outcome::Accepted(Answer::MakerRegistered { incarnation, .. }) => self.incarnation = incarnation,
             other => panic!("{other:?}"),
+        }
+        for n in 0..names::SYMBOLS {
+            let committed = self.as_maker(commit_parameters(n, self.incarnation));
+            assert!(matches!(committed, Outcome::Accepted(_)), "{committed:?}");
         }
     }
 
@@ -539,7 +544,7 @@ impl World {
             self.register_maker();
             return;
         }
-        let renew = quorate_ledger::MakerRef { maker: maker(), incarnation: self.incarnation };
+        let renew = quorate_ledger::MakerRef { maker: maker(), incarnation: self.incarnation, secret: SECRET };
         if let Outcome::Refused(_) = self.as_maker(Command::RenewMaker(renew)) {
             self.register_maker();
         }
@@ -564,6 +569,7 @@ impl World {
         self.as_maker(Command::PlaceQuote(quorate_ledger::PlaceQuote {
             symbol: symbol.clone(),
             incarnation: self.incarnation,
+            secret: SECRET,
             epoch,
             quote_seq: self.quote_seq,
             position_seq,
@@ -572,22 +578,22 @@ impl World {
             allow_reduced: true,
             ttl_ms,
             cause: quorate_ledger::QuoteCause::Refresh,
-            computed_at: 0,
+            basis: basis(),
         }))
     }
 
     pub fn pull(&mut self, symbol: &Symbol) {
         let epoch = self.ledger.symbol(symbol).unwrap().epoch;
-        self.as_maker(Command::PullQuote(quorate_ledger::PullQuote { symbol: symbol.clone(), epoch }));
+        self.quote_seq += 1;
+        let (symbol, quote_seq) = (symbol.clone(), self.quote_seq);
+        self.as_maker(Command::PullQuote(quorate_ledger::PullQuote { symbol, epoch, secret: SECRET, quote_seq }));
     }
 
     pub fn kill_switch(&mut self) {
-        let control = self.ledger.control();
-        let (engaged, control_version) = (!control.kill_switch, control.version);
+        let engaged = !self.ledger.control().kill_switch;
         // It is off most of the time.
         if !engaged || self.rng.percent(30) {
-            let command = quorate_ledger::SetKillSwitch { engaged, control_version };
-            self.as_admin(Command::SetKillSwitch(command));
+            self.as_admin(switch(&self.ledger, engaged));
         }
     }
 
@@ -596,9 +602,7 @@ impl World {
     /// All faults end: everything must be answered, and everything must agree.
     pub fn heal(&mut self) {
         if self.ledger.control().kill_switch {
-            let control_version = self.ledger.control().version;
-            let command = quorate_ledger::SetKillSwitch { engaged: false, control_version };
-            self.as_admin(Command::SetKillSwitch(command));
+            self.as_admin(switch(&self.ledger, false));
         }
         for _ in 0..2_000 {
             for packet in std::mem::take(&mut self.packets) {

@@ -4,10 +4,17 @@ use quorate_domain::{
     Account, ClientOrderId, Decimal, ExchangeName, MakerName, Millis, OrderType, Price, Qty, Side, Symbol, SymbolSpec,
     TimeInForce,
 };
-use quorate_ledger::{Command, DefineSymbol, Ledger, NewOrder};
+use quorate_ledger::{
+    Command, CommitParameters, ControlChange, ControlCommand, DefineSymbol, Digest, Incarnation, Ledger, NewOrder,
+    QuoteBasis, Secret,
+};
 use quorate_matching::{OpenOrder, Quote};
 
 pub const SYMBOLS: usize = 2;
+/// The maker's.
+pub const SECRET: Secret = Secret([7; 32]);
+/// What the maker quotes with.
+const PARAMETERS: &str = "none";
 
 pub fn symbol(n: usize) -> Symbol {
     Symbol::new(&format!("SYM{n}")).unwrap()
@@ -54,6 +61,35 @@ pub fn limit(n: u64, side: Side, price: i64, qty: i64, timestamp: u64) -> NewOrd
 pub fn market(n: u64, side: Side, qty: i64, timestamp: u64) -> NewOrder {
     let order = limit(n, side, 1, qty, timestamp);
     NewOrder { order_type: OrderType::Market, time_in_force: TimeInForce::Ioc, price: None, ..order }
+}
+
+/// The maker says what it quotes with.
+pub fn commit_parameters(n: usize, incarnation: Incarnation) -> Command {
+    let (maker, symbol, text) = (maker(), symbol(n), PARAMETERS.to_owned());
+    Command::CommitParameters(CommitParameters { maker, incarnation, secret: SECRET, symbol, text })
+}
+
+/// What every quote is computed from.
+pub fn basis() -> QuoteBasis {
+    QuoteBasis {
+        computed_at: 0,
+        reference: None,
+        room: None,
+        strategy: "test".parse().unwrap(),
+        version: 1,
+        parameters: Digest::of(PARAMETERS.as_bytes()),
+        state: Vec::new(),
+    }
+}
+
+/// Engages the kill switch, or turns it off.
+pub fn switch(ledger: &Ledger, engaged: bool) -> Command {
+    Command::Control(ControlCommand {
+        actor: "operator".parse().unwrap(),
+        reason: "a test".to_owned(),
+        control_version: ledger.control().version,
+        change: ControlChange::KillSwitch { engaged },
+    })
 }
 
 pub fn all_quotes(ledger: &Ledger) -> Vec<Quote> {

@@ -2,8 +2,8 @@
 
 use quorate_domain::{Exposure, OrderType, Price, Qty, Side, Symbol, TimeInForce};
 use quorate_ledger::{
-    Against, CancelOrder, Command, ExecuteOrder, Input as Entry, LeaderCommand, NewOrder, PlannedFill, QuotingScope,
-    Remainder, SetExposureLimit, SetKillSwitch, SetQuoting,
+    Against, CancelOrder, Command, ControlChange, ControlCommand, ExecuteOrder, Input as Entry, LeaderCommand,
+    NewOrder, PlannedFill, QuotingScope, Remainder,
 };
 use quorate_quoter::Input;
 use rand::Rng;
@@ -91,22 +91,22 @@ impl Group {
                     [QuotingScope::All, QuotingScope::Symbol(symbol(at % count)), QuotingScope::Maker(name(at % 3))];
                 let scope = scopes[at % 3].clone();
                 let version = self.ledger.control().version;
-                let set = |on, control_version| SetQuoting { scope: scope.clone(), on, control_version };
-                self.command(Command::SetQuoting(set(false, version)));
-                self.at(1_000, 0, Happening::Control(Command::SetQuoting(set(true, version + 1))));
+                let set = |on, version| control(version, ControlChange::Quoting { scope: scope.clone(), on });
+                self.command(set(false, version));
+                self.at(1_000, 0, Happening::Control(set(true, version + 1)));
             }
             Action::KillSwitch => {
                 let version = self.ledger.control().version;
-                let set = |engaged, control_version| SetKillSwitch { engaged, control_version };
-                self.command(Command::SetKillSwitch(set(true, version)));
-                self.at(1_000, 0, Happening::Control(Command::SetKillSwitch(set(false, version + 1))));
+                let set = |engaged, version| control(version, ControlChange::KillSwitch { engaged });
+                self.command(set(true, version));
+                self.at(1_000, 0, Happening::Control(set(false, version + 1)));
             }
-            Action::Limit(limit) => {
-                let control_version = self.ledger.control().version;
-                let set = SetExposureLimit { limit: Exposure(limit), control_version };
-                self.command(Command::SetExposureLimit(set));
-            }
+            Action::Limit(limit) => self.change(ControlChange::ExposureLimit { limit: Exposure(limit) }),
         }
+    }
+
+    fn change(&mut self, change: ControlChange) {
+        self.command(control(self.ledger.control().version, change));
     }
 
     fn new_term(&mut self, jump: u64) {
@@ -185,21 +185,21 @@ impl Group {
         }
         self.cancel_all();
         self.run(2_000);
-        let version = self.ledger.control().version;
-        let kill = SetKillSwitch { engaged: false, control_version: version };
-        self.command(Command::SetKillSwitch(kill));
-        let on = SetQuoting { scope: QuotingScope::All, on: true, control_version: version + 1 };
-        self.command(Command::SetQuoting(on));
+        self.change(ControlChange::KillSwitch { engaged: false });
+        self.change(ControlChange::Quoting { scope: QuotingScope::All, on: true });
         for at in 0..self.setup.symbols.max(3) {
             for scope in [QuotingScope::Symbol(symbol(at % self.setup.symbols)), QuotingScope::Maker(name(at % 3))] {
-                let control_version = self.ledger.control().version;
-                self.command(Command::SetQuoting(SetQuoting { scope, on: true, control_version }));
+                self.change(ControlChange::Quoting { scope, on: true });
             }
         }
-        let limit = SetExposureLimit { limit: Exposure(100), control_version: self.ledger.control().version };
-        self.command(Command::SetExposureLimit(limit));
+        self.change(ControlChange::ExposureLimit { limit: Exposure(100) });
         self.run(40_000);
         self.longest_gap.clear();
         self.quoted_at.clear();
     }
+}
+
+fn control(control_version: u64, change: ControlChange) -> Command {
+    let (actor, reason) = ("operator".parse().unwrap(), "a test".to_owned());
+    Command::Control(ControlCommand { actor, reason, control_version, change })
 }

@@ -7,8 +7,8 @@ use std::{
 
 use quorate_domain::{MakerName, Millis, Price, Symbol, SymbolSpec};
 use quorate_ledger::{
-    Answer, Command, DefineSymbol, Envelope, Event, Frame, Input as Entry, LeaderCommand, Ledger, Outcome,
-    RegisterExchange, Response,
+    Answer, Command, DefineSymbol, Envelope, Event, Frame, Input as Entry, LeaderCommand, Ledger, Outcome, Reference,
+    RegisterExchange, Response, Secret,
 };
 use quorate_quoter::{
     Answered, BeliefChange, CommandId, Config, Input, Observed, Output, Quoter, ReadId, Snapshot, SymbolSnapshot,
@@ -194,8 +194,11 @@ impl Group {
             }
             Happening::Poll(at) => {
                 let age = Duration::ZERO;
-                let observed =
-                    |(at, price): (usize, &i64)| Observed { symbol: symbol(at), price: Price(*price).into(), age };
+                let (seq, time) = (self.now, Millis(EPOCH_MS + self.now));
+                let observed = |(at, price): (usize, &i64)| {
+                    let (source, price) = ("feed".parse().unwrap(), Price(*price).into());
+                    Observed { symbol: symbol(at), reference: Reference { source, price, seq, time }, age }
+                };
                 let prices = self.references.iter().enumerate().map(observed).collect();
                 self.handle(at, Input::References(prices));
                 self.at(100, at, Happening::Poll(at));
@@ -416,7 +419,7 @@ impl Group {
 
 fn maker(at: usize, setup: Setup) -> Maker {
     let pricing = FixedSpread::new(5, setup.order_qty, 50, 500).unwrap();
-    let mut config = Config::new(name(at), pricing);
+    let mut config = Config::new(name(at), secret(at), pricing);
     config.lease_ttl_ms = LEASE_MS;
     config.quote_ttl_ms = setup.quote_ttl_ms;
     config.reference_tolerance_ticks = 2;
@@ -425,6 +428,10 @@ fn maker(at: usize, setup: Setup) -> Maker {
     let (life, session, frames_due, paused_until, cut_until, delayed_until) = (0, 0, 0, 0, 0, 0);
     let frames = VecDeque::new();
     Maker { quoter, watch, life, session, frames, frames_due, paused_until, cut_until, delayed_until }
+}
+
+fn secret(at: usize) -> Secret {
+    Secret([u8::try_from(at).unwrap(); 32])
 }
 
 fn client(session: u64, seq: u64, command: Command) -> Entry {

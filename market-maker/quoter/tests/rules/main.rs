@@ -15,7 +15,7 @@ fn a_fill_is_answered_at_once_with_a_quote_computed_from_it() {
     let mut maker = Maker::quoting();
     maker.fill(8, 4, 1);
     let (_, place) = maker.placed();
-    assert_eq!((place.cause, place.position_seq, place.computed_at), (QuoteCause::Fill, 1, 8));
+    assert_eq!((place.cause, place.position_seq, place.basis.computed_at), (QuoteCause::Fill, 1, 8));
     assert_eq!(place.bid.unwrap().price, Price(994), "the skew of four lots");
     assert_eq!((place.epoch, place.incarnation, place.quote_seq, place.allow_reduced), (1, INCARNATION, 2, true));
 }
@@ -41,7 +41,7 @@ fn after_two_stale_positions_in_a_row_it_pulls_and_then_places() {
     let (id, _) = maker.placed();
     maker.refuse(id, 10, Refusal::StalePosition { position_seq: 2, position: Position(2) });
     let (id, place) = maker.placed();
-    assert_eq!((place.position_seq, place.computed_at), (2, 10));
+    assert_eq!((place.position_seq, place.basis.computed_at), (2, 10));
     maker.refuse(id, 12, Refusal::StalePosition { position_seq: 3, position: Position(3) });
     let (id, pull) = maker.only();
     assert!(matches!(pull, Command::PullQuote(pull) if pull.epoch == 1));

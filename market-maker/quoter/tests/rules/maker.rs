@@ -5,7 +5,7 @@ use std::time::Duration;
 use quorate_domain::{Millis, Position, Price, Qty, Side, Symbol};
 use quorate_ledger::{
     Answer, Command, Digest, Event, FillCommitted, FilledMaker, Frame, Holding, Outcome, PlaceQuote, QuoteCause,
-    Refusal, Response,
+    Reference, Refusal, Response, Secret,
 };
 use quorate_quoter::{
     Answered, Belief, CommandId, Config, Input, Observed, Output, Priced, Quoter, Snapshot, SymbolSnapshot,
@@ -13,6 +13,7 @@ use quorate_quoter::{
 use quorate_strategy::FixedSpread;
 
 pub(crate) const INCARNATION: u64 = 5;
+pub(crate) const SECRET: Secret = Secret([7; 32]);
 
 pub(crate) struct Maker {
     pub(crate) quoter: Quoter,
@@ -29,7 +30,7 @@ pub(crate) fn symbol() -> Symbol {
 }
 
 pub(crate) fn config() -> Config {
-    let mut config = Config::new("m".parse().unwrap(), FixedSpread::new(5, 10, 100, 20).unwrap());
+    let mut config = Config::new("m".parse().unwrap(), SECRET, FixedSpread::new(5, 10, 100, 20).unwrap());
     config.reference_tolerance_ticks = 3;
     config
 }
@@ -40,7 +41,9 @@ pub(crate) fn holding(epoch: u64) -> Holding {
 
 /// The price of the symbol, in ticks, told with an age of so many milliseconds.
 pub(crate) fn aged(ticks: i64, age: u64) -> Input {
-    Input::References(vec![Observed { symbol: symbol(), price: Price(ticks).into(), age: ms(age) }])
+    let (source, price) = ("feed".parse().unwrap(), Price(ticks).into());
+    let reference = Reference { source, price, seq: 1, time: Millis(1) };
+    Input::References(vec![Observed { symbol: symbol(), reference, age: ms(age) }])
 }
 
 pub(crate) fn fresh(ticks: i64) -> Input {

@@ -11,7 +11,10 @@ use bytes::Bytes;
 use quorate_api::{Applied, ClusterView, Consistency, MemberView, Problem, ProblemKind, Read};
 use quorate_client::{Client, ClientConfig};
 use quorate_domain::Millis;
-use quorate_ledger::{Answer, Command, Envelope, MakerRef, Outcome, QuotingScope, Refusal, Response, SetQuoting};
+use quorate_ledger::{
+    Answer, Command, ControlChange, ControlCommand, Envelope, MakerRef, Outcome, QuotingScope, Refusal, Response,
+    Secret,
+};
 use quorate_seams::{
     Body, Call, CallError, Failpoints, Http, SystemClocks, Tasks, World, full_body, read_body, stream_body,
 };
@@ -340,7 +343,7 @@ impl Ledger {
             return respond(Outcome::Accepted(Answer::SessionOpened { session: index }));
         }
         if *session == 0 {
-            let Command::SetQuoting(change) = command else { return refuse(Refusal::SessionRequired) };
+            let Command::Control(change) = command else { return refuse(Refusal::SessionRequired) };
             if change.control_version != self.control_version {
                 return refuse(Refusal::ControlVersion { control_version: self.control_version });
             }
@@ -385,7 +388,7 @@ impl Ledger {
 
 /// A command that is told apart by a number.
 pub(crate) fn numbered(number: u64) -> Command {
-    Command::RenewMaker(MakerRef { maker: "maker".parse().unwrap(), incarnation: number })
+    Command::RenewMaker(MakerRef { maker: "maker".parse().unwrap(), incarnation: number, secret: Secret([7; 32]) })
 }
 
 pub(crate) fn number(command: &Command) -> Option<u64> {
@@ -394,7 +397,12 @@ pub(crate) fn number(command: &Command) -> Option<u64> {
 
 /// A command of control, which needs no session.
 pub(crate) fn quoting_off(control_version: u64) -> Command {
-    Command::SetQuoting(SetQuoting { scope: QuotingScope::All, on: false, control_version })
+    Command::Control(ControlCommand {
+        actor: "operator".parse().unwrap(),
+        reason: "a test".to_owned(),
+        control_version,
+        change: ControlChange::Quoting { scope: QuotingScope::All, on: false },
+    })
 }
 
 pub(crate) fn read<T>(node_id: u64, applied_index: u64, data: T) -> Read<T> {

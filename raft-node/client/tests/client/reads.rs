@@ -19,6 +19,7 @@ fn positions() -> Vec<PositionView> {
         position: Position(-3),
         position_units: "-0.003".into(),
         position_seq: 2,
+        position_max: None,
         bought: Qty(1),
         sold: Qty(4),
         cash: Money(i128::from(i64::MAX) * 1_000),

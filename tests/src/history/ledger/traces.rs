@@ -1,6 +1,6 @@
 //! Which events a command leaves behind: so that an unknown one is tried only where it may be what happened.
 
-use quorate_ledger::{Command, Event};
+use quorate_ledger::{Command, ControlChange, Event};
 
 /// Whether one of `events` may be of `command`, were it applied there. Whether it is, the model says.
 pub(super) fn may_explain(command: &Command, events: &[Event]) -> bool {
@@ -10,22 +10,18 @@ pub(super) fn may_explain(command: &Command, events: &[Event]) -> bool {
 fn leaves(command: &Command, event: &Event) -> bool {
     match (command, event) {
         (Command::DefineSymbol(define), Event::SymbolDefined { symbol, .. }) => *symbol == define.symbol,
-        (Command::SetExposureLimit(set), Event::ExposureLimitChanged { limit, control_version }) => {
-            *limit == set.limit && *control_version == set.control_version + 1
-        }
-        (Command::SetQuoting(set), Event::QuotingChanged { scope, control_version, .. }) => {
-            *scope == set.scope && *control_version == set.control_version + 1
-        }
-        (Command::SetKillSwitch(set), Event::KillSwitchChanged { engaged, control_version }) => {
-            *engaged == set.engaged && (set.engaged || *control_version == set.control_version + 1)
-        }
-        (Command::UpgradeLedger(upgrade), Event::LedgerUpgraded { control_version, .. }) => {
-            *control_version == upgrade.control_version + 1
+        (Command::Control(control), Event::ControlChanged { control_version, actor, reason, change }) => {
+            let any_version = *change == ControlChange::KillSwitch { engaged: true };
+            (change, actor, reason) == (&control.change, &control.actor, &control.reason)
+                && (any_version || *control_version == control.control_version + 1)
         }
         (Command::RegisterMaker(register), Event::MakerRegistered { maker, .. }) => *maker == register.maker,
         (Command::RenewMaker(renew), Event::MakerRenewed { incarnation, .. }) => *incarnation == renew.incarnation,
         (Command::DeregisterMaker(leave), Event::MakerDeparted { incarnation, .. }) => {
             *incarnation == leave.incarnation
+        }
+        (Command::CommitParameters(commit), Event::ParametersCommitted { symbol, incarnation, text, .. }) => {
+            (symbol, incarnation, text) == (&commit.symbol, &commit.incarnation, &commit.text)
         }
         (Command::ReleaseSymbol(release), Event::AuthorityEnded { symbol, epoch, .. }) => {
             *symbol == release.symbol && *epoch == release.epoch
@@ -36,7 +32,15 @@ fn leaves(command: &Command, event: &Event) -> bool {
         (Command::PlaceQuote(place), Event::QuoteRefused { symbol, incarnation, quote_seq, .. }) => {
             *symbol == place.symbol && (*incarnation, *quote_seq) == (place.incarnation, place.quote_seq)
         }
-        (Command::PullQuote(pull), Event::QuoteEnded { symbol, .. }) => *symbol == pull.symbol,
+        (Command::KeepQuote(keep), Event::QuoteKept { symbol, quote_id, quote_seq, .. }) => {
+            (symbol, *quote_id, *quote_seq) == (&keep.symbol, keep.quote_id, keep.quote_seq)
+        }
+        (Command::KeepQuote(keep), Event::QuoteRefused { symbol, incarnation, quote_seq, .. }) => {
+            *symbol == keep.symbol && (*incarnation, *quote_seq) == (keep.incarnation, keep.quote_seq)
+        }
+        (Command::PullQuote(pull), Event::QuoteEnded { symbol, .. } | Event::TurnChanged { symbol, .. }) => {
+            *symbol == pull.symbol
+        }
         (Command::RegisterExchange(register), Event::ExchangeRegistered { exchange, .. }) => {
             *exchange == register.exchange
         }

@@ -1,10 +1,10 @@
 //! The model, replayed; or several, where it cannot be told yet which of them is what happened.
 //!
-//! An unknown `PullQuote` that finds no quote shows nowhere in the log, and still makes the ledger forget that the symbol
-//! waits for exposure. So at an entry that nobody has an answer to, both may be true. What
+//! An unknown `PullQuote` that finds no quote shows nowhere in the log, and still uses its number up and makes the ledger
+//! forget that the symbol waits for exposure. So at an entry that nobody has an answer to, both may be true. What
 //! later answers contradict goes; where all are gone, nothing explains the history.
 
-use quorate_domain::Millis;
+use quorate_domain::{Millis, Price, Sides};
 use quorate_ledger::{Command, Envelope, Event, Frame, Input, LeaderCommand, OrderStatus, Outcome, Refusal, Response};
 
 use super::{traces, views};
@@ -39,6 +39,16 @@ pub(super) struct Worlds<'a> {
     worlds: Vec<World>,
     /// Commands whose outcome is unknown, each with the highest index that it must lie above.
     open: Vec<(&'a Write, u64)>,
+}
+
+/// What the log does not show of a symbol, and what counts later.
+#[derive(PartialEq)]
+struct Hidden<'a> {
+    /// The demands for exposure that are remembered.
+    demands: Sides<Option<Millis>>,
+    asked_at: &'a Sides<Option<Price>>,
+    quote_seq: u64,
+    among_the_first: bool,
 }
 
 #[derive(Clone)]
@@ -175,30 +185,32 @@ impl World {
         }
     }
 
-    /// Whether a command makes the ledger forget a demand, which it does without a trace.
+    /// Whether a command may change something without a trace: a pull that finds no quote uses its number up, and makes the
+    /// ledger forget a demand.
     fn may_forget(&self, command: &Command) -> bool {
         let Command::PullQuote(pull) = command else { return false };
-        self.model.symbols.get(&pull.symbol).is_some_and(|state| self.remembered(state) != [None; 2])
+        let known = self.model.symbols.get(&pull.symbol);
+        known.is_some_and(|state| state.epoch == pull.epoch && state.quote_seq < pull.quote_seq)
     }
 
-    /// The demands for exposure that count.
-    fn remembered(&self, state: &SymbolState) -> [Option<Millis>; 2] {
-        [state.long_demand, state.short_demand].map(|until| until.filter(|until| *until > self.model.log_time))
+    /// What the log does not show of a symbol.
+    fn hidden<'a>(&self, state: &'a SymbolState) -> Hidden<'a> {
+        let demands = Sides::from_fn(|side| state.demands.of(side).filter(|until| *until > self.model.log_time));
+        let SymbolState { quote_seq, asked_at, among_the_first, .. } = state;
+        Hidden { demands, asked_at, quote_seq: *quote_seq, among_the_first: *among_the_first }
     }
 
     /// Whether all that `other` can explain from here on, this one can: they differ in nothing but in which unknown
     /// commands are over, and here none is that is not over there.
     fn dominates(&self, other: &Self) -> bool {
         let no_more_done = self.done.iter().zip(&other.done).all(|(here, there)| !here || *there);
-        let demands = |world: &Self| -> Vec<[Option<Millis>; 2]> {
-            world.model.symbols.values().map(|state| world.remembered(state)).collect()
-        };
-        no_more_done && demands(self) == demands(other)
+        let (mine, theirs) = (self.model.symbols.values(), other.model.symbols.values());
+        no_more_done && mine.map(|state| self.hidden(state)).eq(theirs.map(|state| other.hidden(state)))
     }
 }
 
 /// Leaves out the worlds that another one makes superfluous. All of them explain the same log, so they can differ only in
-/// what is remembered of demands.
+/// what is hidden.
 fn without_dominated(worlds: Vec<World>) -> Vec<World> {
     let mut kept: Vec<World> = Vec::new();
     for world in worlds {

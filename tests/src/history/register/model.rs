@@ -11,7 +11,7 @@ use std::sync::{
 use porcupine_rs::Model;
 use quorate_api::{QuoteSideView, QuoteView};
 use quorate_domain::{QuoteId, QuoteSide, Side};
-use quorate_ledger::{Against, Answer, Epoch, ExecuteOrder, Outcome, PlaceQuote, PullQuote, Response};
+use quorate_ledger::{Against, Answer, Epoch, ExecuteOrder, KeepQuote, Outcome, PlaceQuote, PullQuote, Response};
 
 /// What names a quote before its id is known: its epoch, and its maker's number in it.
 pub(super) type Key = (Epoch, u64);
@@ -27,7 +27,7 @@ pub(super) struct State {
     log_time: u64,
     position: i64,
     position_seq: u64,
-    /// The newest quote that was ever placed.
+    /// The newest number of a quote that was ever placed, kept or pulled.
     newest: Option<Key>,
     quote: Option<Quote>,
     defined: bool,
@@ -36,6 +36,8 @@ pub(super) struct State {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Quote {
     key: Key,
+    /// The position that it was placed from.
+    position_seq: u64,
     id: Option<QuoteId>,
     /// Known to the millisecond, or the earliest that it can be.
     deadline: (u64, bool),
@@ -70,8 +72,13 @@ pub(super) enum Act {
         ttl_ms: u64,
         known: Option<PlaceKnown>,
     },
+    Keep {
+        kept: Kept,
+        /// Log time, and the deadline from then on.
+        known: Option<(u64, u64)>,
+    },
     Pull {
-        epoch: Epoch,
+        key: Key,
         known: Option<(u64, Option<QuoteId>)>,
     },
     Execute {
@@ -102,6 +109,14 @@ pub(super) struct Placed {
     bid: Leg,
     ask: Leg,
     mortal: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    key: Key,
+    id: QuoteId,
+    position_seq: u64,
+    ttl_ms: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -160,7 +175,18 @@ impl Act {
             Some((at, Outcome::Accepted(Answer::QuotePulled { quote_id }))) => Some((at, *quote_id)),
             Some(_) => return Self::Nonsense,
         };
-        Self::Pull { epoch: pull.epoch, known }
+        Self::Pull { key: (pull.epoch, pull.quote_seq), known }
+    }
+
+    pub(super) fn keep(keep: &KeepQuote, response: Option<&Response>) -> Self {
+        let key = (keep.epoch, keep.quote_seq);
+        let kept = Kept { key, id: keep.quote_id, position_seq: keep.position_seq, ttl_ms: keep.ttl_ms };
+        let known = match response.map(|response| (response.log_time.0, &response.outcome)) {
+            None => None,
+            Some((at, Outcome::Accepted(Answer::QuoteKept { deadline }))) => Some((at, deadline.0)),
+            Some(_) => return Self::Nonsense,
+        };
+        Self::Keep { kept, known }
     }
 
     /// `None` where no quote is hit.
@@ -217,8 +243,7 @@ fn apply(state: &State, act: &Act) -> Option<State> {
             next.defined = true;
         }
         Act::Place { placed, ttl_ms, known } => {
-            let may =
-                placed.position_seq == state.position_seq && state.newest.is_none_or(|newest| placed.key > newest);
+            let may = placed.position_seq == state.position_seq && state.is_newer(placed.key);
             match known {
                 Some(known) => {
                     next.reach(known.at)?;
@@ -230,20 +255,32 @@ fn apply(state: &State, act: &Act) -> Option<State> {
                 None => {}
             }
         }
-        Act::Pull { epoch, known: Some((at, pulled)) } => {
+        Act::Keep { kept, known: Some((at, deadline)) } => {
             next.reach(*at)?;
+            next.keep(kept, Some(*at), (*deadline, true))?;
+        }
+        Act::Keep { kept, known: None } => {
+            if next.keep(kept, None, (state.log_time + kept.ttl_ms, false)).is_none() {
+                next = state.clone();
+            }
+        }
+        Act::Pull { key, known: Some((at, pulled)) } => {
+            next.reach(*at)?;
+            state.is_newer(*key).then_some(())?;
+            next.newest = Some(*key);
             match pulled {
                 Some(id) => {
                     let quote = next.quote.as_mut()?;
                     quote.is(*id)?;
-                    (quote.key.0 == *epoch && quote.lives(*at)).then_some(())?;
+                    (quote.key.0 == key.0 && quote.lives(*at)).then_some(())?;
                     next.quote = None;
                 }
                 None => next.has_no_quote(*at)?,
             }
         }
-        Act::Pull { epoch, known: None } => {
-            if next.quote.as_ref().is_some_and(|quote| quote.key.0 == *epoch) {
+        Act::Pull { key, known: None } => {
+            if state.is_newer(*key) && next.quote.as_ref().is_some_and(|quote| quote.key.0 == key.0) {
+                next.newest = Some(*key);
                 next.quote = None;
             }
         }
@@ -282,11 +319,28 @@ impl State {
         (at >= self.log_time).then(|| self.log_time = at)
     }
 
+    fn is_newer(&self, key: Key) -> bool {
+        self.newest.is_none_or(|newest| key > newest)
+    }
+
+    /// Gives the quote that stands another deadline, where it may be kept.
+    fn keep(&mut self, kept: &Kept, at: Option<u64>, deadline: (u64, bool)) -> Option<()> {
+        self.is_newer(kept.key).then_some(())?;
+        let quote = self.quote.as_mut()?;
+        quote.is(kept.id)?;
+        let unmoved = kept.position_seq == self.position_seq && kept.position_seq == quote.position_seq;
+        (unmoved && quote.key.0 == kept.key.0 && at.is_none_or(|at| quote.lives(at))).then_some(())?;
+        quote.deadline = deadline;
+        self.newest = Some(kept.key);
+        Some(())
+    }
+
     fn place(&mut self, placed: &Placed, known: Option<&PlaceKnown>, ttl_ms: u64) {
         let leg = |leg: Leg, granted: Option<i64>| Leg { leaves: granted.or(leg.leaves), ..leg };
         self.newest = Some(placed.key);
         self.quote = Some(Quote {
             key: placed.key,
+            position_seq: placed.position_seq,
             id: known.map(|known| known.id),
             deadline: known.map_or((self.log_time + ttl_ms, false), |known| (known.deadline, true)),
             bid: leg(placed.bid, known.map(|known| known.bid)),

@@ -5,9 +5,9 @@ use quorate_domain::{
     SymbolSpec, TimeInForce,
 };
 use quorate_ledger::{
-    Against, CancelOrder, Command, DefineSymbol, ExecuteOrder, MakerRef, NewOrder, PlaceQuote, PlannedFill, PullQuote,
-    QuoteCause, QuotingScope, RegisterExchange, RegisterMaker, ReleaseSymbol, Remainder, SetExposureLimit,
-    SetKillSwitch, SetQuoting,
+    Against, CancelOrder, Command, CommitParameters, ControlChange, ControlCommand, DefineSymbol, Digest, ExecuteOrder,
+    KeepQuote, MakerRef, NewOrder, PlaceQuote, PlannedFill, PullQuote, QuoteBasis, QuoteCause, QuotingScope,
+    RegisterExchange, RegisterMaker, ReleaseSymbol, Remainder, Secret,
 };
 
 use super::group::Group;
@@ -23,6 +23,10 @@ pub(super) enum Role {
 
 pub(super) const ROLES: [Role; 7] =
     [Role::Operator, Role::Ada, Role::Bob, Role::Exchange, Role::Reader, Role::Reader, Role::Reader];
+/// Of every maker here.
+const SECRET: Secret = Secret([7; 32]);
+/// What every maker here quotes with.
+const PARAMETERS: &str = "none";
 const SYMBOLS: [&str; 3] = ["BTCUSDT", "ETHUSDT", "SOLUSDT"];
 
 impl Role {
@@ -50,48 +54,88 @@ fn operate(group: &mut Group) -> Option<Command> {
         return Some(Command::DefineSymbol(DefineSymbol { symbol: symbol.clone(), spec }));
     }
     let control = group.ledger.control().clone();
-    let control_version = control.version;
+    let changes = |change| Some(change_of(control.version, change));
     if control.kill_switch {
-        return Some(Command::SetKillSwitch(SetKillSwitch { engaged: false, control_version }));
+        return changes(ControlChange::KillSwitch { engaged: false });
     }
     if let Some(off) = control.symbols_off.iter().next() {
         let scope = QuotingScope::Symbol(off.clone());
-        return Some(Command::SetQuoting(SetQuoting { scope, on: true, control_version }));
+        return changes(ControlChange::Quoting { scope, on: true });
     }
     match group.dice.between(0, 100) {
         0..6 => {
             let limit = Exposure(i64::try_from(group.dice.between(30, 101)).unwrap());
-            Some(Command::SetExposureLimit(SetExposureLimit { limit, control_version }))
+            changes(ControlChange::ExposureLimit { limit })
         }
         6..8 => {
             let scope = QuotingScope::Symbol(group.dice.pick(&names)?.clone());
-            Some(Command::SetQuoting(SetQuoting { scope, on: false, control_version }))
+            changes(ControlChange::Quoting { scope, on: false })
         }
-        8..9 => Some(Command::SetKillSwitch(SetKillSwitch { engaged: true, control_version })),
+        8..9 => changes(ControlChange::KillSwitch { engaged: true }),
+        9..11 => {
+            let symbol = group.dice.pick(&names)?.clone();
+            let max = (!group.dice.percent(50)).then_some(Qty(i64::try_from(group.dice.between(20, 200)).unwrap()));
+            changes(ControlChange::PositionLimit { symbol, max })
+        }
         _ => None,
     }
+}
+
+fn change_of(control_version: u64, change: ControlChange) -> Command {
+    let (actor, reason) = ("operator".parse().unwrap(), "a test".to_owned());
+    Command::Control(ControlCommand { actor, reason, control_version, change })
 }
 
 fn make(group: &mut Group, maker: &MakerName) -> Option<Command> {
     let log_time = group.ledger.log_time();
     let Some((incarnation, deadline)) = group.ledger.maker(maker).map(|known| (known.incarnation, known.deadline))
     else {
-        return Some(Command::RegisterMaker(RegisterMaker { maker: maker.clone(), ttl_ms: 2_000 }));
+        let (maker, secret_hash) = (maker.clone(), SECRET.hash());
+        return Some(Command::RegisterMaker(RegisterMaker { maker, ttl_ms: 2_000, secret_hash }));
     };
+    let myself = MakerRef { maker: maker.clone(), incarnation, secret: SECRET };
     if deadline.since(log_time) < 1_200 && group.dice.percent(70) {
-        return Some(Command::RenewMaker(MakerRef { maker: maker.clone(), incarnation }));
+        return Some(Command::RenewMaker(myself));
     }
     let held: Vec<Symbol> = group.ledger.held_by(maker).cloned().collect();
     let symbol = group.dice.pick(&held)?.clone();
     let state = group.ledger.symbol(&symbol)?.clone();
     let epoch = state.epoch;
+    let digest = Digest::of(PARAMETERS.as_bytes());
+    if !group.has_committed(incarnation, &symbol) {
+        let (maker, text) = (maker.clone(), PARAMETERS.to_owned());
+        return Some(Command::CommitParameters(CommitParameters { maker, incarnation, secret: SECRET, symbol, text }));
+    }
+    let basis = QuoteBasis {
+        computed_at: group.ledger.last_index(),
+        reference: None,
+        room: None,
+        strategy: "test".parse().unwrap(),
+        version: 1,
+        parameters: digest,
+        state: Vec::new(),
+    };
+    group.names += 1;
+    let quote_seq = group.names;
     match group.dice.between(0, 100) {
-        0..12 => return Some(Command::PullQuote(PullQuote { symbol, epoch })),
-        12..15 => return Some(Command::ReleaseSymbol(ReleaseSymbol { symbol, epoch })),
-        15..16 => return Some(Command::DeregisterMaker(MakerRef { maker: maker.clone(), incarnation })),
+        0..12 => return Some(Command::PullQuote(PullQuote { symbol, epoch, secret: SECRET, quote_seq })),
+        12..15 => return Some(Command::ReleaseSymbol(ReleaseSymbol { symbol, epoch, secret: SECRET })),
+        15..16 => return Some(Command::DeregisterMaker(myself)),
+        16..36 => {
+            return Some(Command::KeepQuote(KeepQuote {
+                symbol,
+                incarnation,
+                secret: SECRET,
+                epoch,
+                quote_seq,
+                quote_id: state.quote.as_ref()?.id,
+                position_seq: state.position_seq,
+                ttl_ms: group.dice.between(100, 1_500),
+                basis,
+            }));
+        }
         _ => {}
     }
-    group.names += 1;
     let mut side = |price: u64| {
         let qty = Qty(i64::try_from(group.dice.between(1, 60)).unwrap());
         let price = Price(i64::try_from(price + group.dice.between(0, 5)).unwrap());
@@ -101,15 +145,16 @@ fn make(group: &mut Group, maker: &MakerName) -> Option<Command> {
     Some(Command::PlaceQuote(PlaceQuote {
         symbol,
         incarnation,
+        secret: SECRET,
         epoch,
-        quote_seq: group.names,
+        quote_seq,
         position_seq: state.position_seq,
         bid,
         ask,
         allow_reduced: group.dice.percent(70),
         ttl_ms: group.dice.between(100, 1_500),
         cause: QuoteCause::Refresh,
-        computed_at: group.ledger.last_index(),
+        basis,
     }))
 }
 

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_api::{Consistency, Problem, ProblemKind, paths};
-use quorate_domain::Millis;
-use quorate_ledger::{Answer, Command, Envelope, Frame, Input, LeaderCommand, Ledger, Outcome, Response};
+use quorate_domain::{Millis, Symbol};
+use quorate_ledger::{Answer, Command, Envelope, Event, Frame, Input, LeaderCommand, Ledger, Outcome, Response};
 
 use super::{Made, actors, views};
 use crate::history::record::{Got, Line, Op};
@@ -104,6 +104,12 @@ pub(super) struct Group {
 }
 
 impl Group {
+    /// Whether this maker has said what it quotes this symbol with.
+    pub(super) fn has_committed(&self, maker: u64, of: &Symbol) -> bool {
+        let said = |event: &Event| matches!(event, Event::ParametersCommitted { incarnation, symbol, .. } if (*incarnation, symbol) == (maker, of));
+        self.frames.iter().rev().flat_map(|frame| &frame.events).any(said)
+    }
+
     pub(super) fn new(seed: u64) -> Self {
         let mut group = Self {
             dice: Dice(seed),

@@ -25,6 +25,7 @@ fn positions(ledger: &Ledger) -> Vec<PositionView> {
         position: state.position,
         position_units: state.position.to_string(),
         position_seq: state.position_seq,
+        position_max: state.position_max,
         bought: state.bought,
         sold: state.sold,
         cash: state.cash,
@@ -58,7 +59,9 @@ fn quotes(ledger: &Ledger) -> Vec<QuoteView> {
             placed_at: quote.placed_at,
             deadline: quote.deadline,
             cause: quote.cause,
-            computed_at: quote.computed_at,
+            basis: quote.basis.clone(),
+            confirmed_at: quote.confirmation.as_ref().map(|confirmation| confirmation.at),
+            confirmation: quote.confirmation.as_ref().map(|confirmation| confirmation.basis.clone()),
         })
     });
     rows.collect()
@@ -69,8 +72,9 @@ fn exposure(ledger: &Ledger) -> ExposureView {
         symbol: symbol.clone(),
         long: state.reserved().bid,
         short: state.reserved().ask,
-        long_demand_until: state.demand_until.bid,
-        short_demand_until: state.demand_until.ask,
+        long_demand_until: state.demand.until.bid,
+        short_demand_until: state.demand.until.ask,
+        turn: state.demand.turn,
     });
     let (limit, reserved) = (ledger.exposure_limit(), ledger.reserved());
     let hard_limit = Exposure(HARD_EXPOSURE_LIMIT);
