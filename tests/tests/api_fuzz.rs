@@ -228,6 +228,11 @@ impl Facts {
     }
 }
 
+/// Exposure, which is a string in JSON.
+fn units(value: &Value) -> Option<i128> {
+    value.as_str()?.parse().ok()
+}
+
 /// Has a command, or an array of them, answered.
 async fn command(cluster: &Cluster, body: &Value) -> Result<Value> {
     eventually("an answer", || async {
@@ -256,7 +261,8 @@ async fn unharmed(cluster: &mut Cluster) -> Result<()> {
     eventually("an audit without findings", || async { cluster.ledgerctl(&["audit"]).map(Some) }).await?;
     let exposure = cluster.read("/v1/exposure").await?;
     for side in ["long", "short"] {
-        ensure!(exposure[side].as_i64() <= exposure["limit"].as_i64(), "{exposure}");
+        let within = units(&exposure[side]).zip(units(&exposure["limit"])).is_some_and(|(used, limit)| used <= limit);
+        ensure!(within, "{exposure}");
     }
     for export in cluster.exports()? {
         let found = replay(&export);

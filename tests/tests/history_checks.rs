@@ -17,8 +17,8 @@ use anyhow::{Context, Result, ensure};
 use quorate_api::{Consistency, QuoteView};
 use quorate_client::{Client, ClientConfig, ReadOptions, Session, SubmitError};
 use quorate_domain::{
-    Account, ClientOrderId, Decimal, ExchangeName, Exposure, MakerName, OrderType, Price, Qty, QuoteSide, Side, Symbol,
-    SymbolSpec, TimeInForce,
+    Account, ClientOrderId, Decimal, ExchangeName, Exposure, Instrument, MakerName, OrderType, Price, Qty, QuoteSide,
+    Side, Symbol, TimeInForce,
 };
 use quorate_ledger::{
     Against, Answer, Command, CommitParameters, ControlChange, ControlCommand, DefineSymbol, Digest, ExecuteOrder,
@@ -113,8 +113,8 @@ fn symbols() -> Vec<Symbol> {
 
 fn define(symbol: Symbol) -> Result<Command> {
     let size = Decimal::new(1, 2).context("a size")?;
-    let spec = SymbolSpec { tick_size: size, lot_size: size, exposure_per_lot: 1 };
-    Ok(Command::DefineSymbol(DefineSymbol { symbol, spec }))
+    let instrument = Instrument::spot("B".parse()?, "Q".parse()?, size, size, 1);
+    Ok(Command::DefineSymbol(DefineSymbol { symbol, instrument }))
 }
 
 /// What every quote is computed from.

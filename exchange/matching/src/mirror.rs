@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use quorate_domain::{Account, ClientOrderId, Millis, Money, OrderId, Qty, QuoteSide, Side, Symbol};
+use quorate_domain::{Account, ClientOrderId, Instrument, Millis, Money, OrderId, Qty, QuoteSide, Side, Symbol};
 use quorate_ledger::{
     ControlChange, Event, ExchangeEpoch, FillCommitted, FilledMaker, Frame, NewOrder, OrderResult, OrderStatus,
     QuotePlaced, Trade,
@@ -43,6 +43,10 @@ pub(crate) struct Contradiction(pub(crate) String);
 /// One symbol's committed liquidity.
 #[derive(Debug, Default)]
 pub(crate) struct Market {
+    /// What is traded; `None` only until the section of control is taken in.
+    pub(crate) instrument: Option<Instrument>,
+    /// Which revision of that.
+    pub(crate) revision: u64,
     pub(crate) quote: Option<Quote>,
     pub(crate) book: OrderBook,
 }
@@ -96,8 +100,8 @@ impl Mirror {
 
     /// Takes what the snapshot holds.
     pub(crate) fn load(&mut self, snapshot: Snapshot) -> Result<(), Contradiction> {
-        for symbol in snapshot.control.data.symbols {
-            self.markets.entry(symbol).or_default();
+        for (symbol, instrument, revision) in snapshot.control.data.symbols {
+            self.learn_instrument(symbol, instrument, revision);
         }
         for quote in snapshot.quotes.data {
             let market = self.markets.entry(quote.symbol.clone()).or_default();
@@ -177,8 +181,8 @@ impl Mirror {
                 }
                 Event::FillCommitted(fill) => {
                     if let Some(taking) = &mut taking {
-                        let money = Money::of(fill.price, fill.qty).0;
-                        taking.result.cum_quote.0 = taking.result.cum_quote.0.saturating_add(money);
+                        let sum = &mut taking.result.cum_quote;
+                        *sum = Money(sum.0.saturating_add(fill.notional.0));
                         let FillCommitted { trade_id, price, qty, .. } = fill;
                         taking.result.trades.push(Trade { trade_id, price, qty });
                     }
@@ -198,16 +202,28 @@ impl Mirror {
         Ok(seen)
     }
 
+    /// The newest revision of what a symbol trades; an older one changes nothing.
+    fn learn_instrument(&mut self, symbol: Symbol, instrument: Instrument, revision: u64) {
+        let market = self.markets.entry(symbol).or_default();
+        if revision > market.revision {
+            (market.instrument, market.revision) = (Some(instrument), revision);
+        }
+    }
+
     /// Events of control and of quotes.
     fn apply_state(&mut self, event: Event) {
         match event {
-            Event::SymbolDefined { symbol, .. } => {
-                self.markets.entry(symbol).or_default();
+            Event::SymbolDefined { symbol, instrument } => {
+                self.learn_instrument(symbol, instrument, 1);
             }
             Event::ControlChanged { control_version, change, .. } => {
                 self.control_version = control_version;
-                if let ControlChange::KillSwitch { engaged } = change {
-                    self.kill_switch = engaged;
+                match change {
+                    ControlChange::KillSwitch { engaged } => self.kill_switch = engaged,
+                    ControlChange::Instrument { symbol, instrument, revision } => {
+                        self.learn_instrument(symbol, instrument, revision);
+                    }
+                    _ => {}
                 }
             }
             Event::QuoteKept { symbol, quote_id, deadline, .. } => {
@@ -231,6 +247,11 @@ impl Mirror {
             | Event::MakerDeparted { .. }
             | Event::ParametersCommitted { .. }
             | Event::TurnChanged { .. }
+            | Event::MarksPublished { .. }
+            | Event::ListingChanged { .. }
+            | Event::BreakerTripped { .. }
+            | Event::ProtectionTripped { .. }
+            | Event::SymbolClosed { .. }
             | Event::AuthorityGranted { .. }
             | Event::AuthorityMoving { .. }
             | Event::AuthorityEnded { .. }
@@ -265,9 +286,8 @@ impl Mirror {
                 let Some(open) = self.orders.get_mut(order_id) else {
                     return Err(Contradiction(format!("a fill at {index} of order {order_id}, which is not open")));
                 };
-                let money = Money::of(fill.price, fill.qty).0;
                 open.cum_qty.0 = open.cum_qty.0.saturating_add(fill.qty.0);
-                open.cum_quote.0 = open.cum_quote.0.saturating_add(money);
+                open.cum_quote.0 = open.cum_quote.0.saturating_add(fill.notional.0);
                 let book = self.markets.get_mut(&open.order.symbol).map(|market| &mut market.book);
                 match book.map(|book| book.fill(*order_id, fill.qty)) {
                     Some(Ok(left)) if left == *leaves => Ok(()),

@@ -11,7 +11,7 @@ use quorate_strategy::STRATEGY_VERSION;
 
 use crate::{
     quoter::{Quoter, Sent, Trust, What},
-    symbol::{Decision, Plan, Rules},
+    symbol::{Decision, Plan, Quoting, Rules},
     types::{BeliefChange, CommandId, Output},
 };
 
@@ -147,6 +147,7 @@ impl Quoter {
         outputs: &mut Vec<Output>,
     ) {
         let quote_seq = self.symbols.entry(symbol.clone()).or_default().placing(self.next_command);
+        let revision = self.symbols.get(&symbol).map_or(1, Quoting::revision);
         let price = plan.reference.price;
         let basis = QuoteBasis {
             computed_at: self.index.max(plan.known.index),
@@ -162,6 +163,7 @@ impl Quoter {
             incarnation,
             secret: self.config.secret,
             epoch,
+            revision,
             quote_seq,
             position_seq: plan.known.seq,
             bid: plan.quote.bid,

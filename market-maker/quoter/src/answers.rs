@@ -170,6 +170,10 @@ impl Quoter {
             Refusal::AuthorityExpired { .. } | Refusal::UnknownMaker { .. } => {
                 self.not_held(placed.symbol, index, placed.epoch);
             }
+            Refusal::StaleRevision { revision } => {
+                quoting.learn_revision(revision);
+                quoting.again_later(placed.cause, now);
+            }
             Refusal::UnknownParameters { .. } => {
                 quoting.uncommitted();
                 quoting.again_later(placed.cause, now);

@@ -64,6 +64,11 @@ impl Control {
             | Event::QuotePlaced(_)
             | Event::QuoteKept { .. }
             | Event::TurnChanged { .. }
+            | Event::MarksPublished { .. }
+            | Event::ListingChanged { .. }
+            | Event::BreakerTripped { .. }
+            | Event::ProtectionTripped { .. }
+            | Event::SymbolClosed { .. }
             | Event::QuoteRefused { .. }
             | Event::QuoteEnded { .. }
             | Event::ExchangeRegistered { .. }
@@ -78,7 +83,16 @@ impl Control {
             ControlChange::Quoting { scope, on } => self.switch(scope, *on),
             ControlChange::KillSwitch { engaged } => self.kill_switch = *engaged,
             ControlChange::ExposureLimit { .. }
+            | ControlChange::ExposureBasis { .. }
             | ControlChange::PositionLimit { .. }
+            | ControlChange::Instrument { .. }
+            | ControlChange::Protection { .. }
+            | ControlChange::DrawdownLimit { .. }
+            | ControlChange::Rearm { .. }
+            | ControlChange::LimitAccount { .. }
+            | ControlChange::Deposit { .. }
+            | ControlChange::Settle { .. }
+            | ControlChange::CloseSymbol { .. }
             | ControlChange::LedgerVersion { .. } => {}
         }
     }

@@ -1,13 +1,16 @@
 //! What the event stream tells.
 
 use quorate_domain::Position;
-use quorate_ledger::{DepartReason, Event, FilledMaker, Incarnation, QuoteCause, QuoteEndReason};
+use quorate_ledger::{ControlChange, DepartReason, Event, FilledMaker, Incarnation, QuoteCause, QuoteEndReason};
 
 use crate::quoter::Quoter;
 
 impl Quoter {
     /// Takes in one event of the frame at `index`.
     pub(crate) fn event(&mut self, index: u64, event: &Event) {
+        if let Event::ControlChanged { change: ControlChange::Instrument { symbol, revision, .. }, .. } = event {
+            self.symbols.entry(symbol.clone()).or_default().learn_revision(*revision);
+        }
         if self.control.happened(event) {
             // What was refused for want of exposure, or by control, need not wait any longer.
             self.symbols.values_mut().for_each(|quoting| quoting.retry_now());
@@ -52,6 +55,11 @@ impl Quoter {
             | Event::OrderExecuted { .. }
             | Event::OrderClosed { .. }
             | Event::ParametersCommitted { .. }
+            | Event::MarksPublished { .. }
+            | Event::ListingChanged { .. }
+            | Event::BreakerTripped { .. }
+            | Event::ProtectionTripped { .. }
+            | Event::SymbolClosed { .. }
             | Event::QuoteKept { .. }
             | Event::ControlChanged { .. } => {}
         }
@@ -78,6 +86,8 @@ fn wanted_after(reason: QuoteEndReason) -> Option<QuoteCause> {
         // Placed as soon as control and exposure allow it.
         QuoteEndReason::LimitLowered
         | QuoteEndReason::PositionLimit
+        | QuoteEndReason::Breaker
+        | QuoteEndReason::Protection
         | QuoteEndReason::QuotingOff
         | QuoteEndReason::KillSwitch => Some(QuoteCause::Refresh),
         // A fill wants its quote by the position that it moved, whichever way that was learnt first: by this event it

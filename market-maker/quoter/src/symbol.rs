@@ -113,6 +113,8 @@ pub(crate) struct Quoting {
     ask_floor: Option<(Price, Duration)>,
     /// The incarnation under which the parameters were committed.
     committed: Option<Incarnation>,
+    /// The revision of the instrument, as far as it is known: one that was never heard of is the first.
+    revision: Option<u64>,
     /// The symbol waits for its turn.
     waits: bool,
     /// The epoch in which `seq` was used last.
@@ -329,6 +331,16 @@ impl Quoting {
     /// The ledger knows other parameters, or none.
     pub(crate) fn uncommitted(&mut self) {
         self.committed = None;
+    }
+
+    /// The revision of the instrument that quotes are computed for.
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision.unwrap_or(1)
+    }
+
+    /// The instrument has this revision now.
+    pub(crate) fn learn_revision(&mut self, revision: u64) {
+        self.revision = self.revision.max(Some(revision));
     }
 
     /// The symbol's place in the turns changed. An offer is taken at once.

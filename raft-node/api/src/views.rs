@@ -1,14 +1,28 @@
 //! What reads answer. Every answer is a [`Read`], which says how fresh it is.
 
 use quorate_domain::{
-    Account, ClientOrderId, Exposure, MakerName, Millis, Money, OrderId, OrderType, Position, Price, Qty, QuoteId,
-    Side, Symbol, TimeInForce,
+    Account, ClientOrderId, Exposure, Instrument, MakerName, Millis, Money, OrderId, OrderType, Position, Price, Qty,
+    QuoteId, Side, Symbol, TimeInForce,
 };
 use quorate_ledger::{Digest, Epoch, FillCommitted, Incarnation, OrderStatus, QuoteBasis, QuoteCause, Turn};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::identity::{GroupId, StoreId};
+
+/// Lots as text.
+mod as_text {
+    use quorate_domain::Qty;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(qty: &Qty, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(qty)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Qty, D::Error> {
+        String::deserialize(d)?.parse().map(Qty).map_err(de::Error::custom)
+    }
+}
 
 /// How fresh a read must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
@@ -49,14 +63,16 @@ pub struct PositionView {
     pub position_seq: u64,
     /// The largest position, long or short, in lots, where there is one.
     pub position_max: Option<Qty>,
-    /// Lots bought by quotes in all.
+    /// Lots bought by quotes in all. A string in JSON: it can pass 2^53.
+    #[serde(with = "as_text")]
+    #[schema(value_type = String, pattern = "^[0-9]+$")]
     pub bought: Qty,
-    /// Lots sold by quotes in all.
+    /// Lots sold by quotes in all, likewise.
+    #[serde(with = "as_text")]
+    #[schema(value_type = String, pattern = "^[0-9]+$")]
     pub sold: Qty,
-    /// Ticks x lots received less paid.
+    /// Received less paid, in the quote asset.
     pub cash: Money,
-    /// The same, in units of the quote currency.
-    pub cash_units: String,
 }
 
 /// The exposure ledger.
@@ -197,10 +213,25 @@ pub struct MakerView {
 pub struct SymbolView {
     /// The symbol.
     pub symbol: Symbol,
-    /// Its spec.
-    pub spec: quorate_domain::SymbolSpec,
+    /// What is traded.
+    pub instrument: Instrument,
+    /// Which revision of that, from 1.
+    pub revision: u64,
+    /// Whether the exchange has a price source for it.
+    pub listed: bool,
+    /// How it ended, where it has.
+    pub closed: Option<ClosedView>,
     /// Whether quoting is on for it.
     pub quoting: bool,
+}
+
+/// How a symbol ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClosedView {
+    /// Log time.
+    pub at: Millis,
+    /// The price at which positions became cash, in ticks; none where they did not.
+    pub settled: Option<Price>,
 }
 
 /// An order.
@@ -228,7 +259,7 @@ pub struct OrderView {
     pub cum_qty: Qty,
     /// Lots that rest.
     pub leaves_qty: Qty,
-    /// Sum of price x qty of its fills.
+    /// Sum of price x quantity of its fills, in the quote asset.
     pub cum_quote: Money,
     /// Its state.
     pub status: OrderStatus,
@@ -269,7 +300,7 @@ pub struct OpeningBalance {
     pub position: Position,
     /// How many quote fills it is the sum of.
     pub position_seq: u64,
-    /// Ticks x lots.
+    /// Received less paid, in the quote asset.
     pub cash: Money,
 }
 

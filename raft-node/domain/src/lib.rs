@@ -6,22 +6,35 @@
 //!
 //! | where | what |
 //! |---|---|
-//! | `names` | names of symbols, makers, exchanges, accounts and orders |
+//! | `names` | names of symbols, assets, makers, exchanges, accounts and orders |
 //! | `decimal` | exact decimals, for the edges |
 //! | `numbers` | prices, quantities, positions, exposure, money, log time |
 //! | `orders` | what an order is made of |
 //! | `instrument` | what is traded |
 //! | `sharing` | how one exposure limit is shared |
 
+mod band;
 mod decimal;
+mod drawdown;
+mod exposure;
+mod fees;
 mod instrument;
 mod names;
 mod numbers;
 mod orders;
+mod pnl;
+pub mod position_limit;
+mod protection;
 pub mod sharing;
 
+pub use band::*;
 pub use decimal::*;
+pub use drawdown::*;
+pub use exposure::*;
+pub use fees::*;
 pub use instrument::*;
 pub use names::*;
 pub use numbers::*;
 pub use orders::*;
+pub use pnl::*;
+pub use protection::*;

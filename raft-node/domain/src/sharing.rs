@@ -73,15 +73,15 @@ fn left(limit: Exposure, used: Exposure) -> Exposure {
 /// A fair share of the limit among `demanding` symbols.
 #[must_use]
 pub fn share(limit: Exposure, demanding: usize) -> Exposure {
-    Exposure(limit.0 / i64::try_from(demanding.max(1)).unwrap_or(i64::MAX))
+    Exposure(limit.0 / i128::try_from(demanding.max(1)).unwrap_or(i128::MAX))
 }
 
 /// What is for turns: the limit less the fair shares of `fair` symbols.
 #[must_use]
 pub fn for_turns(limit: Exposure, share: Exposure, fair: usize) -> Exposure {
-    left(limit, Exposure(share.0.saturating_mul(i64::try_from(fair).unwrap_or(i64::MAX))))
+    left(limit, Exposure(share.0.saturating_mul(i128::try_from(fair).unwrap_or(i128::MAX))))
 }
 
 fn lots(room: Exposure, lot: Exposure) -> i64 {
-    room.0 / lot.0.max(1)
+    i64::try_from(room.0 / lot.0.max(1)).unwrap_or(i64::MAX)
 }

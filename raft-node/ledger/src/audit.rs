@@ -1,19 +1,22 @@
 //! Recomputes every derived figure and says what does not hold. Tests and simulations ask after every
 //! apply, a node on request and before it trusts a snapshot. It changes nothing and repairs nothing.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
+
+use imbl::OrdMap;
 
 use crate::{
     bounds::{
-        CLOSED_ORDERS_MAX, EXEC_WINDOW, HARD_EXPOSURE_LIMIT, MAKERS_MAX, OPEN_ORDERS_MAX, QUOTING_OFF_MAKERS_MAX,
+        ACCOUNTS_MAX, CLOSED_ORDERS_MAX, EXEC_WINDOW, MAKERS_MAX, OPEN_ORDERS_MAX, QUOTING_OFF_MAKERS_MAX,
         SESSIONS_MAX, SYMBOLS_MAX,
     },
+    control::hard_limit,
     indexes::Indexes,
     ledger::Ledger,
     session::window_from,
     state::{Demand, Holder, Order, Quote, SymbolState},
 };
-use quorate_domain::{Exposure, MakerName, Money, Qty, Side, Symbol};
+use quorate_domain::{Asset, Exposure, Kind, MakerName, Money, Pnl, Position, Qty, Side, Symbol};
 
 /// Something that must hold and does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +59,7 @@ impl Ledger {
         self.audit_loads(&mut found);
         self.audit_makers(&mut found);
         self.audit_orders(&mut found);
+        self.audit_balances(&mut found);
         self.audit_answers(&mut found);
         self.audit_indexes(&mut found);
         found.0
@@ -78,13 +82,13 @@ impl Ledger {
 
     fn audit_exposure(&self, found: &mut Findings) {
         let limit = self.tables.control.limit;
-        let hard = 0..=HARD_EXPOSURE_LIMIT;
+        let hard = 0..=hard_limit(&self.tables.control.basis).0;
         found.check(hard.contains(&limit.0), || format!("the limit {limit} lies outside {hard:?}"));
         for (name, side) in [("long", Side::Buy), ("short", Side::Sell)] {
-            let sum: i128 = self.tables.symbols.values().map(|state| i128::from(state.reserved().of(side).0)).sum();
+            let sum: i128 = self.tables.symbols.values().map(|state| state.reserved().of(side).0).sum();
             let kept = *self.indexes.reserved.of(side);
-            found.check(i128::from(kept.0) == sum, || format!("{name} exposure is kept as {kept}, and sums to {sum}"));
-            found.check(sum <= i128::from(limit.0), || format!("{name} exposure {sum} is above the limit {limit}"));
+            found.check(kept.0 == sum, || format!("{name} exposure is kept as {kept}, and sums to {sum}"));
+            found.check(sum <= limit.0, || format!("{name} exposure {sum} is above the limit {limit}"));
         }
     }
 
@@ -200,6 +204,44 @@ impl Ledger {
         });
     }
 
+    /// Per asset, the accounts, the house and the fees sum to the deposits; no limited account is uncovered.
+    fn audit_balances(&self, found: &mut Findings) {
+        let tables = &self.tables;
+        let mut sums: BTreeMap<&Asset, i128> = BTreeMap::new();
+        for state in tables.symbols.values() {
+            *sums.entry(&state.instrument.quote).or_default() += state.pnl.cash.0;
+            let held = i128::from(state.position().0) * state.instrument.lot_units();
+            *sums.entry(&state.instrument.base).or_default() += held;
+        }
+        for (asset, fees) in &tables.fees {
+            *sums.entry(asset).or_default() += fees.0;
+        }
+        for (asset, deposited) in &tables.deposits {
+            *sums.entry(asset).or_default() -= deposited.0;
+        }
+        for (name, account) in &tables.accounts {
+            for (asset, balance) in &account.balances {
+                *sums.entry(asset).or_default() += balance.total.0;
+                let contract = tables.symbols.values().any(|state| {
+                    state.instrument.base == *asset && matches!(state.instrument.kind, Kind::Binary { .. })
+                });
+                let covered = !account.limited || contract || balance.free() >= Money::ZERO;
+                found.check(covered, || format!("limited account {name} has {} {asset} free", balance.free()));
+                let locked = balance.locked == Money::ZERO || (account.limited && balance.locked > Money::ZERO);
+                found.check(locked, || format!("account {name} has {} {asset} locked", balance.locked));
+            }
+            let open = self.open_orders_of_after(name, 0).next().is_some();
+            let owed = account.balances.values().any(|balance| balance.total < Money::ZERO);
+            let locked = account.balances.values().any(|balance| balance.locked != Money::ZERO);
+            found.check(open || owed || !locked, || format!("account {name} has no open order, and something is locked"));
+        }
+        for (asset, sum) in sums {
+            found.check(sum == 0, || format!("{asset}: balances, house and fees less deposits are {}", Money(sum)));
+        }
+        let accounts = tables.accounts.len();
+        found.check(accounts <= ACCOUNTS_MAX, || format!("{accounts} accounts, at most {ACCOUNTS_MAX}"));
+    }
+
     fn audit_answers(&self, found: &mut Findings) {
         for (id, session) in &self.tables.sessions {
             let seqs = window_from(session.highest_seq)..=session.highest_seq;
@@ -248,17 +290,29 @@ impl Ledger {
     }
 }
 
+/// The sums that are not 0.
+fn nonzero(sums: &OrdMap<Asset, Money>) -> Vec<(&Asset, &Money)> {
+    sums.iter().filter(|(_, money)| **money != Money::ZERO).collect()
+}
+
 fn audit_position(found: &mut Findings, symbol: &Symbol, state: &SymbolState) {
     let (bought, sold) = (state.bought.0, state.sold.0);
     let difference = i128::from(bought) - i128::from(sold);
-    let position = state.position;
+    let position = state.position();
     found.check(bought >= 0 && sold >= 0, || format!("{symbol}: bought {bought} and sold {sold} are sums of fills"));
     found.check(i128::from(position.0) == difference, || {
         format!("{symbol}: the position is {position}; bought less sold is {difference}")
     });
-    let moved = bought != 0 || sold != 0 || state.cash != Money::default();
+    let pnl = &state.pnl;
+    let moved = bought != 0 || sold != 0 || *pnl != Pnl::default();
     found.check((state.position_seq > 0) == moved, || {
         format!("{symbol}: {} quote fills bought {bought} and sold {sold}", state.position_seq)
+    });
+    // At any price the profit adds up; at 0 the position is worth nothing.
+    let profit = pnl.realised.0 - pnl.cost.0 - pnl.fees.0;
+    found.check(profit == pnl.cash.0, || format!("{symbol}: realised less cost and fees is {profit}, the cash {}", pnl.cash));
+    found.check(position != Position::ZERO || pnl.cost == Money::ZERO, || {
+        format!("{symbol}: no position, at a cost of {}", pnl.cost)
     });
     let reserved = state.reserved();
     found.check(reserved.bid >= Exposure::ZERO && reserved.ask >= Exposure::ZERO, || {

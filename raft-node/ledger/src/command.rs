@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use quorate_domain::{
-    Account, ActorName, Asset, ClientOrderId, ExchangeName, Exposure, ExposureBasis, Instrument, MakerName, Millis, Money, OrderId, OrderType, Price, Qty,
-    QuoteId, QuoteSide, RefPrice, Side, Sides, SourceName, StrategyName, Symbol, SymbolSpec, TimeInForce,
+    Account, ActorName, Asset, ClientOrderId, ExchangeName, Exposure, ExposureBasis, Instrument, MakerName, Millis, Money, OrderId, OrderType, Price, Protection, Qty,
+    QuoteId, QuoteSide, RefPrice, Side, Sides, SourceName, StrategyName, Symbol, TimeInForce,
 };
 
 #[cfg(feature = "openapi")]
@@ -111,8 +111,8 @@ pub enum Command {
 pub struct DefineSymbol {
     /// The symbol.
     pub symbol: Symbol,
-    /// Its fixed properties.
-    pub spec: SymbolSpec,
+    /// What is traded.
+    pub instrument: Instrument,
 }
 
 /// See [`Command::Control`].
@@ -161,6 +161,8 @@ pub enum ControlChange {
         symbol: Symbol,
         /// What it is from now on; base, quote, lot size and kind stay.
         instrument: Instrument,
+        /// The number of this revision: the present one plus 1.
+        revision: u64,
     },
     /// The market-maker protection of a symbol.
     Protection {

@@ -51,7 +51,9 @@ impl Applying<'_> {
             }
             ControlChange::Quoting { scope: QuotingScope::Symbol(symbol), .. } => drop(self.symbol(symbol)?),
             ControlChange::Quoting { .. } | ControlChange::KillSwitch { .. } | ControlChange::LimitAccount { .. } => {}
-            ControlChange::Instrument { symbol, instrument } => self.check_instrument_change(symbol, instrument)?,
+            ControlChange::Instrument { symbol, instrument, revision } => {
+                self.check_instrument_change(symbol, instrument, *revision)?;
+            }
             ControlChange::Protection { symbol, protection } => {
                 self.symbol(symbol)?;
                 if let Some(Err(error)) = protection.as_ref().map(Protection::check) {
@@ -111,7 +113,7 @@ impl Applying<'_> {
             ControlChange::PositionLimit { symbol, max } => self.limit_position(symbol, *max),
             ControlChange::Quoting { scope, on } => self.switch_quoting(scope, *on),
             ControlChange::KillSwitch { engaged } => self.switch_kill(*engaged),
-            ControlChange::Instrument { symbol, instrument } => self.revise(symbol, instrument),
+            ControlChange::Instrument { symbol, instrument, .. } => self.revise(symbol, instrument),
             ControlChange::Protection { symbol, protection } => self.change_symbol(symbol, |state| {
                 state.protection = *protection;
                 state.guard = ProtectionState::default();

@@ -10,8 +10,8 @@ use crate::{
     refusal::Refusal,
 };
 use quorate_domain::{
-    Account, ActorName, Asset, ClientOrderId, ExchangeName, Exposure, MakerName, Millis, Money, OrderId, Position, Price,
-    Qty, QuoteId, QuoteSide, RefPrice, Side, Symbol, SymbolSpec,
+    Account, ActorName, Asset, ClientOrderId, ExchangeName, Exposure, Instrument, MakerName, Millis, Money, OrderId, Position, Price,
+    Qty, QuoteId, QuoteSide, RefPrice, Side, Symbol,
 };
 
 /// All that one log index did.
@@ -48,8 +48,8 @@ pub enum Event {
     SymbolDefined {
         /// The symbol.
         symbol: Symbol,
-        /// Its spec.
-        spec: SymbolSpec,
+        /// What is traded.
+        instrument: Instrument,
     },
     /// People decided something.
     ControlChanged {
@@ -308,6 +308,8 @@ pub struct FillCommitted {
     pub price: Price,
     /// Lots.
     pub qty: Qty,
+    /// Price x quantity, in the quote asset.
+    pub notional: Money,
     /// The taker's order.
     pub taker_order_id: OrderId,
     /// The taker's side.

@@ -87,12 +87,13 @@ impl Applying<'_> {
     }
 
     fn push_fill(&mut self, posting: &Posting<'_>, maker: FilledMaker) {
-        let Posting { trade_id, taker, order, fill, taker_fee, maker_fee, .. } = posting;
+        let Posting { trade_id, taker, order, fill, notional, taker_fee, maker_fee, .. } = posting;
         self.events.push(Event::FillCommitted(FillCommitted {
             trade_id: *trade_id,
             symbol: Symbol::clone(&order.symbol),
             price: fill.price,
             qty: fill.qty,
+            notional: *notional,
             taker_order_id: *taker,
             taker_side: order.side,
             taker_fee: *taker_fee,

@@ -6,12 +6,16 @@
 use std::ops::Bound;
 
 use crate::{
+    accounts::AccountState,
+    bounds::MARK_AGE_MAX_MS,
     command::{Command, ControlChange, Incarnation, Input},
     digest::Digest,
     indexes::Indexes,
     state::{Control, Exchange, Maker, Order, Quote, SymbolState, Tables},
 };
-use quorate_domain::{Account, ClientOrderId, Exposure, MakerName, Millis, OrderId, Price, Side, Sides, Symbol};
+use quorate_domain::{
+    Account, Asset, ClientOrderId, Drawdown, Exposure, MakerName, Millis, Money, OrderId, Price, Side, Sides, Symbol,
+};
 
 /// The highest version of the ledger's rules that this program knows.
 pub const LEDGER_VERSION: u32 = 1;
@@ -29,6 +33,17 @@ impl Default for Ledger {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// What the house is worth in a quote asset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Equity {
+    /// Cash, and positions at the marks that count, in 10^-12 of the asset.
+    pub equity: Money,
+    /// Log time since which a position has had no fresh mark; `None` where all have.
+    pub unmarked_since: Option<Millis>,
+    /// The breaker.
+    pub drawdown: Drawdown,
 }
 
 /// A command of a newer program: this one must stop before it, rather than apply it otherwise than others do.
@@ -112,6 +127,38 @@ impl Ledger {
     #[must_use]
     pub fn reserved(&self) -> Sides<Exposure> {
         self.indexes.reserved
+    }
+
+    /// Whether the exchange has a price source for the symbol; before it first said so, every symbol counts as listed.
+    #[must_use]
+    pub fn is_listed(&self, symbol: &Symbol) -> bool {
+        self.tables.listing.as_ref().is_none_or(|listing| listing.contains(symbol))
+    }
+
+    /// Every account that has a record, by name.
+    pub fn accounts(&self) -> impl Iterator<Item = (&Account, &AccountState)> {
+        self.tables.accounts.iter()
+    }
+
+    /// Fees that were paid, by asset.
+    pub fn fees_paid(&self) -> impl Iterator<Item = (&Asset, &Money)> {
+        self.tables.fees.iter()
+    }
+
+    /// What was deposited less what was taken out, by asset.
+    pub fn deposits(&self) -> impl Iterator<Item = (&Asset, &Money)> {
+        self.tables.deposits.iter()
+    }
+
+    /// What the house is worth in a quote asset: cash, and positions at the marks that count.
+    #[must_use]
+    pub fn equity(&self, asset: &Asset) -> Equity {
+        let since = self.indexes.oldest_mark(asset).map(|at| at.plus(MARK_AGE_MAX_MS));
+        Equity {
+            equity: self.indexes.equity.get(asset).copied().unwrap_or_default(),
+            unmarked_since: since.filter(|since| *since <= self.log_time()),
+            drawdown: self.tables.drawdowns.get(asset).copied().unwrap_or_default(),
+        }
     }
 
     /// Every symbol, by name.

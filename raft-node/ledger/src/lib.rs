@@ -58,7 +58,7 @@ pub use audit::Violation;
 pub use command::*;
 pub use digest::Digest;
 pub use event::*;
-pub use ledger::{LEDGER_VERSION, Ledger, UnsupportedVersion};
+pub use ledger::{Equity, LEDGER_VERSION, Ledger, UnsupportedVersion};
 pub use refusal::*;
 pub use secret::*;
 pub use snapshot::DecodeError;

@@ -10,6 +10,7 @@ use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    accounts::AccountState,
     answer::{OrderResult, OrderStatus, Response, Trade},
     bounds::HARD_EXPOSURE_LIMIT,
     command::{Epoch, ExchangeEpoch, Incarnation, NewOrder, QuoteBasis, QuoteCause, QuotingScope, SessionId},
@@ -17,8 +18,8 @@ use crate::{
     event::Turn,
 };
 use quorate_domain::{
-    Account, ClientOrderId, ExchangeName, Exposure, MakerName, Millis, Money, OrderId, Position, Price, Qty, QuoteId,
-    Side, Sides, Symbol, SymbolSpec,
+    Account, Asset, ClientOrderId, Drawdown, ExchangeName, Exposure, ExposureBasis, Instrument, MakerName, Marks, Millis,
+    Money, OrderId, Pnl, Position, Price, Protection, ProtectionState, Qty, QuoteId, Side, Sides, Symbol,
 };
 
 /// What people switch.

@@ -49,7 +49,12 @@ impl Applying<'_> {
     }
 
     /// Whether an instrument may be a symbol's next revision.
-    pub(crate) fn check_instrument_change(&self, symbol: &Symbol, next: &Instrument) -> Result<(), Refusal> {
+    pub(crate) fn check_instrument_change(
+        &self,
+        symbol: &Symbol,
+        next: &Instrument,
+        revision: u64,
+    ) -> Result<(), Refusal> {
         let state = self.symbol(symbol)?;
         next.check().map_err(|error| invalid(error.to_string()))?;
         let present = &state.instrument;
@@ -66,6 +71,9 @@ impl Applying<'_> {
         }
         if in_ticks_of(&state.marks, present, next).is_none() {
             return Err(invalid("tick_size must divide the marks of the symbol into half ticks"));
+        }
+        if revision != state.revision + 1 {
+            return Err(Refusal::StaleRevision { revision: state.revision });
         }
         check_open(symbol, state)?;
         let open = self.indexes.open_orders_of_symbol(symbol);

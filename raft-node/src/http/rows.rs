@@ -1,10 +1,10 @@
 //! The ledger's state as the API shows it.
 
 use quorate_api::{
-    AuthorityView, ExposureView, MakerView, OrderView, PositionView, QuoteSideView, QuoteView, SymbolExposure,
-    SymbolView, WaitingView,
+    AuthorityView, ClosedView, ExposureView, MakerView, OrderView, PositionView, QuoteSideView, QuoteView,
+    SymbolExposure, SymbolView, WaitingView,
 };
-use quorate_domain::{Exposure, Symbol, SymbolSpec};
+use quorate_domain::{Exposure, Instrument, Symbol};
 use quorate_ledger::{Ledger, Order, QuoteLeg, SymbolState, Turn, bounds};
 
 type Row<'a> = (&'a Symbol, &'a SymbolState);
@@ -18,14 +18,13 @@ fn chosen<'a>(ledger: &'a Ledger, only: Option<&'a Symbol>) -> impl Iterator<Ite
 pub(super) fn positions(ledger: &Ledger, only: Option<&Symbol>) -> Vec<PositionView> {
     let row = |(symbol, state): Row<'_>| PositionView {
         symbol: symbol.clone(),
-        position: state.position,
-        position_units: state.spec.lot_size.times(i128::from(state.position.0)),
+        position: state.position(),
+        position_units: state.instrument.lot_size.times(i128::from(state.position().0)),
         position_seq: state.position_seq,
         position_max: state.position_max,
         bought: state.bought,
         sold: state.sold,
-        cash: state.cash,
-        cash_units: state.spec.tick_size.times_both(state.spec.lot_size, state.cash.0),
+        cash: state.pnl.cash,
     };
     chosen(ledger, only).map(row).collect()
 }
@@ -91,8 +90,8 @@ pub(super) fn quotes(ledger: &Ledger, only: Option<&Symbol>) -> Vec<QuoteView> {
             epoch: quote.epoch,
             quote_seq: quote.quote_seq,
             position_seq: quote.position_seq,
-            bid: side(state.spec, quote.sides.bid),
-            ask: side(state.spec, quote.sides.ask),
+            bid: side(&state.instrument, quote.sides.bid),
+            ask: side(&state.instrument, quote.sides.ask),
             placed_at: quote.placed_at,
             deadline: quote.deadline,
             cause: quote.cause,
@@ -104,13 +103,13 @@ pub(super) fn quotes(ledger: &Ledger, only: Option<&Symbol>) -> Vec<QuoteView> {
     chosen(ledger, only).filter_map(row).collect()
 }
 
-fn side(spec: SymbolSpec, leg: Option<QuoteLeg>) -> Option<QuoteSideView> {
+fn side(instrument: &Instrument, leg: Option<QuoteLeg>) -> Option<QuoteSideView> {
     leg.filter(|leg| leg.leaves.0 > 0).map(|leg| QuoteSideView {
         price: leg.price,
         qty: leg.qty,
         leaves: leg.leaves,
-        price_units: spec.tick_size.times(i128::from(leg.price.0)),
-        leaves_units: spec.lot_size.times(i128::from(leg.leaves.0)),
+        price_units: instrument.tick_size.times(i128::from(leg.price.0)),
+        leaves_units: instrument.lot_size.times(i128::from(leg.leaves.0)),
     })
 }
 
@@ -149,7 +148,10 @@ pub(super) fn makers(ledger: &Ledger, only: Option<&Symbol>) -> Vec<MakerView> {
 pub(super) fn symbols(ledger: &Ledger, only: Option<&Symbol>) -> Vec<SymbolView> {
     let row = |(symbol, state): Row<'_>| SymbolView {
         symbol: symbol.clone(),
-        spec: state.spec,
+        instrument: state.instrument.clone(),
+        revision: state.revision,
+        listed: ledger.is_listed(symbol),
+        closed: state.closed.map(|closed| ClosedView { at: closed.at, settled: closed.settled }),
         quoting: !ledger.control().symbols_off.contains(symbol),
     };
     chosen(ledger, only).map(row).collect()
