@@ -156,7 +156,7 @@ up() {
       --fault-injection "${keep[@]}"
   done
   until_true "a leader" 30 leads
-  for n in "${symbols[@]}"; do ctl define-symbol "$n" --tick-size 0.01 --lot-size 0.001 >/dev/null; done
+  for n in "${symbols[@]}"; do ctl define-symbol "$n" --base "${n%USDT}" --quote USDT --tick-size 0.01 --lot-size 0.001 >/dev/null; done
   start exchange "$bin/exchange" --listen "127.0.0.1:$((base + 200))" --ledger-endpoints "$endpoints" "${reference[@]}"
   for n in a b c; do start_maker $n; done
   until_true "quotes for all symbols" 60 quoted

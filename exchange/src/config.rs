@@ -3,7 +3,7 @@
 
 use std::{fmt::Display, net::SocketAddr, path::PathBuf, time::Duration};
 
-use quorate_domain::{Decimal, ExchangeName};
+use quorate_domain::{ExchangeName, Money};
 use quorate_ledger::bounds::ORDER_DEADLINE_MAX_MS;
 use serde::Deserialize;
 
@@ -38,7 +38,7 @@ pub struct Config {
     /// Connections at most.
     pub max_connections: usize,
     /// The least price x quantity of an order.
-    pub min_notional: Decimal,
+    pub min_notional: Money,
     /// Whether failpoints are there.
     pub fault_injection: bool,
     /// Failpoints armed at the start.
@@ -200,9 +200,9 @@ impl Settings {
             return Err(wrong("failpoints", "need fault-injection"));
         }
         let text = |given: Option<String>, default: &str| given.unwrap_or_else(|| default.to_owned());
-        let min_notional: Decimal =
+        let min_notional: Money =
             text(self.min_notional, "0.00001").parse().map_err(|error| wrong("min-notional", error))?;
-        if !min_notional.is_positive() {
+        if min_notional <= Money::ZERO {
             return Err(wrong("min-notional", "must be above 0"));
         }
         let references: Result<_, _> = self.reference.unwrap_or_default().iter().map(|text| text.parse()).collect();

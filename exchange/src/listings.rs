@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use quorate_domain::{Decimal, Millis, Symbol, SymbolSpec};
+use quorate_domain::{Decimal, Instrument, Millis, Symbol};
 use quorate_ledger::Event;
 use quorate_seams::Clocks;
 
@@ -15,16 +15,16 @@ use crate::{
     reference::{FeedStats, Now, Reference, References, Set, Unset},
 };
 
-/// Symbols with their specs, and reference prices. Where both are locked, the prices are locked first.
+/// Symbols with what they trade, and reference prices. Where both are locked, the prices are locked first.
 pub struct Listings {
-    specs: Mutex<BTreeMap<Symbol, SymbolSpec>>,
+    instruments: Mutex<BTreeMap<Symbol, Instrument>>,
     references: Mutex<References>,
     clocks: Arc<dyn Clocks>,
 }
 
 impl fmt::Debug for Listings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(locked(&self.specs).keys()).finish()
+        f.debug_set().entries(locked(&self.instruments).keys()).finish()
     }
 }
 
@@ -33,16 +33,16 @@ impl Listings {
     #[must_use]
     pub fn new(mut references: References, clocks: Arc<dyn Clocks>) -> Self {
         references.begin(clocks.monotonic());
-        Self { specs: Mutex::default(), references: Mutex::new(references), clocks }
+        Self { instruments: Mutex::default(), references: Mutex::new(references), clocks }
     }
 
     /// Takes what the ledger says. A symbol once defined stays as it is, so nothing is ever taken away.
-    pub fn learn(&self, rows: impl IntoIterator<Item = (Symbol, SymbolSpec)>) {
+    pub fn learn(&self, rows: impl IntoIterator<Item = (Symbol, Instrument)>) {
         let references = locked(&self.references);
-        let mut specs = locked(&self.specs);
-        for (symbol, spec) in rows {
+        let mut instruments = locked(&self.instruments);
+        for (symbol, instrument) in rows {
             let unpriced = !references.has(&symbol);
-            if specs.insert(symbol.clone(), spec).is_none() && unpriced {
+            if instruments.insert(symbol.clone(), instrument).is_none() && unpriced {
                 tracing::warn!(
                     %symbol,
                     "no reference price for a symbol that is defined: makers hold it and never quote it; start the \
@@ -55,7 +55,7 @@ impl Listings {
     /// Takes the definitions among these events.
     pub fn learn_from(&self, events: &[Event]) {
         let defined = |event: &Event| match event {
-            Event::SymbolDefined { symbol, spec } => Some((symbol.clone(), *spec)),
+            Event::SymbolDefined { symbol, instrument } => Some((symbol.clone(), instrument.clone())),
             _ => None,
         };
         if events.iter().any(|event| defined(event).is_some()) {
@@ -63,16 +63,16 @@ impl Listings {
         }
     }
 
-    /// A symbol's spec.
+    /// What a symbol trades.
     #[must_use]
-    pub fn spec(&self, symbol: &Symbol) -> Option<SymbolSpec> {
-        locked(&self.specs).get(symbol).copied()
+    pub fn instrument(&self, symbol: &Symbol) -> Option<Instrument> {
+        locked(&self.instruments).get(symbol).cloned()
     }
 
-    /// All symbols and their specs.
+    /// All symbols and their instruments.
     #[must_use]
-    pub fn all(&self) -> BTreeMap<Symbol, SymbolSpec> {
-        locked(&self.specs).clone()
+    pub fn all(&self) -> BTreeMap<Symbol, Instrument> {
+        locked(&self.instruments).clone()
     }
 
     /// The reference price of a symbol, at this estimate of log time.
@@ -101,6 +101,6 @@ impl Listings {
     #[must_use]
     pub fn without_reference(&self) -> Vec<Symbol> {
         let references = locked(&self.references);
-        locked(&self.specs).keys().filter(|symbol| !references.has(symbol)).cloned().collect()
+        locked(&self.instruments).keys().filter(|symbol| !references.has(symbol)).cloned().collect()
     }
 }

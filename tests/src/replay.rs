@@ -18,9 +18,9 @@ pub struct Findings {
     /// Of those, fills against quotes.
     pub quote_fills: u64,
     /// The limit at the end.
-    pub limit: i64,
+    pub limit: i128,
     /// The highest exposure reserved at the end of any frame, of both sides.
-    pub exposure_max: i64,
+    pub exposure_max: i128,
     /// Quotes granted less than asked for.
     pub grants_reduced: u64,
     /// Quotes refused for want of exposure.
@@ -152,10 +152,10 @@ impl Replay {
     fn event(&mut self, frame: &Frame, event: &Event) {
         match event {
             Event::TermBegan { .. } => self.found.terms += 1,
-            Event::SymbolDefined { symbol, spec } => {
+            Event::SymbolDefined { symbol, instrument } => {
                 let book = self.books.entry(symbol.clone()).or_default();
-                book.per_lot = spec.exposure_per_lot;
-                book.lot_size = spec.lot_size.to_string();
+                book.per_lot = instrument.exposure_per_lot;
+                book.lot_size = instrument.lot_size.to_string();
             }
             Event::ExposureLimitChanged { limit, .. } => self.found.limit = limit.0,
             Event::AuthorityGranted { symbol, maker, incarnation, epoch } => {
@@ -389,8 +389,8 @@ impl Replay {
         let (mut long, mut short) = (0, 0);
         for book in self.books.values() {
             if let Some(quote) = &book.quote {
-                long += quote.bid.1 * book.per_lot;
-                short += quote.ask.1 * book.per_lot;
+                long += i128::from(quote.bid.1) * i128::from(book.per_lot);
+                short += i128::from(quote.ask.1) * i128::from(book.per_lot);
             }
         }
         self.found.exposure_max = self.found.exposure_max.max(long).max(short);

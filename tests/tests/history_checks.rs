@@ -17,8 +17,8 @@ use anyhow::{Context, Result, ensure};
 use quorate_api::{Consistency, QuoteView};
 use quorate_client::{Client, ClientConfig, ReadOptions, Session, SubmitError};
 use quorate_domain::{
-    Account, ClientOrderId, Decimal, ExchangeName, Exposure, MakerName, OrderType, Price, Qty, QuoteSide, Side, Symbol,
-    SymbolSpec, TimeInForce,
+    Account, ClientOrderId, Decimal, ExchangeName, Exposure, Instrument, MakerName, OrderType, Price, Qty, QuoteSide,
+    Side, Symbol, TimeInForce,
 };
 use quorate_ledger::{
     Against, Answer, Command, DefineSymbol, ExecuteOrder, Holding, MakerRef, NewOrder, Outcome, PlaceQuote,
@@ -111,8 +111,8 @@ fn symbols() -> Vec<Symbol> {
 
 fn define(symbol: Symbol) -> Result<Command> {
     let size = Decimal::new(1, 2).context("a size")?;
-    let spec = SymbolSpec { tick_size: size, lot_size: size, exposure_per_lot: 1 };
-    Ok(Command::DefineSymbol(DefineSymbol { symbol, spec }))
+    let instrument = Instrument::spot("B".parse()?, "Q".parse()?, size, size, 1);
+    Ok(Command::DefineSymbol(DefineSymbol { symbol, instrument }))
 }
 
 /// Quotes what it holds, in turn, and pulls a quote now and then.
@@ -284,7 +284,7 @@ async fn prepare(client: &Client, session: &Session) -> Result<()> {
 
 async fn set_limit(client: &Client, limit: i64) -> Result<()> {
     let control_version = client.status(&ReadOptions::linearizable()).await?.data.control.control_version;
-    let command = Command::SetExposureLimit(SetExposureLimit { limit: Exposure(limit), control_version });
+    let command = Command::SetExposureLimit(SetExposureLimit { limit: Exposure(limit.into()), control_version });
     client.submit_without_session(&command, tokio::time::Instant::now() + SETTLE).await?;
     Ok(())
 }

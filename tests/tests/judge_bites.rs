@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what does not work ends the test")]
 
+use quorate_domain::Money;
 use quorate_ledger::Frame;
 use quorate_tests::{
     evidence::{Export, Journal, Sent},
@@ -16,9 +17,9 @@ fn quote(id: u64, seq: u64, position_seq: u64, qty: i64, superseded: Option<u64>
 }
 
 fn fill(trade_id: u64, order_id: u64, qty: i64, leaves: i64, position: i64) -> Value {
-    json!({"fill_committed": {"trade_id": trade_id, "symbol": "BTCUSDT", "price": 101, "qty": qty, "taker_order_id": order_id,
+    json!({"fill_committed": {"trade_id": trade_id, "symbol": "BTCUSDT", "price": 101, "qty": qty, "notional": Money(i128::from(101 * qty) * 10_000_000), "taker_order_id": order_id,
         "taker_side": "buy", "maker": {"quote": {"quote_id": 4, "maker": "a", "epoch": 1, "leaves": leaves,
-        "position": position, "position_seq": trade_id}}}})
+        "position": position.to_string(), "position_seq": trade_id}}}})
 }
 
 fn order(order_id: u64, exec_id: u64, name: &str, qty: i64) -> Value {
@@ -34,8 +35,10 @@ fn sound() -> History {
     vec![
         (
             1_000,
-            vec![json!({"symbol_defined": {"symbol": "BTCUSDT", "spec": {"tick_size": "0.01", "lot_size": "0.001",
-            "exposure_per_lot": 1}}})],
+            vec![
+                json!({"symbol_defined": {"symbol": "BTCUSDT", "instrument": {"base": "BTC", "quote": "USDT", "tick_size": "0.01", "lot_size": "0.001",
+            "exposure_per_lot": 1}}}),
+            ],
         ),
         (1_000, vec![json!({"exchange_registered": {"exchange": "x", "exchange_epoch": 2}})]),
         (1_000, vec![json!({"authority_granted": {"symbol": "BTCUSDT", "maker": "a", "incarnation": 3, "epoch": 1}})]),

@@ -51,7 +51,7 @@ async fn every_fill_brings_a_quote_from_the_committed_position() -> Result<()> {
         .as_array()
         .into_iter()
         .flatten()
-        .filter_map(|row| Some((row["symbol"].as_str()?, row["position"].as_i64()?)))
+        .filter_map(|row| Some((row["symbol"].as_str()?, row["position"].as_str()?.parse().ok()?)))
         .collect();
     let replayed: BTreeMap<&str, i64> = found.positions.iter().map(|(symbol, sum)| (symbol.as_str(), *sum)).collect();
     assert_eq!(told, replayed);

@@ -60,7 +60,7 @@ async fn quotes_of_a_dead_maker_expire_without_any_traffic() -> Result<()> {
     trader.filled("before", "BTCUSDT", "side=BUY&type=MARKET&quantity=0.002").await?;
     eventually("both symbols quoted on both sides again", || async {
         let exposure = cluster.read("/v1/exposure").await?;
-        anyhow::Ok((exposure["short"] == 20 && exposure["long"] == 20).then_some(()))
+        anyhow::Ok((exposure["short"] == "20" && exposure["long"] == "20").then_some(()))
     })
     .await?;
 
@@ -70,7 +70,7 @@ async fn quotes_of_a_dead_maker_expire_without_any_traffic() -> Result<()> {
     let deadline = last_deadline(&cluster).await?;
     within(Duration::from_secs(5), "the quotes to expire", || async {
         let exposure = cluster.read("/v1/exposure").await?;
-        let ended = exposure["long"] == 0 && exposure["short"] == 0;
+        let ended = exposure["long"] == "0" && exposure["short"] == "0";
         anyhow::Ok(ended.then_some(()))
     })
     .await?;
@@ -114,7 +114,7 @@ async fn a_failover_does_not_stretch_a_quotes_life() -> Result<()> {
     let limit = Duration::from_millis(5_000 + FAILOVER_MAX_MS + TICK_LATE_MAX_MS);
     within(limit, "the quotes to end under the next leader", || async {
         let (_, exposure) = cluster.get(survivor, "/v1/exposure?consistency=local").await?;
-        let released = exposure["data"]["long"] == 0 && exposure["data"]["short"] == 0;
+        let released = exposure["data"]["long"] == "0" && exposure["data"]["short"] == "0";
         anyhow::Ok(released.then_some(()))
     })
     .await?;

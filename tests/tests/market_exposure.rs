@@ -27,7 +27,7 @@ async fn both_sides_quoted(cluster: &Cluster, limit: Duration) -> Result<Value> 
     quorate_tests::harness::within(limit, "all symbols quoted on both sides", || async {
         let exposure = cluster.read("/v1/exposure").await?;
         let rows = exposure["symbols"].as_array().context("a list")?;
-        let both = |row: &&Value| row["long"].as_i64() > Some(0) && row["short"].as_i64() > Some(0);
+        let both = |row: &&Value| row["long"] != "0" && row["short"] != "0";
         let quoted = rows.iter().filter(both).count();
         ensure!(quoted == SYMBOLS.len(), "{quoted} quoted: {exposure}");
         anyhow::Ok(Some(exposure))
@@ -148,7 +148,7 @@ async fn an_operators_word_takes_effect_in_one_apply() -> Result<()> {
     // Raised again, there is room for everybody.
     cluster.ledgerctl(&["limit", "100"])?;
     let exposure = both_sides_quoted(&cluster, EVERYBODY_QUOTED_MAX).await?;
-    ensure!(exposure["limit"] == 100, "{exposure}");
+    ensure!(exposure["limit"] == "100", "{exposure}");
 
     // Quoting is turned off for one symbol: its quote ends in that apply, the others go on.
     let before = cluster.frames()?.last().map_or(0, |frame| frame.index);

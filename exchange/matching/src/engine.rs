@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_domain::{Account, Millis, OrderType, Price, Qty, Side, Symbol, TimeInForce};
+use quorate_domain::{Account, Instrument, Millis, OrderType, Price, Qty, Side, Symbol, TimeInForce};
 use quorate_ledger::{Against, ExchangeEpoch, ExecuteOrder, Frame, NewOrder, Refusal, Remainder};
 
 use crate::{
@@ -195,11 +195,11 @@ impl Engine {
         if !self.mirror.is_ready() {
             return Some(OrderOutcome::NotExecuted(NotExecuted::NotReady));
         }
-        if let Err(what) = check_form(order) {
-            return Some(OrderOutcome::Refused(Refusal::Invalid { what: what.to_owned() }));
-        }
-        if self.mirror.market(&order.symbol).is_none() {
+        let Some(market) = self.mirror.market(&order.symbol) else {
             return Some(OrderOutcome::Refused(Refusal::UnknownSymbol { symbol: order.symbol.clone() }));
+        };
+        if let Err(what) = check_form(order).and_then(|()| check_price(order, market.instrument.as_ref())) {
+            return Some(OrderOutcome::Refused(Refusal::Invalid { what: what.to_owned() }));
         }
         let known = self.order(&order.account, &Target::Client(order.client_order_id.clone()));
         let (known_order, committed) = match known {
@@ -577,9 +577,6 @@ fn check_form(order: &NewOrder) -> Result<(), &'static str> {
         (OrderType::Market, Some(_)) => return Err("a market order has no price"),
         (OrderType::Market, None) => {}
         (OrderType::Limit | OrderType::LimitMaker, None) => return Err("price is missing"),
-        (OrderType::Limit | OrderType::LimitMaker, Some(price)) if !price.is_valid() => {
-            return Err("price must lie in 1..=MAX_PRICE ticks");
-        }
         (OrderType::Limit | OrderType::LimitMaker, Some(_)) => {}
     }
     match (order.order_type, order.time_in_force) {
@@ -587,4 +584,16 @@ fn check_form(order: &NewOrder) -> Result<(), &'static str> {
         (OrderType::LimitMaker, TimeInForce::Ioc | TimeInForce::Fok) => Err("a limit maker is good till cancelled"),
         (OrderType::Market | OrderType::Limit | OrderType::LimitMaker, _) => Ok(()),
     }
+}
+
+/// Likewise, by what the symbol trades.
+fn check_price(order: &NewOrder, instrument: Option<&Instrument>) -> Result<(), &'static str> {
+    let Some((instrument, price)) = instrument.zip(order.price) else { return Ok(()) };
+    if !instrument.accepts(price) {
+        return Err("price must lie in min_price..=max_price ticks");
+    }
+    if instrument.notional(price, order.qty).is_none() {
+        return Err("price x qty must be below 2^127 x 10^-12 of the quote asset");
+    }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! What is known of an order: from the requests, the executions in flight, the cancels, and the mirror. Reads only.
 
-use quorate_domain::{Account, Millis, Money, OrderId, Qty, Symbol};
+use quorate_domain::{Account, Millis, OrderId, Qty, Symbol};
 use quorate_ledger::{Against, NewOrder, OrderResult, OrderStatus};
 
 use crate::{
@@ -95,12 +95,13 @@ impl Engine {
     /// An open order with the fills that are committed, and whose frames are yet to come.
     fn with_accepted_fills(&self, mut open: OpenOrder) -> OpenOrder {
         let Some(pipeline) = self.pipelines.get(&open.order.symbol) else { return open };
+        let instrument = self.mirror.market(&open.order.symbol).and_then(|market| market.instrument.as_ref());
         let accepted = pipeline.slots().filter(|slot| matches!(slot.state, SlotState::Accepted(_)));
         for fill in accepted.flat_map(|slot| &slot.execute.fills) {
             if fill.against == Against::Order(open.order_id) {
                 open.cum_qty.0 = open.cum_qty.0.saturating_add(fill.qty.0);
-                let money = Money::of(fill.price, fill.qty).0;
-                open.cum_quote.0 = open.cum_quote.0.saturating_add(money);
+                let notional = instrument.and_then(|instrument| instrument.notional(fill.price, fill.qty));
+                open.cum_quote.0 = open.cum_quote.0.saturating_add(notional.unwrap_or_default().0);
             }
         }
         open

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use quorate_domain::{Account, ClientOrderId, Millis, Money, OrderId, Qty, QuoteSide, Side, Symbol};
+use quorate_domain::{Account, ClientOrderId, Instrument, Millis, Money, OrderId, Qty, QuoteSide, Side, Symbol};
 use quorate_ledger::{
     Event, ExchangeEpoch, FillCommitted, FilledMaker, Frame, NewOrder, OrderResult, OrderStatus, QuotePlaced, Trade,
 };
@@ -42,6 +42,8 @@ pub(crate) struct Contradiction(pub(crate) String);
 /// One symbol's committed liquidity.
 #[derive(Debug, Default)]
 pub(crate) struct Market {
+    /// What is traded; `None` only until the section of control is taken in.
+    pub(crate) instrument: Option<Instrument>,
     pub(crate) quote: Option<Quote>,
     pub(crate) book: OrderBook,
 }
@@ -95,8 +97,8 @@ impl Mirror {
 
     /// Takes what the snapshot holds.
     pub(crate) fn load(&mut self, snapshot: Snapshot) -> Result<(), Contradiction> {
-        for symbol in snapshot.control.data.symbols {
-            self.markets.entry(symbol).or_default();
+        for (symbol, instrument) in snapshot.control.data.symbols {
+            self.markets.entry(symbol).or_default().instrument = Some(instrument);
         }
         for quote in snapshot.quotes.data {
             let market = self.markets.entry(quote.symbol.clone()).or_default();
@@ -176,8 +178,8 @@ impl Mirror {
                 }
                 Event::FillCommitted(fill) => {
                     if let Some(taking) = &mut taking {
-                        let money = Money::of(fill.price, fill.qty).0;
-                        taking.result.cum_quote.0 = taking.result.cum_quote.0.saturating_add(money);
+                        let sum = &mut taking.result.cum_quote;
+                        *sum = Money(sum.0.saturating_add(fill.notional.0));
                         let FillCommitted { trade_id, price, qty, .. } = fill;
                         taking.result.trades.push(Trade { trade_id, price, qty });
                     }
@@ -200,8 +202,8 @@ impl Mirror {
     /// Events of control and of quotes.
     fn apply_state(&mut self, event: Event) {
         match event {
-            Event::SymbolDefined { symbol, .. } => {
-                self.markets.entry(symbol).or_default();
+            Event::SymbolDefined { symbol, instrument } => {
+                self.markets.entry(symbol).or_default().instrument = Some(instrument);
             }
             Event::ExposureLimitChanged { control_version, .. }
             | Event::QuotingChanged { control_version, .. }
@@ -257,9 +259,8 @@ impl Mirror {
                 let Some(open) = self.orders.get_mut(order_id) else {
                     return Err(Contradiction(format!("a fill at {index} of order {order_id}, which is not open")));
                 };
-                let money = Money::of(fill.price, fill.qty).0;
                 open.cum_qty.0 = open.cum_qty.0.saturating_add(fill.qty.0);
-                open.cum_quote.0 = open.cum_quote.0.saturating_add(money);
+                open.cum_quote.0 = open.cum_quote.0.saturating_add(fill.notional.0);
                 let book = self.markets.get_mut(&open.order.symbol).map(|market| &mut market.book);
                 match book.map(|book| book.fill(*order_id, fill.qty)) {
                     Some(Ok(left)) if left == *leaves => Ok(()),

@@ -1,6 +1,6 @@
 //! What goes into the engine and what comes out of it. Plain data; nothing here decides anything.
 
-use quorate_domain::{Account, ClientOrderId, Millis, Money, OrderId, Price, Qty, QuoteId, Symbol};
+use quorate_domain::{Account, ClientOrderId, Instrument, Millis, Money, OrderId, Price, Qty, QuoteId, Symbol};
 use quorate_ledger::{
     Command, ExchangeEpoch, Frame, NewOrder, OrderResult, OrderStatus, Refusal, Response, bounds::EXEC_WINDOW,
 };
@@ -248,8 +248,8 @@ pub struct Control {
     pub control_version: u64,
     /// Whether the kill switch is engaged.
     pub kill_switch: bool,
-    /// The defined symbols.
-    pub symbols: Vec<Symbol>,
+    /// The defined symbols, and what they trade.
+    pub symbols: Vec<(Symbol, Instrument)>,
 }
 
 /// An active quote, as the exchange needs it.

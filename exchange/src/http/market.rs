@@ -10,10 +10,10 @@ use quorate_binance_api::{
     model::{BookTicker, Depth, ExchangeInfo, OrderType, ReferencePrice, ServerTime, SetReferencePrice, SymbolInfo},
     reference::{Given, Stamp},
 };
-use quorate_domain::{Decimal, Symbol, SymbolSpec};
+use quorate_domain::{Decimal, Instrument, Symbol};
 use quorate_matching::QuoteLeaves;
 
-use super::{App, Failed, NoParams, Sent, filters, json, ok, read_symbols, spec_of, symbol_filters, whole};
+use super::{App, Failed, NoParams, Sent, filters, instrument_of, json, ok, read_symbols, symbol_filters, whole};
 use crate::{
     desk::Desk,
     reference::{Set, Unset},
@@ -24,8 +24,6 @@ const DEPTH_DEFAULT: u64 = 100;
 const DEPTH_MAX: u64 = 5_000;
 /// Bytes of the name of a feed at most.
 const FEED_NAME_MAX_BYTES: usize = 64;
-/// Assets that a symbol's name may end in.
-const QUOTE_ASSETS: [&str; 8] = ["USDT", "USDC", "FDUSD", "BUSD", "BTC", "ETH", "EUR", "USD"];
 
 pub(super) async fn ping(_: Sent) -> Response {
     json(StatusCode::OK, &serde_json::json!({}))
@@ -36,7 +34,7 @@ pub(super) async fn time(State(desk): App, _: Sent) -> Response {
 }
 
 /// The symbols asked for, or all.
-async fn chosen(desk: &Desk, Sent(params): &Sent) -> Result<Vec<(Symbol, SymbolSpec)>, ApiError> {
+async fn chosen(desk: &Desk, Sent(params): &Sent) -> Result<Vec<(Symbol, Instrument)>, ApiError> {
     let Some(wanted) = params.symbols()? else {
         if desk.listings.all().is_empty() {
             read_symbols(desk).await?;
@@ -45,29 +43,24 @@ async fn chosen(desk: &Desk, Sent(params): &Sent) -> Result<Vec<(Symbol, SymbolS
     };
     let mut rows = Vec::with_capacity(wanted.len());
     for symbol in wanted {
-        let spec = spec_of(desk, &symbol).await?;
-        rows.push((symbol, spec));
+        let instrument = instrument_of(desk, &symbol).await?;
+        rows.push((symbol, instrument));
     }
     Ok(rows)
 }
 
 pub(super) async fn exchange_info(State(desk): App, sent: Sent) -> Result<Response, Failed> {
-    let row = |(symbol, spec): (Symbol, SymbolSpec)| {
-        let name = symbol.as_str();
-        let quote = QUOTE_ASSETS.iter().find(|quote| name.len() > quote.len() && name.ends_with(**quote));
-        let (base, quote) = quote.map_or((name, ""), |quote| (&name[..name.len() - quote.len()], *quote));
-        SymbolInfo {
-            status: "TRADING".to_owned(),
-            base_asset: base.to_owned(),
-            base_asset_precision: spec.lot_size.decimals(),
-            quote_asset: quote.to_owned(),
-            quote_asset_precision: spec.tick_size.decimals(),
-            order_types: vec![OrderType::Limit, OrderType::LimitMaker, OrderType::Market],
-            filters: filters(&desk, spec).describe(),
-            is_spot_trading_allowed: true,
-            permissions: vec!["SPOT".to_owned()],
-            symbol: name.to_owned(),
-        }
+    let row = |(symbol, instrument): (Symbol, Instrument)| SymbolInfo {
+        status: "TRADING".to_owned(),
+        base_asset: instrument.base.to_string(),
+        base_asset_precision: instrument.lot_size.decimals(),
+        quote_asset: instrument.quote.to_string(),
+        quote_asset_precision: instrument.tick_size.decimals(),
+        order_types: vec![OrderType::Limit, OrderType::LimitMaker, OrderType::Market],
+        filters: filters(&desk, instrument).describe(),
+        is_spot_trading_allowed: true,
+        permissions: vec!["SPOT".to_owned()],
+        symbol: symbol.to_string(),
     };
     let traded = sent.0.asks_for_traded_symbols()?;
     let chosen = if traded { chosen(&desk, &sent).await? } else { Vec::new() };
@@ -97,8 +90,8 @@ pub(super) async fn depth(State(desk): App, Sent(params): Sent) -> Result<Respon
 
 /// One row where `symbol` is given, else a list.
 pub(super) async fn book_ticker(State(desk): App, sent: Sent) -> Result<Response, Failed> {
-    let row = |(symbol, spec): (Symbol, SymbolSpec)| {
-        let filters = filters(&desk, spec);
+    let row = |(symbol, instrument): (Symbol, Instrument)| {
+        let filters = filters(&desk, instrument);
         let seen = desk.look(|engine, now| engine.depth(now, &symbol, 1)).unwrap_or_default();
         let best = |side: &[QuoteLeaves]| {
             let text = |level: &QuoteLeaves| (filters.price(level.price), filters.qty(level.leaves));
@@ -122,12 +115,12 @@ pub(super) async fn reference_prices(State(desk): App, _: NoParams) -> Result<Re
     let Some((exchange_epoch, now)) = desk.look(|engine, now| (engine.exchange_epoch(), now)) else {
         return ok(&Vec::<ReferencePrice>::new());
     };
-    let row = |(symbol, spec): (Symbol, SymbolSpec)| {
-        let seen = desk.listings.reference(&symbol, spec.tick_size, now)?;
+    let row = |(symbol, instrument): (Symbol, Instrument)| {
+        let seen = desk.listings.reference(&symbol, instrument.tick_size, now)?;
         let age_ms = u64::try_from(seen.age.as_millis()).unwrap_or(u64::MAX);
         Some(ReferencePrice {
             symbol: symbol.to_string(),
-            price: half_ticks_text(spec.tick_size, seen.half_ticks),
+            price: half_ticks_text(instrument.tick_size, seen.half_ticks),
             price_ticks: seen.half_ticks / 2,
             price_half_ticks: seen.half_ticks,
             source: seen.source.to_owned(),
@@ -174,10 +167,10 @@ pub(super) async fn set_reference_price(
     if body.feed.as_ref().is_some_and(|feed| feed.len() > FEED_NAME_MAX_BYTES) {
         return Err(ApiError::illegal("feed", "^.{0,64}$").into());
     }
-    let spec = spec_of(&desk, &symbol).await?;
+    let instrument = instrument_of(&desk, &symbol).await?;
     let stamp = Stamp { epoch: 0, seq: body.seq, time: body.time };
     let set = Set { given, stamp, feed: body.feed };
-    match desk.listings.set_reference(&symbol, spec.tick_size, &set) {
+    match desk.listings.set_reference(&symbol, instrument.tick_size, &set) {
         Ok(()) => ok(&serde_json::json!({})),
         Err(Unset::Doubted(doubt)) => {
             let what = format!("Not taken: {doubt}. The price before it stands, and ages.");

@@ -19,7 +19,7 @@ use axum::{
 };
 use quorate_binance_api::{ApiError, Params, SymbolFilters, endpoints::Endpoint, signing};
 use quorate_client::{CallFailed, ReadOptions};
-use quorate_domain::{Account, Symbol, SymbolSpec};
+use quorate_domain::{Account, Instrument, Symbol};
 use quorate_seams::{NotWhole, whole_body};
 use serde::Serialize;
 use tokio::time::timeout;
@@ -173,26 +173,26 @@ fn check_window(desk: &Desk, params: &Params) -> Result<(), ApiError> {
     signing::check_window(server, timestamp, params.recv_window_us()?)
 }
 
-fn filters(desk: &Desk, spec: SymbolSpec) -> SymbolFilters {
-    SymbolFilters::new(spec, desk.config.min_notional)
+fn filters(desk: &Desk, instrument: Instrument) -> SymbolFilters {
+    SymbolFilters::new(instrument, desk.config.min_notional)
 }
 
-/// A symbol's spec. One that is not known is looked for in the ledger, for it may be new.
-async fn spec_of(desk: &Desk, symbol: &Symbol) -> Result<SymbolSpec, ApiError> {
-    if let Some(spec) = desk.listings.spec(symbol) {
-        return Ok(spec);
+/// What a symbol trades. One that is not known is looked for in the ledger, for it may be new.
+async fn instrument_of(desk: &Desk, symbol: &Symbol) -> Result<Instrument, ApiError> {
+    if let Some(instrument) = desk.listings.instrument(symbol) {
+        return Ok(instrument);
     }
     read_symbols(desk).await?;
-    desk.listings.spec(symbol).ok_or_else(ApiError::invalid_symbol)
+    desk.listings.instrument(symbol).ok_or_else(ApiError::invalid_symbol)
 }
 
 async fn symbol_filters(desk: &Desk, symbol: &Symbol) -> Result<SymbolFilters, ApiError> {
-    Ok(filters(desk, spec_of(desk, symbol).await?))
+    Ok(filters(desk, instrument_of(desk, symbol).await?))
 }
 
 async fn read_symbols(desk: &Desk) -> Result<(), ApiError> {
     let rows = desk.client.symbols(&reading(desk)).await.map_err(|error| unread(&error))?.data;
-    desk.listings.learn(rows.into_iter().map(|row| (row.symbol, row.spec)));
+    desk.listings.learn(rows.into_iter().map(|row| (row.symbol, row.instrument)));
     Ok(())
 }
 

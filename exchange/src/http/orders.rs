@@ -196,7 +196,7 @@ async fn open_of(desk: &Desk, account: &Account, symbol: Option<&Symbol>) -> Res
     let open = desk.look(|engine, _| engine.is_ready().then(|| engine.open_orders(account, symbol))).flatten();
     let open = open.ok_or_else(|| ApiError::disconnected("this exchange is catching up with the ledger"))?;
     let row = |open: &quorate_matching::OpenOrder| {
-        let filters = filters(desk, desk.listings.spec(&open.order.symbol)?);
+        let filters = filters(desk, desk.listings.instrument(&open.order.symbol)?);
         Some(known_info(&filters, &open.order, &open.result()))
     };
     Ok(open.iter().filter_map(row).collect())

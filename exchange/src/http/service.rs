@@ -85,7 +85,7 @@ pub(super) async fn metrics(State(desk): App) -> impl IntoResponse {
 fn references(desk: &Desk, text: &mut String) {
     let now = desk.look(|_, now| now);
     let age = |symbol: &Symbol| {
-        let tick_size = desk.listings.spec(symbol)?.tick_size;
+        let tick_size = desk.listings.instrument(symbol)?.tick_size;
         Some(desk.listings.reference(symbol, tick_size, now?)?.age.as_millis())
     };
     let stats = desk.listings.reference_stats();

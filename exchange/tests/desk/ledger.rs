@@ -10,7 +10,7 @@ use quorate_api::{
     Applied, ClusterView, Consistency, ControlView, OrderView, Problem, ProblemKind, QuoteSideView, QuoteView, Read,
     StatusView, SymbolView,
 };
-use quorate_domain::{MakerName, Millis, Price, Qty, QuoteSide, Symbol, SymbolSpec};
+use quorate_domain::{Instrument, MakerName, Millis, Price, Qty, QuoteSide, Symbol};
 use quorate_ledger::{
     Answer, Command, DefineSymbol, Envelope, Event, Frame, Input, Ledger, Order, Outcome, PlaceQuote, QuoteCause,
     QuoteLeg, RegisterExchange, RegisterMaker, Response, SetKillSwitch,
@@ -217,9 +217,10 @@ impl Group {
 
     /// Defines a symbol of tick 0.01 and lot 0.001.
     pub(crate) fn define(&self, name: &str) {
-        let spec =
-            SymbolSpec { tick_size: "0.01".parse().unwrap(), lot_size: "0.001".parse().unwrap(), exposure_per_lot: 1 };
-        let command = Command::DefineSymbol(DefineSymbol { symbol: symbol(name), spec });
+        let (base, quote) = (name.trim_end_matches("USDT"), "USDT");
+        let (base, quote) = (base.parse().unwrap(), quote.parse().unwrap());
+        let instrument = Instrument::spot(base, quote, "0.01".parse().unwrap(), "0.001".parse().unwrap(), 1);
+        let command = Command::DefineSymbol(DefineSymbol { symbol: symbol(name), instrument });
         self.as_maker(|_| command);
     }
 
@@ -298,7 +299,7 @@ impl Group {
             "/v1/symbols" => {
                 let row = |(symbol, state): (&Symbol, &quorate_ledger::SymbolState)| SymbolView {
                     symbol: symbol.clone(),
-                    spec: state.spec,
+                    instrument: state.instrument.clone(),
                     quoting: true,
                 };
                 answer(ledger, ledger.symbols().map(row).collect::<Vec<_>>())

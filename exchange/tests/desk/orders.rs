@@ -16,7 +16,7 @@ async fn orders_fill_against_the_quote_and_rest_behind_it() {
     let exchange = Exchange::start(&group).await;
     let full = exchange.market("m1", "BUY", 4).await;
     assert_eq!(stands(&full), (200, "FILLED", "0.004"));
-    assert_eq!(full.1["cummulativeQuoteQty"], "0.40400");
+    assert_eq!(full.1["cummulativeQuoteQty"], "0.404");
     assert_eq!((&full.1["fills"][0]["price"], &full.1["fills"][0]["qty"]), (&json!("101.00"), &json!("0.004")));
     assert_eq!((&full.1["type"], &full.1["price"]), (&json!("MARKET"), &json!("0")));
     // The rest of what is asked, and no more: partial fills.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use node::Node;
-use quorate_domain::{MakerName, SymbolSpec};
+use quorate_domain::{Instrument, MakerName};
 use quorate_ledger::{Command, DefineSymbol, Input, LeaderCommand, Outcome};
 use quorate_market_maker::{
     LiveConfig,
@@ -91,8 +91,8 @@ async fn it_registers_quotes_follows_the_price_and_leaves() {
 async fn a_second_maker_takes_over_what_moves_and_beliefs_never_overlap() {
     let node = Node::new();
     let one = "1".parse().unwrap();
-    let spec = SymbolSpec { tick_size: one, lot_size: one, exposure_per_lot: 1 };
-    node.client(Command::DefineSymbol(DefineSymbol { symbol: "B".parse().unwrap(), spec }));
+    let instrument = Instrument::spot("B".parse().unwrap(), "Q".parse().unwrap(), one, one, 1);
+    node.client(Command::DefineSymbol(DefineSymbol { symbol: "B".parse().unwrap(), instrument }));
     let first = start(&node, "alpha");
     pass(1_000).await;
     let second = start(&node, "beta");

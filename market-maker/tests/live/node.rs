@@ -15,7 +15,7 @@ use quorate_api::{
     QuoteView, Read, StatusView, SymbolView,
 };
 use quorate_binance_api::model::ReferencePrice;
-use quorate_domain::{Millis, Symbol, SymbolSpec};
+use quorate_domain::{Instrument, Millis, Symbol};
 use quorate_ledger::{Command, DefineSymbol, Digest, Envelope, Frame, Input, LeaderCommand, Ledger};
 use quorate_seams::{Body, Call, CallError, Clocks, Failpoints, Http, Tasks, World, full_body, read_body, stream_body};
 use serde::Serialize;
@@ -77,8 +77,8 @@ impl Node {
         let node = Self { state: Arc::new(Mutex::new(state)), clocks: Arc::new(PausedClocks(Instant::now())) };
         node.apply(&Input::Leader(LeaderCommand::BeginTerm { term: 1, quote_age_proven: true, clock_jump_ms: 0 }));
         let one = "1".parse().unwrap();
-        let spec = SymbolSpec { tick_size: one, lot_size: one, exposure_per_lot: 1 };
-        node.client(Command::DefineSymbol(DefineSymbol { symbol: "A".parse().unwrap(), spec }));
+        let instrument = Instrument::spot("B".parse().unwrap(), "Q".parse().unwrap(), one, one, 1);
+        node.client(Command::DefineSymbol(DefineSymbol { symbol: "A".parse().unwrap(), instrument }));
         node
     }
 
@@ -134,7 +134,6 @@ impl Node {
             bought: of.bought,
             sold: of.sold,
             cash: of.cash,
-            cash_units: String::new(),
         };
         state.ledger.symbols().map(row).collect()
     }
@@ -191,7 +190,7 @@ impl Node {
         let state = self.state();
         let row = |(symbol, of): (&Symbol, &quorate_ledger::SymbolState)| SymbolView {
             symbol: symbol.clone(),
-            spec: of.spec,
+            instrument: of.instrument.clone(),
             quoting: true,
         };
         state.ledger.symbols().map(row).collect()

@@ -1,14 +1,28 @@
 //! What reads answer. Every answer is a [`Read`], which says how fresh it is.
 
 use quorate_domain::{
-    Account, ClientOrderId, Exposure, MakerName, Millis, Money, OrderId, OrderType, Position, Price, Qty, QuoteId,
-    Side, Symbol, TimeInForce,
+    Account, ClientOrderId, Exposure, Instrument, MakerName, Millis, Money, OrderId, OrderType, Position, Price, Qty,
+    QuoteId, Side, Symbol, TimeInForce,
 };
 use quorate_ledger::{Digest, Epoch, FillCommitted, Incarnation, OrderStatus, QuoteCause};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::identity::{GroupId, StoreId};
+
+/// Lots as text.
+mod as_text {
+    use quorate_domain::Qty;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(qty: &Qty, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(qty)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Qty, D::Error> {
+        String::deserialize(d)?.parse().map(Qty).map_err(de::Error::custom)
+    }
+}
 
 /// How fresh a read must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
@@ -47,14 +61,16 @@ pub struct PositionView {
     pub position_units: String,
     /// How many quote fills it is the sum of.
     pub position_seq: u64,
-    /// Lots bought by quotes in all.
+    /// Lots bought by quotes in all. A string in JSON: it can pass 2^53.
+    #[serde(with = "as_text")]
+    #[schema(value_type = String, pattern = "^[0-9]+$")]
     pub bought: Qty,
-    /// Lots sold by quotes in all.
+    /// Lots sold by quotes in all, likewise.
+    #[serde(with = "as_text")]
+    #[schema(value_type = String, pattern = "^[0-9]+$")]
     pub sold: Qty,
-    /// Ticks x lots received less paid.
+    /// Received less paid, in the quote asset.
     pub cash: Money,
-    /// The same, in units of the quote currency.
-    pub cash_units: String,
 }
 
 /// The exposure ledger.
@@ -174,8 +190,8 @@ pub struct MakerView {
 pub struct SymbolView {
     /// The symbol.
     pub symbol: Symbol,
-    /// Its spec.
-    pub spec: quorate_domain::SymbolSpec,
+    /// What is traded.
+    pub instrument: Instrument,
     /// Whether quoting is on for it.
     pub quoting: bool,
 }
@@ -205,7 +221,7 @@ pub struct OrderView {
     pub cum_qty: Qty,
     /// Lots that rest.
     pub leaves_qty: Qty,
-    /// Sum of price x qty of its fills.
+    /// Sum of price x quantity of its fills, in the quote asset.
     pub cum_quote: Money,
     /// Its state.
     pub status: OrderStatus,
@@ -246,7 +262,7 @@ pub struct OpeningBalance {
     pub position: Position,
     /// How many quote fills it is the sum of.
     pub position_seq: u64,
-    /// Ticks x lots.
+    /// Received less paid, in the quote asset.
     pub cash: Money,
 }
 

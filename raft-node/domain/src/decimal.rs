@@ -98,11 +98,22 @@ impl Decimal {
         format_scaled(value, self.decimals)
     }
 
-    /// `count` steps of this size by `other`, as text: money, from ticks x lots.
-    #[must_use]
-    pub fn times_both(self, other: Self, count: i128) -> String {
-        let value = count.saturating_mul(i128::from(self.mantissa)).saturating_mul(i128::from(other.mantissa));
-        format_scaled(value, self.decimals + other.decimals)
+    /// So many units of 10^-`DECIMALS_MAX`.
+    pub(crate) fn in_units(self) -> i128 {
+        i128::from(self.mantissa) * 10i128.pow(DECIMALS_MAX - self.decimals)
+    }
+
+    /// The product of this and `other` in units of 10^-`DECIMALS_MAX`; `None` where it is not whole or does not fit.
+    pub(crate) fn times_in_units(self, other: Self) -> Option<i128> {
+        let product = i128::from(self.mantissa) * i128::from(other.mantissa);
+        let decimals = self.decimals + other.decimals;
+        match DECIMALS_MAX.checked_sub(decimals) {
+            Some(missing) => product.checked_mul(10i128.pow(missing)),
+            None => {
+                let unit = 10i128.pow(decimals - DECIMALS_MAX);
+                (product % unit == 0).then(|| product / unit)
+            }
+        }
     }
 }
 
@@ -200,7 +211,6 @@ mod tests {
         assert_eq!(decimal("60000").in_steps_of(decimal("0.01")), Ok(6_000_000));
         assert!(decimal("60000.015").in_steps_of(decimal("0.01")).is_err());
         assert_eq!(decimal("0.01").times(6_000_001), "60000.01");
-        assert_eq!(decimal("0.01").times_both(decimal("0.001"), -5), "-0.00005");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //!
 //! | where | what |
 //! |---|---|
-//! | `names` | names of symbols, makers, exchanges, accounts and orders |
+//! | `names` | names of symbols, assets, makers, exchanges, accounts and orders |
 //! | `decimal` | exact decimals, for the edges |
 //! | `numbers` | prices, quantities, positions, exposure, money, log time |
 //! | `orders` | what an order is made of |

@@ -1,4 +1,4 @@
-//! Names of symbols, makers, exchanges, accounts and orders: checked where they enter, trusted inside.
+//! Names of symbols, assets, makers, exchanges, accounts and orders: checked where they enter, trusted inside.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -92,6 +92,11 @@ macro_rules! name {
 name!(
     /// A traded instrument, such as `BTCUSDT`.
     Symbol, "symbol", 20, "A-Z 0-9 _ -",
+    |c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == b'_' || c == b'-'
+);
+name!(
+    /// What is owned and paid in, such as `BTC` or `USDT`.
+    Asset, "asset", 20, "A-Z 0-9 _ -",
     |c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == b'_' || c == b'-'
 );
 name!(

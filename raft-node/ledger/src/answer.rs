@@ -46,7 +46,7 @@ pub enum Answer {
     SessionClosed,
     /// To `DefineSymbol`; `existed` where the same definition stood already.
     SymbolDefined {
-        /// It was there before, with the same spec.
+        /// It was there before, with the same instrument.
         existed: bool,
     },
     /// To the four control commands.

@@ -81,10 +81,10 @@ impl Ledger {
         let hard = 0..=HARD_EXPOSURE_LIMIT;
         found.check(hard.contains(&limit.0), || format!("the limit {limit} lies outside {hard:?}"));
         for (name, side) in [("long", Side::Buy), ("short", Side::Sell)] {
-            let sum: i128 = self.tables.symbols.values().map(|state| i128::from(state.reserved().of(side).0)).sum();
+            let sum: i128 = self.tables.symbols.values().map(|state| state.reserved().of(side).0).sum();
             let kept = *self.indexes.reserved.of(side);
-            found.check(i128::from(kept.0) == sum, || format!("{name} exposure is kept as {kept}, and sums to {sum}"));
-            found.check(sum <= i128::from(limit.0), || format!("{name} exposure {sum} is above the limit {limit}"));
+            found.check(kept.0 == sum, || format!("{name} exposure is kept as {kept}, and sums to {sum}"));
+            found.check(sum <= limit.0, || format!("{name} exposure {sum} is above the limit {limit}"));
         }
     }
 

@@ -1,7 +1,7 @@
 //! Every bound of the replicated state, in one place. Times are milliseconds of log time.
 
 /// Exposure that no limit may pass, each side, in exposure units; also the limit at genesis.
-pub const HARD_EXPOSURE_LIMIT: i64 = 100;
+pub const HARD_EXPOSURE_LIMIT: i128 = 100;
 /// Longest life of a quote from its commit.
 pub const QUOTE_TTL_MAX_MS: u64 = 30_000;
 /// Shortest life that may be asked for a quote.

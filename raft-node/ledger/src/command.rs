@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use quorate_domain::{
-    Account, ClientOrderId, ExchangeName, Exposure, MakerName, Millis, OrderId, OrderType, Price, Qty, QuoteId,
-    QuoteSide, Side, Symbol, SymbolSpec, TimeInForce,
+    Account, ClientOrderId, ExchangeName, Exposure, Instrument, MakerName, Millis, OrderId, OrderType, Price, Qty,
+    QuoteId, QuoteSide, Side, Symbol, TimeInForce,
 };
 
 /// A session's id: the log index of its `OpenSession`. 0 stands for *no session*.
@@ -104,8 +104,8 @@ pub enum Command {
 pub struct DefineSymbol {
     /// The symbol.
     pub symbol: Symbol,
-    /// Its fixed properties.
-    pub spec: SymbolSpec,
+    /// What is traded.
+    pub instrument: Instrument,
 }
 
 /// See [`Command::SetExposureLimit`].

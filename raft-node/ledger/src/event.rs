@@ -10,8 +10,8 @@ use crate::{
     refusal::Refusal,
 };
 use quorate_domain::{
-    Account, ClientOrderId, ExchangeName, Exposure, MakerName, Millis, OrderId, Position, Price, Qty, QuoteId,
-    QuoteSide, Side, Symbol, SymbolSpec,
+    Account, ClientOrderId, ExchangeName, Exposure, Instrument, MakerName, Millis, Money, OrderId, Position, Price,
+    Qty, QuoteId, QuoteSide, Side, Symbol,
 };
 
 /// All that one log index did.
@@ -48,8 +48,8 @@ pub enum Event {
     SymbolDefined {
         /// The symbol.
         symbol: Symbol,
-        /// Its spec.
-        spec: SymbolSpec,
+        /// What is traded.
+        instrument: Instrument,
     },
     /// The exposure limit changed.
     ExposureLimitChanged {
@@ -261,6 +261,8 @@ pub struct FillCommitted {
     pub price: Price,
     /// Lots.
     pub qty: Qty,
+    /// Price x quantity, in the quote asset.
+    pub notional: Money,
     /// The taker's order.
     pub taker_order_id: OrderId,
     /// The taker's side.

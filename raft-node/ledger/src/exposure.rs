@@ -35,13 +35,13 @@ impl Applying<'_> {
         }
         let share = limit.0 / self.demanding(symbol, state, side);
         let room = if self.others_wait(state, side) { free.0.min(share) } else { free.0 };
-        let per_lot = state.spec.exposure_per_lot;
-        let granted = Qty(asked.0.min(room / per_lot));
-        Grant { granted, free, falls_short: granted < asked && granted.0 < share / per_lot }
+        let per_lot = i128::from(state.instrument.exposure_per_lot);
+        let granted = Qty(i64::try_from(room / per_lot).map_or(asked.0, |lots| asked.0.min(lots)));
+        Grant { granted, free, falls_short: granted < asked && i128::from(granted.0) < share / per_lot }
     }
 
     /// How many symbols demand this side, with this one.
-    fn demanding(&self, symbol: &Symbol, state: &SymbolState, side: Side) -> i64 {
+    fn demanding(&self, symbol: &Symbol, state: &SymbolState, side: Side) -> i128 {
         let counted = state.reserved().of(side).0 > 0 || state.demand_until.of(side).is_some();
         // A quote past its deadline demands nothing, though its exposure counts until it is swept.
         let now = self.log_time();
@@ -49,7 +49,7 @@ impl Applying<'_> {
         let dead = due.filter(|(_, other)| other != symbol).filter_map(|(_, other)| self.tables.symbols.get(other));
         let dead = dead.filter(|other| other.reserved().of(side).0 > 0 && other.demand_until.of(side).is_none());
         let others = *self.indexes.demanding.of(side) - usize::from(counted) - dead.count();
-        i64::try_from(others + 1).unwrap_or(i64::MAX)
+        i128::try_from(others + 1).unwrap_or(i128::MAX)
     }
 
     fn others_wait(&self, state: &SymbolState, side: Side) -> bool {

@@ -14,10 +14,11 @@ use crate::{
     refusal::Refusal,
     state::{Quote, SymbolState},
 };
-use quorate_domain::{MAX_PRICE, MAX_QTY, Millis, Money, OrderId, OrderType, Price, Qty, QuoteId, Side, TimeInForce};
+use quorate_domain::{Instrument, MAX_QTY, Millis, Money, OrderId, OrderType, Price, Qty, QuoteId, Side, TimeInForce};
 
 /// What the fills checked so far leave.
 struct Trial<'a> {
+    instrument: &'a Instrument,
     /// The symbol's quote, where it can be filled.
     quote: Option<&'a Quote>,
     quote_leaves: Qty,
@@ -25,16 +26,21 @@ struct Trial<'a> {
     /// Lots that the quotes bought or sold in all, on the side that this order moves.
     moved: Qty,
     cash: Money,
+    /// Price x quantity of each fill.
+    notionals: Vec<Money>,
+    /// Their sum.
+    cum_quote: Money,
 }
 
 impl Applying<'_> {
-    /// Checks from the kill switch on; what identifies the command was checked before.
-    pub(crate) fn check_order(&self, command: &ExecuteOrder) -> Result<(), Refusal> {
+    /// Checks from the kill switch on; what identifies the command was checked before. Gives price x quantity of each
+    /// fill, of which the sum fits.
+    pub(crate) fn check_order(&self, command: &ExecuteOrder) -> Result<Vec<Money>, Refusal> {
         let order = &command.order;
         self.check_kill_switch()?;
         let state = self.symbol(&order.symbol)?;
-        check_order_form(order)?;
-        check_plan_form(command)?;
+        check_order_form(order, &state.instrument)?;
+        check_plan_form(command, &state.instrument)?;
         check_times(command, self.log_time())?;
         self.check_client_order_id(order)?;
         self.check_order_deadline(command.deadline)?;
@@ -46,7 +52,7 @@ impl Applying<'_> {
         if command.remainder == Remainder::Rest {
             self.check_rest(&trial, order)?;
         }
-        Ok(())
+        Ok(trial.notionals)
     }
 
     fn check_client_order_id(&self, order: &NewOrder) -> Result<(), Refusal> {
@@ -81,7 +87,16 @@ impl Applying<'_> {
             Side::Buy => state.sold,
             Side::Sell => state.bought,
         };
-        Trial { quote, quote_leaves, order_leaves: BTreeMap::new(), moved, cash: state.cash }
+        Trial {
+            instrument: &state.instrument,
+            quote,
+            quote_leaves,
+            order_leaves: BTreeMap::new(),
+            moved,
+            cash: state.cash,
+            notionals: Vec::new(),
+            cum_quote: Money::ZERO,
+        }
     }
 
     /// The quote, while neither its own deadline nor that of the authority behind it has passed.
@@ -110,8 +125,9 @@ impl Applying<'_> {
         if fill.price != price || !crosses(order.side, order.price, price) {
             return Err(Refusal::DoesNotCross { against, price });
         }
+        let notional = pay(trial, fill)?;
         match against {
-            Against::Quote(_) => take_from_quote(trial, order.side, fill),
+            Against::Quote(_) => take_from_quote(trial, order.side, fill, notional),
             Against::Order(id) => {
                 trial.order_leaves.insert(id, Qty(leaves.0 - fill.qty.0));
                 Ok(())
@@ -158,16 +174,26 @@ fn quote_facts(trial: &Trial<'_>, order: &NewOrder, id: QuoteId) -> Option<(Pric
     (trial.quote_leaves > Qty::ZERO).then_some((leg.price, trial.quote_leaves))
 }
 
-fn take_from_quote(trial: &mut Trial<'_>, taker: Side, fill: &PlannedFill) -> Result<(), Refusal> {
-    let overflow = |what: &str| Refusal::Overflow { what: what.to_owned() };
+/// Price x quantity of a fill, added to what the order pays or gets in all.
+fn pay(trial: &mut Trial<'_>, fill: &PlannedFill) -> Result<Money, Refusal> {
+    let notional = trial.instrument.notional(fill.price, fill.qty).ok_or_else(|| overflow("price x qty"))?;
+    trial.cum_quote = trial.cum_quote.checked_add(notional).ok_or_else(|| overflow("the sum of price x qty"))?;
+    trial.notionals.push(notional);
+    Ok(notional)
+}
+
+fn overflow(what: &str) -> Refusal {
+    Refusal::Overflow { what: what.to_owned() }
+}
+
+fn take_from_quote(trial: &mut Trial<'_>, taker: Side, fill: &PlannedFill, notional: Money) -> Result<(), Refusal> {
     trial.quote_leaves = Qty(trial.quote_leaves.0 - fill.qty.0);
     trial.moved = trial.moved.checked_add(fill.qty).ok_or_else(|| overflow("the position"))?;
-    let money = Money::of(fill.price, fill.qty);
     let cash = match taker {
-        Side::Buy => trial.cash.0.checked_add(money.0),
-        Side::Sell => trial.cash.0.checked_sub(money.0),
+        Side::Buy => trial.cash.checked_add(notional),
+        Side::Sell => trial.cash.checked_sub(notional),
     };
-    trial.cash = Money(cash.ok_or_else(|| overflow("the cash"))?);
+    trial.cash = cash.ok_or_else(|| overflow("the cash"))?;
     Ok(())
 }
 
@@ -179,15 +205,18 @@ fn crosses(side: Side, price: Option<Price>, resting: Price) -> bool {
     })
 }
 
-fn check_order_form(order: &NewOrder) -> Result<(), Refusal> {
+fn check_order_form(order: &NewOrder, instrument: &Instrument) -> Result<(), Refusal> {
     if !order.qty.is_valid() {
         return Err(invalid(format!("qty must lie in 1..={MAX_QTY} lots")));
     }
     match (order.order_type, order.price) {
         (OrderType::Market, Some(_)) => return Err(invalid("a market order has no price")),
         (OrderType::Limit | OrderType::LimitMaker, None) => return Err(invalid("a limit order has a price")),
-        (OrderType::Limit | OrderType::LimitMaker, Some(price)) if !price.is_valid() => {
-            return Err(invalid(format!("price must lie in 1..={MAX_PRICE} ticks")));
+        (OrderType::Limit | OrderType::LimitMaker, Some(price)) if !instrument.accepts(price) => {
+            return Err(invalid(format!("price must lie in {}", price_range(instrument))));
+        }
+        (OrderType::Limit | OrderType::LimitMaker, Some(price)) if instrument.notional(price, order.qty).is_none() => {
+            return Err(invalid("price x qty must be below 2^127 x 10^-12 of the quote asset"));
         }
         (OrderType::Market, None) | (OrderType::Limit | OrderType::LimitMaker, Some(_)) => {}
     }
@@ -204,14 +233,19 @@ fn check_order_form(order: &NewOrder) -> Result<(), Refusal> {
     }
 }
 
-fn check_plan_form(command: &ExecuteOrder) -> Result<(), Refusal> {
+fn price_range(instrument: &Instrument) -> String {
+    format!("{}..={} ticks", instrument.min_price, instrument.max_price)
+}
+
+fn check_plan_form(command: &ExecuteOrder, instrument: &Instrument) -> Result<(), Refusal> {
     let ExecuteOrder { order, fills, remainder, .. } = command;
     if fills.len() > FILLS_PER_ORDER_MAX {
         return Err(invalid(format!("at most {FILLS_PER_ORDER_MAX} fills for one order")));
     }
-    if fills.iter().any(|fill| !fill.qty.is_valid() || !fill.price.is_valid()) {
+    if fills.iter().any(|fill| !fill.qty.is_valid() || !instrument.accepts(fill.price)) {
         return Err(invalid(format!(
-            "a fill's qty must lie in 1..={MAX_QTY} lots, its price in 1..={MAX_PRICE} ticks"
+            "a fill's qty must lie in 1..={MAX_QTY} lots, its price in {}",
+            price_range(instrument)
         )));
     }
     // Bounded by the two checks above, far below the range.

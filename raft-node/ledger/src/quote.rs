@@ -17,12 +17,12 @@ use crate::{
     refusal::Refusal,
     state::{Quote, QuoteLeg, Sides, SymbolState},
 };
-use quorate_domain::{MAX_PRICE, MAX_QTY, MakerName, Millis, Qty, QuoteId, QuoteSide, Side, Symbol};
+use quorate_domain::{Instrument, MAX_QTY, MakerName, Millis, Qty, QuoteId, QuoteSide, Side, Symbol};
 
 impl Applying<'_> {
     pub(crate) fn place_quote(&mut self, command: &PlaceQuote) -> Handled {
         let state = self.symbol(&command.symbol)?.clone();
-        check_form(command, state.spec.exposure_per_lot)?;
+        check_form(command, &state.instrument)?;
         let placed = self.check_quote(command, &state).and_then(|maker| self.replace(command, &state, maker));
         if let Err(refusal) = &placed {
             self.events.push(Event::QuoteRefused {
@@ -156,20 +156,21 @@ impl Applying<'_> {
     }
 }
 
-fn check_form(command: &PlaceQuote, per_lot: i64) -> Result<(), Refusal> {
+fn check_form(command: &PlaceQuote, instrument: &Instrument) -> Result<(), Refusal> {
     if command.bid.is_none() && command.ask.is_none() {
         return Err(invalid("bid or ask must be given"));
     }
     for (name, side) in [("bid", command.bid), ("ask", command.ask)] {
         let Some(QuoteSide { price, qty }) = side else { continue };
-        if !price.is_valid() {
-            return Err(invalid(format!("{name} price must lie in 1..={MAX_PRICE} ticks")));
+        if !instrument.accepts(price) {
+            let Instrument { min_price, max_price, .. } = instrument;
+            return Err(invalid(format!("{name} price must lie in {min_price}..={max_price} ticks")));
         }
         if !qty.is_valid() {
             return Err(invalid(format!("{name} qty must lie in 1..={MAX_QTY} lots")));
         }
-        if qty.0.checked_mul(per_lot).is_none() {
-            return Err(invalid(format!("{name} qty x exposure_per_lot overflows")));
+        if instrument.notional(price, qty).is_none() {
+            return Err(invalid(format!("{name} price x qty must be below 2^127 x 10^-12 of the quote asset")));
         }
     }
     if let (Some(bid), Some(ask)) = (command.bid, command.ask)

@@ -70,8 +70,8 @@ pub enum Refusal {
         /// The symbol named.
         symbol: Symbol,
     },
-    /// The symbol is defined with another spec.
-    #[error("symbol {symbol} is defined already, with another spec")]
+    /// The symbol is defined with another instrument.
+    #[error("symbol {symbol} is defined already, with another instrument")]
     SymbolExists {
         /// The symbol named.
         symbol: Symbol,

@@ -16,8 +16,8 @@ use crate::{
     digest::Digest,
 };
 use quorate_domain::{
-    Account, ClientOrderId, ExchangeName, Exposure, MakerName, Millis, Money, OrderId, Position, Price, Qty, QuoteId,
-    Side, Symbol, SymbolSpec,
+    Account, ClientOrderId, ExchangeName, Exposure, Instrument, MakerName, Millis, Money, OrderId, Position, Price,
+    Qty, QuoteId, Side, Symbol,
 };
 
 /// One value for each side of the book: the bid buys and is *long* exposure, the ask sells and is *short*.
@@ -94,8 +94,8 @@ pub struct Maker {
 /// A symbol: what it is, what is held of it, who may quote it, and the quote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SymbolState {
-    /// Its fixed properties.
-    pub spec: SymbolSpec,
+    /// What is traded.
+    pub instrument: Instrument,
     /// What the quotes bought less what they sold.
     pub position: Position,
     /// How many quote fills that is the sum of.
@@ -104,7 +104,7 @@ pub struct SymbolState {
     pub bought: Qty,
     /// Lots sold by quotes in all.
     pub sold: Qty,
-    /// Ticks x lots received less paid.
+    /// Received less paid, in the quote asset.
     pub cash: Money,
     /// The fencing token: that of the holder, or of the last one.
     pub epoch: Epoch,
@@ -119,9 +119,9 @@ pub struct SymbolState {
 }
 
 impl SymbolState {
-    pub(crate) fn new(spec: SymbolSpec) -> Self {
+    pub(crate) fn new(instrument: Instrument) -> Self {
         Self {
-            spec,
+            instrument,
             position: Position::ZERO,
             position_seq: 0,
             bought: Qty::ZERO,
@@ -140,7 +140,7 @@ impl SymbolState {
     pub fn reserved(&self) -> Sides<Exposure> {
         let units = |side| {
             let leaves = self.quote.as_ref().map_or(Qty::ZERO, |quote| quote.leaves(side));
-            Exposure(leaves.0.saturating_mul(self.spec.exposure_per_lot))
+            Exposure(i128::from(leaves.0) * i128::from(self.instrument.exposure_per_lot))
         };
         Sides { bid: units(Side::Buy), ask: units(Side::Sell) }
     }

@@ -85,7 +85,7 @@ fn the_pinned_snapshot_still_reads() {
     assert_eq!(ledger.fills(), 2);
     assert_eq!(ledger.exchange().unwrap().last_exec_id(&symbol()), 3);
     let symbol = ledger.symbol(&symbol()).unwrap();
-    assert_eq!((symbol.position, symbol.position_seq, symbol.cash), (Position(-3), 1, Money(303)));
+    assert_eq!((symbol.position, symbol.position_seq, symbol.cash), (Position(-3), 1, Money(30_300_000)));
 }
 
 fn symbol() -> Symbol {
@@ -104,8 +104,20 @@ fn client_order_id() -> ClientOrderId {
     ClientOrderId::new("o-1").unwrap()
 }
 
-fn spec() -> SymbolSpec {
-    SymbolSpec { tick_size: "0.01".parse().unwrap(), lot_size: "0.00001".parse().unwrap(), exposure_per_lot: 2 }
+fn instrument() -> Instrument {
+    Instrument {
+        base: "BTC".parse().unwrap(),
+        quote: "USDT".parse().unwrap(),
+        tick_size: "0.01".parse().unwrap(),
+        lot_size: "0.00001".parse().unwrap(),
+        min_price: Price(3),
+        max_price: Price(999),
+        min_notional: Money(5),
+        maker_fee_ppm: -20,
+        taker_fee_ppm: 400,
+        exposure_per_lot: 2,
+        kind: Kind::Binary { pays: Price(1_000) },
+    }
 }
 
 fn side(price: i64, qty: i64) -> QuoteSide {
@@ -174,7 +186,7 @@ fn commands() -> Vec<Command> {
     vec![
         Command::OpenSession,
         Command::CloseSession,
-        Command::DefineSymbol(DefineSymbol { symbol: symbol(), spec: spec() }),
+        Command::DefineSymbol(DefineSymbol { symbol: symbol(), instrument: instrument() }),
         Command::SetExposureLimit(SetExposureLimit { limit: Exposure(90), control_version: 3 }),
         Command::SetQuoting(SetQuoting { scope: QuotingScope::Symbol(symbol()), on: true, control_version: 3 }),
         Command::SetKillSwitch(SetKillSwitch { engaged: true, control_version: 3 }),
@@ -278,6 +290,7 @@ fn fill(maker: FilledMaker) -> FillCommitted {
         symbol: symbol(),
         price: Price(99),
         qty: Qty(3),
+        notional: Money(29_700_000),
         taker_order_id: 17,
         taker_side: Side::Buy,
         maker,
@@ -304,7 +317,7 @@ fn events() -> Vec<Event> {
     let maker = || maker_name.clone();
     vec![
         Event::TermBegan { term: 2, graced: 3, quotes_pulled: true, clock_jump_ms: 70 },
-        Event::SymbolDefined { symbol: symbol(), spec: spec() },
+        Event::SymbolDefined { symbol: symbol(), instrument: instrument() },
         Event::ExposureLimitChanged { limit: Exposure(90), control_version },
         Event::QuotingChanged { scope: QuotingScope::All, on: false, control_version },
         Event::KillSwitchChanged { engaged: true, control_version },
@@ -439,7 +452,7 @@ fn small_ledger() -> Ledger {
     let session = send(&mut ledger, 0, Command::OpenSession);
     for name in ["BTCUSDT", "ETHUSDT", "SOLUSDT"] {
         let symbol = Symbol::new(name).unwrap();
-        send(&mut ledger, session, Command::DefineSymbol(DefineSymbol { symbol, spec: spec() }));
+        send(&mut ledger, session, Command::DefineSymbol(DefineSymbol { symbol, instrument: instrument() }));
     }
     let register = |maker| Command::RegisterMaker(RegisterMaker { maker, ttl_ms: 9_000 });
     let incarnation = send(&mut ledger, session, register(maker()));

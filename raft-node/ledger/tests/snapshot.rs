@@ -86,7 +86,7 @@ impl Author {
             return Ok(Command::OpenSession);
         }
         Ok(match step.kind {
-            0 | 1 => Command::DefineSymbol(DefineSymbol { symbol, spec: spec(1 + i64::from(step.wrong)) }),
+            0 | 1 => Command::DefineSymbol(DefineSymbol { symbol, instrument: instrument(1 + i64::from(step.wrong)) }),
             2 => Command::RegisterMaker(RegisterMaker { maker, ttl_ms: 9_000 }),
             3 => Command::RenewMaker(MakerRef { maker, incarnation }),
             4 if step.qty < 10 => Command::DeregisterMaker(MakerRef { maker, incarnation }),
@@ -103,7 +103,7 @@ impl Author {
                 return Err(LeaderCommand::BeginTerm { term, quote_age_proven, clock_jump_ms: 0 });
             }
             11 => {
-                let limit = Exposure(40 + step.qty);
+                let limit = Exposure(i128::from(40 + step.qty));
                 Command::SetExposureLimit(SetExposureLimit { limit, control_version })
             }
             12 => {
@@ -200,8 +200,9 @@ fn account() -> Account {
     Account::new("alice").unwrap()
 }
 
-fn spec(exposure_per_lot: i64) -> SymbolSpec {
-    SymbolSpec { tick_size: "1".parse().unwrap(), lot_size: "1".parse().unwrap(), exposure_per_lot }
+fn instrument(exposure_per_lot: i64) -> Instrument {
+    let one = "1".parse().unwrap();
+    Instrument::spot("B".parse().unwrap(), "Q".parse().unwrap(), one, one, exposure_per_lot)
 }
 
 /// What each apply answered, with the input and its stamp, so that it can be applied again.

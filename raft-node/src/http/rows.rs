@@ -4,7 +4,7 @@ use quorate_api::{
     AuthorityView, ExposureView, MakerView, OrderView, PositionView, QuoteSideView, QuoteView, SymbolExposure,
     SymbolView,
 };
-use quorate_domain::{Exposure, Symbol, SymbolSpec};
+use quorate_domain::{Exposure, Instrument, Symbol};
 use quorate_ledger::{Ledger, Order, QuoteLeg, SymbolState, bounds};
 
 type Row<'a> = (&'a Symbol, &'a SymbolState);
@@ -19,12 +19,11 @@ pub(super) fn positions(ledger: &Ledger, only: Option<&Symbol>) -> Vec<PositionV
     let row = |(symbol, state): Row<'_>| PositionView {
         symbol: symbol.clone(),
         position: state.position,
-        position_units: state.spec.lot_size.times(i128::from(state.position.0)),
+        position_units: state.instrument.lot_size.times(i128::from(state.position.0)),
         position_seq: state.position_seq,
         bought: state.bought,
         sold: state.sold,
         cash: state.cash,
-        cash_units: state.spec.tick_size.times_both(state.spec.lot_size, state.cash.0),
     };
     chosen(ledger, only).map(row).collect()
 }
@@ -67,8 +66,8 @@ pub(super) fn quotes(ledger: &Ledger, only: Option<&Symbol>) -> Vec<QuoteView> {
             epoch: quote.epoch,
             quote_seq: quote.quote_seq,
             position_seq: quote.position_seq,
-            bid: side(state.spec, quote.sides.bid),
-            ask: side(state.spec, quote.sides.ask),
+            bid: side(&state.instrument, quote.sides.bid),
+            ask: side(&state.instrument, quote.sides.ask),
             placed_at: quote.placed_at,
             deadline: quote.deadline,
             cause: quote.cause,
@@ -78,13 +77,13 @@ pub(super) fn quotes(ledger: &Ledger, only: Option<&Symbol>) -> Vec<QuoteView> {
     chosen(ledger, only).filter_map(row).collect()
 }
 
-fn side(spec: SymbolSpec, leg: Option<QuoteLeg>) -> Option<QuoteSideView> {
+fn side(instrument: &Instrument, leg: Option<QuoteLeg>) -> Option<QuoteSideView> {
     leg.filter(|leg| leg.leaves.0 > 0).map(|leg| QuoteSideView {
         price: leg.price,
         qty: leg.qty,
         leaves: leg.leaves,
-        price_units: spec.tick_size.times(i128::from(leg.price.0)),
-        leaves_units: spec.lot_size.times(i128::from(leg.leaves.0)),
+        price_units: instrument.tick_size.times(i128::from(leg.price.0)),
+        leaves_units: instrument.lot_size.times(i128::from(leg.leaves.0)),
     })
 }
 
@@ -123,7 +122,7 @@ pub(super) fn makers(ledger: &Ledger, only: Option<&Symbol>) -> Vec<MakerView> {
 pub(super) fn symbols(ledger: &Ledger, only: Option<&Symbol>) -> Vec<SymbolView> {
     let row = |(symbol, state): Row<'_>| SymbolView {
         symbol: symbol.clone(),
-        spec: state.spec,
+        instrument: state.instrument.clone(),
         quoting: !ledger.control().symbols_off.contains(symbol),
     };
     chosen(ledger, only).map(row).collect()

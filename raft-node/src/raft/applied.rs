@@ -10,7 +10,7 @@ use std::{
 
 use openraft::LogIdOptionExt;
 use quorate_api::{CheckpointView, OpeningBalance};
-use quorate_domain::{Millis, Money, Position, Symbol};
+use quorate_domain::{Millis, Money, Position, Side, Symbol};
 use quorate_ledger::{Digest, Event, FilledMaker, Frame, Ledger};
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -65,10 +65,12 @@ impl HistoryBase {
             let Event::FillCommitted(fill) = event else { continue };
             let FilledMaker::Quote { position, position_seq, .. } = fill.maker else { continue };
             let balance = self.balances.entry(fill.symbol.clone()).or_default();
-            // The quote's cash moves against its position; the ledger has checked the ranges.
-            let moved = i128::from(position.0) - i128::from(balance.position.0);
-            let money = i128::from(fill.price.0) * moved;
-            *balance = Balance { position, position_seq, cash: Money(balance.cash.0 - money) };
+            // The quote takes the other side of the taker's trade; the ledger has checked the ranges.
+            let received = match fill.taker_side {
+                Side::Buy => fill.notional.0,
+                Side::Sell => -fill.notional.0,
+            };
+            *balance = Balance { position, position_seq, cash: Money(balance.cash.0 + received) };
         }
         self.first_index = frame.index + 1;
     }

@@ -9,8 +9,10 @@ use std::{
 
 use quorate_api::{ChangeMembers, Read, StatusView};
 use quorate_client::{Client, ClientConfig, ReadOptions, Session, SubmitError};
-use quorate_domain::{Exposure, SymbolSpec};
-use quorate_ledger::{Command, DefineSymbol, Outcome, QuotingScope, Refusal, Response, SetExposureLimit, SetKillSwitch, SetQuoting};
+use quorate_domain::{Exposure, Instrument};
+use quorate_ledger::{
+    Command, DefineSymbol, Outcome, QuotingScope, Refusal, Response, SetExposureLimit, SetKillSwitch, SetQuoting,
+};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -98,12 +100,11 @@ impl Operator {
     /// Defines the plan's symbols, and sets its limit.
     pub async fn set_up(&self) {
         for (symbol, _, exposure_per_lot) in &SYMBOLS[..self.sim.plan.symbols] {
-            let spec = SymbolSpec {
-                tick_size: "0.01".parse().expect("a decimal"),
-                lot_size: "0.001".parse().expect("a decimal"),
-                exposure_per_lot: *exposure_per_lot,
-            };
-            let define = DefineSymbol { symbol: symbol.parse().expect("a symbol"), spec };
+            let asset = |name: &str| name.parse().expect("an asset");
+            let size = |text: &str| text.parse().expect("a decimal");
+            let instrument =
+                Instrument::spot(asset("B"), asset("USDT"), size("0.01"), size("0.001"), *exposure_per_lot);
+            let define = DefineSymbol { symbol: symbol.parse().expect("a symbol"), instrument };
             let response = self.insist(&Command::DefineSymbol(define)).await;
             if let Outcome::Refused(refusal) = response.outcome {
                 self.sim.wrong("symbols are defined", format!("{symbol}: {refusal}"));

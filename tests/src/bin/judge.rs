@@ -131,8 +131,10 @@ fn chains_agree(exports: &[Export]) -> (usize, bool) {
 /// Whether the positions that the group gives are those of the replay, symbol by symbol.
 fn positions_agree(found: &Findings, said: &Value) -> bool {
     let Some(rows) = said["data"].as_array() else { return false };
-    let said: BTreeMap<&str, i64> =
-        rows.iter().filter_map(|row| Some((row["symbol"].as_str()?, row["position"].as_i64()?))).collect();
+    let said: BTreeMap<&str, i64> = rows
+        .iter()
+        .filter_map(|row| Some((row["symbol"].as_str()?, row["position"].as_str()?.parse().ok()?)))
+        .collect();
     said.len() == found.positions.len()
         && found.positions.iter().all(|(symbol, position)| said.get(symbol.as_str()) == Some(position))
 }

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Result;
 use quorate_client::{Client, ClientConfig, ReadOptions};
-use quorate_domain::{Symbol, SymbolSpec};
+use quorate_domain::{Instrument, Symbol};
 use quorate_ledger::{Command, DefineSymbol};
 use quorate_seams::{Failpoints, World};
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -47,8 +47,8 @@ impl Load {
             let mut config = ClientConfig::new(endpoints.to_vec());
             config.observer = Some(recorder.clone());
             let client = Client::new(World::real(Failpoints::none())?, config)?;
-            let spec = SymbolSpec { tick_size: "0.01".parse()?, lot_size: "0.001".parse()?, exposure_per_lot: 1 };
-            let command = Command::DefineSymbol(DefineSymbol { symbol: symbol.parse()?, spec });
+            let instrument = Instrument::spot("B".parse()?, "USDT".parse()?, "0.01".parse()?, "0.001".parse()?, 1);
+            let command = Command::DefineSymbol(DefineSymbol { symbol: symbol.parse()?, instrument });
             let caller = Caller {
                 client,
                 command,

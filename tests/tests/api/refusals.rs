@@ -234,11 +234,12 @@ pub(crate) fn refused_orders(facts: &Facts) -> Vec<Row> {
 
 /// Commands about symbols, control and sessions that the ledger refuses, or that cannot be read.
 pub(crate) fn refused_control(facts: &Facts) -> Vec<Row> {
-    let spec = |tick: Value, lot: Value, per_lot: Value| {
-        let spec = json!({"tick_size": tick, "lot_size": lot, "exposure_per_lot": per_lot});
-        json!({"define_symbol": {"symbol": "XRPUSDT", "spec": spec}})
+    let instrument = |tick: Value, lot: Value, per_lot: Value| {
+        let instrument =
+            json!({"base": "XRP", "quote": "USDT", "tick_size": tick, "lot_size": lot, "exposure_per_lot": per_lot});
+        json!({"define_symbol": {"symbol": "XRPUSDT", "instrument": instrument}})
     };
-    let good = spec(json!("0.01"), json!("0.001"), json!(1));
+    let good = instrument(json!("0.01"), json!("0.001"), json!(1));
     let version = facts.control_version;
     let limit =
         |limit: Value, version: u64| json!({"set_exposure_limit": {"limit": limit, "control_version": version}});
@@ -249,25 +250,32 @@ pub(crate) fn refused_control(facts: &Facts) -> Vec<Row> {
     let upgrade = |to: u64| json!({"upgrade_ledger": {"ledger_version": to, "control_version": version}});
     let switch = json!({"set_kill_switch": {"engaged": false, "control_version": version + 1}});
     let quoting = |scope: Value| json!({"set_quoting": {"scope": scope, "on": false, "control_version": version}});
-    let existing = json!({"define_symbol": {"symbol": "BTCUSDT", "spec":
-        {"tick_size": "0.1", "lot_size": "0.001", "exposure_per_lot": 1}}});
+    let existing = json!({"define_symbol": {"symbol": "BTCUSDT", "instrument":
+        {"base": "BTC", "quote": "USDT", "tick_size": "0.1", "lot_size": "0.001", "exposure_per_lot": 1}}});
     vec![
-        command("a tick of 0", spec(json!("0"), json!("1"), json!(1)), 422, "refused:invalid"),
-        command("a negative tick", spec(json!("-0.01"), json!("1"), json!(1)), 422, "refused:invalid"),
-        command("a lot of 0", spec(json!("1"), json!("0.000"), json!(1)), 422, "refused:invalid"),
-        command("a tick in words", spec(json!("small"), json!("1"), json!(1)), 400, INVALID),
-        command("a tick that is a number", spec(json!(0.01), json!("1"), json!(1)), 400, INVALID),
-        command("a tick of 13 digits", spec(json!("0.0000000000001"), json!("1"), json!(1)), 400, INVALID),
-        command("a tick of 30 digits", spec(json!("1".repeat(30)), json!("1"), json!(1)), 400, INVALID),
-        command("a lot that exposes nothing", spec(json!("1"), json!("1"), json!(0)), 422, "refused:invalid"),
-        command("a lot that exposes less", spec(json!("1"), json!("1"), json!(-1)), 422, "refused:invalid"),
-        command("a lot that exposes too much", spec(json!("1"), json!("1"), json!(101)), 422, "refused:invalid"),
+        command("a tick of 0", instrument(json!("0"), json!("1"), json!(1)), 422, "refused:invalid"),
+        command("a negative tick", instrument(json!("-0.01"), json!("1"), json!(1)), 422, "refused:invalid"),
+        command("a lot of 0", instrument(json!("1"), json!("0.000"), json!(1)), 422, "refused:invalid"),
+        command("a tick in words", instrument(json!("small"), json!("1"), json!(1)), 400, INVALID),
+        command("a tick that is a number", instrument(json!(0.01), json!("1"), json!(1)), 400, INVALID),
+        command("a tick of 13 digits", instrument(json!("0.0000000000001"), json!("1"), json!(1)), 400, INVALID),
+        command("a tick of 30 digits", instrument(json!("1".repeat(30)), json!("1"), json!(1)), 400, INVALID),
+        command("a lot that exposes nothing", instrument(json!("1"), json!("1"), json!(0)), 422, "refused:invalid"),
+        command("a lot that exposes less", instrument(json!("1"), json!("1"), json!(-1)), 422, "refused:invalid"),
+        command("a lot that exposes too much", instrument(json!("1"), json!("1"), json!(101)), 422, "refused:invalid"),
         command("a symbol defined otherwise", existing, 409, "refused:symbol_exists"),
-        command("a limit above all", limit(json!(101), version), 422, "refused:limit_out_of_range"),
-        command("a limit below 0", limit(json!(-1), version), 422, "refused:limit_out_of_range"),
-        command("the largest limit there is", limit(json!(i64::MAX), version), 422, "refused:limit_out_of_range"),
+        command("a limit above all", limit(json!("101"), version), 422, "refused:limit_out_of_range"),
+        command("a limit below 0", limit(json!("-1"), version), 422, "refused:limit_out_of_range"),
+        command(
+            "the largest limit there is",
+            limit(json!(i128::MAX.to_string()), version),
+            422,
+            "refused:limit_out_of_range",
+        ),
+        command("a limit that is a number", limit(json!(50), version), 400, INVALID),
+        command("a limit of 129 bits", limit(json!("340282366920938463463374607431768211456"), version), 400, INVALID),
         command("a limit in words", limit(json!("none"), version), 400, INVALID),
-        command("a limit decided on other facts", limit(json!(50), version + 1), 409, "refused:control_version"),
+        command("a limit decided on other facts", limit(json!("50"), version + 1), 409, "refused:control_version"),
         command("a switch on facts to come", switch, 409, "refused:control_version"),
         command("quoting of an unknown symbol", quoting(json!({"symbol": "NOPE"})), 404, "refused:unknown_symbol"),
         command("quoting of everything and one", quoting(json!({"symbol": "BTCUSDT", "maker": "alpha"})), 400, INVALID),

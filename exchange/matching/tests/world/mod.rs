@@ -271,7 +271,11 @@ impl World {
                     let data = Control {
                         control_version: control.version,
                         kill_switch: control.kill_switch,
-                        symbols: self.ledger.symbols().map(|(symbol, _)| symbol.clone()).collect(),
+                        symbols: self
+                            .ledger
+                            .symbols()
+                            .map(|(symbol, state)| (symbol.clone(), state.instrument.clone()))
+                            .collect(),
                     };
                     snapshot.control = self.section(data);
                 }

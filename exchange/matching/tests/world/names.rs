@@ -1,7 +1,7 @@
 //! Names, and short ways to say common things.
 
 use quorate_domain::{
-    Account, ClientOrderId, Decimal, ExchangeName, MakerName, Millis, OrderType, Price, Qty, Side, Symbol, SymbolSpec,
+    Account, ClientOrderId, Decimal, ExchangeName, Instrument, MakerName, Millis, OrderType, Price, Qty, Side, Symbol,
     TimeInForce,
 };
 use quorate_ledger::{Command, DefineSymbol, Ledger, NewOrder};
@@ -31,8 +31,8 @@ pub fn client_id(n: u64) -> ClientOrderId {
 
 pub fn define(n: usize) -> Command {
     let cent = Decimal::new(1, 2).unwrap();
-    let spec = SymbolSpec { tick_size: cent, lot_size: cent, exposure_per_lot: 1 };
-    Command::DefineSymbol(DefineSymbol { symbol: symbol(n), spec })
+    let instrument = Instrument::spot("B".parse().unwrap(), "Q".parse().unwrap(), cent, cent, 1);
+    Command::DefineSymbol(DefineSymbol { symbol: symbol(n), instrument })
 }
 
 /// A limit order, good till cancelled, of the first symbol.

@@ -103,7 +103,7 @@ impl Group {
             }
             Action::Limit(limit) => {
                 let control_version = self.ledger.control().version;
-                let set = SetExposureLimit { limit: Exposure(limit), control_version };
+                let set = SetExposureLimit { limit: Exposure(limit.into()), control_version };
                 self.command(Command::SetExposureLimit(set));
             }
         }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use quorate_domain::{MakerName, Millis, Price, Symbol, SymbolSpec};
+use quorate_domain::{Instrument, MakerName, Millis, Price, Symbol};
 use quorate_ledger::{
     Answer, Command, DefineSymbol, Envelope, Event, Frame, Input as Entry, LeaderCommand, Ledger, Outcome,
     RegisterExchange, Response,
@@ -110,9 +110,9 @@ impl Group {
         group.session = group.apply(&client(0, 0, Command::OpenSession)).index;
         for at in 0..setup.symbols {
             let one = "1".parse().unwrap();
-            let spec = SymbolSpec { tick_size: one, lot_size: one, exposure_per_lot: 1 };
+            let instrument = Instrument::spot("B".parse().unwrap(), "Q".parse().unwrap(), one, one, 1);
             let symbol = symbol(at);
-            group.command(Command::DefineSymbol(DefineSymbol { symbol, spec }));
+            group.command(Command::DefineSymbol(DefineSymbol { symbol, instrument }));
         }
         let registered = group.command(Command::RegisterExchange(RegisterExchange { exchange: "x".parse().unwrap() }));
         group.exchange = registered.index;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate_domain::{Millis, Position, Price, Qty, Side, Symbol};
+use quorate_domain::{Millis, Money, Position, Price, Qty, Side, Symbol};
 use quorate_ledger::{
     Answer, Command, Digest, Event, FillCommitted, FilledMaker, Frame, Holding, Outcome, PlaceQuote, QuoteCause,
     Refusal, Response,
@@ -168,6 +168,7 @@ impl Maker {
             symbol: symbol(),
             price: Price(995),
             qty: Qty(1),
+            notional: Money(995),
             taker_order_id: index,
             taker_side: Side::Sell,
             maker,

@@ -22,7 +22,6 @@ fn positions() -> Vec<PositionView> {
         bought: Qty(1),
         sold: Qty(4),
         cash: Money(i128::from(i64::MAX) * 1_000),
-        cash_units: "1".into(),
     }]
 }
 

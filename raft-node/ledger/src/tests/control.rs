@@ -2,7 +2,7 @@ use super::{Rig, maker, symbol};
 use crate::{bounds::*, *};
 use quorate_domain::*;
 
-fn limit(limit: i64, control_version: u64) -> Command {
+fn limit(limit: i128, control_version: u64) -> Command {
     Command::SetExposureLimit(SetExposureLimit { limit: Exposure(limit), control_version })
 }
 

@@ -1,7 +1,7 @@
 //! Entries written by hand, for the bounds that chance does not reach.
 
 use quorate_domain::{
-    Account, ClientOrderId, Decimal, MakerName, Millis, OrderType, Price, Qty, QuoteSide, Side, Symbol, SymbolSpec,
+    Account, ClientOrderId, Decimal, Instrument, MakerName, Millis, OrderType, Price, Qty, QuoteSide, Side, Symbol,
     TimeInForce,
 };
 use quorate_ledger::{
@@ -98,8 +98,8 @@ impl Script {
 
 pub(crate) fn define(name: &str, exposure_per_lot: i64) -> Command {
     let size = Decimal::new(1, 2).unwrap();
-    let spec = SymbolSpec { tick_size: size, lot_size: size, exposure_per_lot };
-    Command::DefineSymbol(DefineSymbol { symbol: Symbol::new(name).unwrap(), spec })
+    let instrument = Instrument::spot("B".parse().unwrap(), "Q".parse().unwrap(), size, size, exposure_per_lot);
+    Command::DefineSymbol(DefineSymbol { symbol: Symbol::new(name).unwrap(), instrument })
 }
 
 /// Buys one lot of `BTCUSDT` at `price`, filled against `against` or else as `remainder` says.

@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use quorate_api::{Applied, QuoteView};
 use quorate_client::ReadOptions;
-use quorate_domain::{Exposure, Millis, OrderType, Price, Qty, QuoteSide, Side, Symbol, SymbolSpec, TimeInForce};
-use quorate_ledger::{Against, Answer, CancelOrder, Command, DefineSymbol, Envelope, ExecuteOrder, MakerRef, NewOrder, Outcome, PlaceQuote, PlannedFill, PullQuote, QuoteCause, Refusal, RegisterMaker, ReleaseSymbol, Remainder, Response, SetExposureLimit, SetKillSwitch, UpgradeLedger, bounds::SESSION_IDLE_MS};
+use quorate_domain::{Exposure, Instrument, Millis, OrderType, Price, Qty, QuoteSide, Side, Symbol, TimeInForce};
+use quorate_ledger::{
+    Against, Answer, CancelOrder, Command, DefineSymbol, Envelope, ExecuteOrder, MakerRef, NewOrder, Outcome,
+    PlaceQuote, PlannedFill, PullQuote, QuoteCause, Refusal, RegisterMaker, ReleaseSymbol, Remainder, Response,
+    SetExposureLimit, SetKillSwitch, UpgradeLedger, bounds::SESSION_IDLE_MS,
+};
 use quorate_seams::{full_body, read_body};
 use tokio::time::{sleep, timeout};
 
@@ -165,7 +169,7 @@ fn without_knowledge(scene: &mut Scene) -> Vec<Command> {
         Command::RenewMaker(MakerRef { maker: name(), incarnation: 1 }),
         Command::DefineSymbol(DefineSymbol {
             symbol: symbol.clone(),
-            spec: SymbolSpec { tick_size: one, lot_size: one, exposure_per_lot: 7 },
+            instrument: Instrument::spot("B".parse().expect("an asset"), "Q".parse().expect("an asset"), one, one, 7),
         }),
         Command::SetExposureLimit(SetExposureLimit { limit: Exposure(101), control_version: 0 }),
         Command::SetKillSwitch(SetKillSwitch { engaged: false, control_version: u64::MAX }),

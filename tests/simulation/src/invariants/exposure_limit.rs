@@ -27,8 +27,8 @@ impl Invariant for ExposureLimit {
     fn frame(&mut self, frame: &Frame) -> Result<(), String> {
         for event in &frame.events {
             match event {
-                Event::SymbolDefined { symbol, spec } => {
-                    self.per_lot.insert(symbol.clone(), spec.exposure_per_lot);
+                Event::SymbolDefined { symbol, instrument } => {
+                    self.per_lot.insert(symbol.clone(), instrument.exposure_per_lot);
                 }
                 Event::ExposureLimitChanged { limit, .. } => self.limit = Some(limit.0),
                 Event::QuotePlaced(placed) => {
@@ -49,9 +49,9 @@ impl Invariant for ExposureLimit {
         }
         let (mut long, mut short) = (0, 0);
         for (symbol, (bid, ask)) in &self.leaves {
-            let per_lot = self.per_lot.get(symbol).copied().unwrap_or(1);
-            long += bid * per_lot;
-            short += ask * per_lot;
+            let per_lot = i128::from(self.per_lot.get(symbol).copied().unwrap_or(1));
+            long += i128::from(*bid) * per_lot;
+            short += i128::from(*ask) * per_lot;
         }
         let limit = self.limit.unwrap_or(HARD_LIMIT);
         hold(limit <= HARD_LIMIT && long.max(short) <= limit, || {

@@ -29,8 +29,8 @@ impl Invariant for Reservations {
     fn frame(&mut self, frame: &Frame) -> Result<(), String> {
         for event in &frame.events {
             match event {
-                Event::SymbolDefined { symbol, spec } => {
-                    self.per_lot.insert(symbol.clone(), spec.exposure_per_lot);
+                Event::SymbolDefined { symbol, instrument } => {
+                    self.per_lot.insert(symbol.clone(), instrument.exposure_per_lot);
                 }
                 Event::QuotePlaced(placed) => {
                     let lots = |side: Option<quorate_domain::QuoteSide>| side.map_or(0, |side| side.qty.0);
@@ -51,10 +51,10 @@ impl Invariant for Reservations {
                     })?;
                 }
                 Event::QuoteEnded { symbol, quote_id, released_long, released_short, .. } => {
-                    let per_lot = self.per_lot.get(symbol).copied().unwrap_or(1);
+                    let per_lot = i128::from(self.per_lot.get(symbol).copied().unwrap_or(1));
                     let released = (released_long.0, released_short.0);
                     let of = self.active.remove(symbol).filter(|of| of.quote_id == *quote_id);
-                    let owed = of.map(|of| (of.bid * per_lot, of.ask * per_lot));
+                    let owed = of.map(|of| (i128::from(of.bid) * per_lot, i128::from(of.ask) * per_lot));
                     hold(owed == Some(released), || {
                         format!("index {}: quote {quote_id} released {released:?}, and had {owed:?}", frame.index)
                     })?;

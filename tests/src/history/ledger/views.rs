@@ -78,7 +78,12 @@ fn exposure(model: &Model, read: &Observed) -> Option<bool> {
     // A symbol that only waits is shown too, and which do is no promise of the view: those that reserve are compared.
     let reserving = |(_, long, short): &(Symbol, Exposure, Exposure)| long.0 != 0 || short.0 != 0;
     let held = asked(model, read).map(|symbol| {
-        let units = |side| Exposure(model.leaves(symbol, side).0 * model.symbols[symbol].spec.exposure_per_lot);
+        let units = |side| {
+            Exposure(
+                i128::from(model.leaves(symbol, side).0)
+                    * i128::from(model.symbols[symbol].instrument.exposure_per_lot),
+            )
+        };
         (symbol.clone(), units(Side::Buy), units(Side::Sell))
     });
     let within = view.long <= view.limit && view.short <= view.limit;

@@ -1,8 +1,8 @@
 //! What the clients want: they look at the ledger when they decide, and it has moved on when their command arrives.
 
 use quorate_domain::{
-    Account, ClientOrderId, Decimal, ExchangeName, Exposure, MakerName, OrderType, Price, Qty, QuoteSide, Side, Symbol,
-    SymbolSpec, TimeInForce,
+    Account, ClientOrderId, Decimal, ExchangeName, Exposure, Instrument, MakerName, OrderType, Price, Qty, QuoteSide,
+    Side, Symbol, TimeInForce,
 };
 use quorate_ledger::{
     Against, CancelOrder, Command, DefineSymbol, ExecuteOrder, MakerRef, NewOrder, PlaceQuote, PlannedFill, PullQuote,
@@ -46,8 +46,8 @@ fn operate(group: &mut Group) -> Option<Command> {
     let names = SYMBOLS.map(|name| Symbol::new(name).unwrap());
     if let Some(symbol) = names.iter().find(|symbol| group.ledger.symbol(symbol).is_none()) {
         let size = Decimal::new(1, 2).unwrap();
-        let spec = SymbolSpec { tick_size: size, lot_size: size, exposure_per_lot: 1 };
-        return Some(Command::DefineSymbol(DefineSymbol { symbol: symbol.clone(), spec }));
+        let instrument = Instrument::spot("B".parse().unwrap(), "Q".parse().unwrap(), size, size, 1);
+        return Some(Command::DefineSymbol(DefineSymbol { symbol: symbol.clone(), instrument }));
     }
     let control = group.ledger.control().clone();
     let control_version = control.version;
@@ -60,7 +60,7 @@ fn operate(group: &mut Group) -> Option<Command> {
     }
     match group.dice.between(0, 100) {
         0..6 => {
-            let limit = Exposure(i64::try_from(group.dice.between(30, 101)).unwrap());
+            let limit = Exposure(i128::from(group.dice.between(30, 101)));
             Some(Command::SetExposureLimit(SetExposureLimit { limit, control_version }))
         }
         6..8 => {

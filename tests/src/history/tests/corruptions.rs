@@ -65,13 +65,18 @@ fn a_fill_that_moves_the_position_twice() {
     assert_found(&made, &[Check::Ledger]);
 }
 
+/// A position of so many lots more.
+fn moved(position: &Value, lots: i64) -> Value {
+    json!((position.as_str().unwrap().parse::<i64>().unwrap() + lots).to_string())
+}
+
 #[test]
 fn a_position_that_holds_a_fill_twice() {
     let mut made = base();
     let (_, later) = made.different_reads(paths::POSITIONS);
     made.change_answer(&later, |answer| {
         let row = &mut answer["data"][0];
-        row["position"] = json!(row["position"].as_i64().unwrap() + 3);
+        row["position"] = moved(&row["position"], 3);
         row["position_seq"] = json!(row["position_seq"].as_u64().unwrap() + 1);
     });
     assert_found(&made, &[Check::Register, Check::Ledger]);
@@ -366,7 +371,7 @@ proptest! {
         prop_assume!(!shown.is_empty());
         made.change_answer(which.get(&shown), |answer| {
             let row = &mut answer["data"][0]["position"];
-            *row = json!(row.as_i64().unwrap() + 1);
+            *row = moved(row, 1);
         });
         let found = made.found();
         prop_assert!(found.contains(&Check::Register) && found.contains(&Check::Ledger), "{found:?}");

@@ -28,7 +28,6 @@ fn positions(ledger: &Ledger) -> Vec<PositionView> {
         bought: state.bought,
         sold: state.sold,
         cash: state.cash,
-        cash_units: state.cash.0.to_string(),
     };
     ledger.symbols().map(row).collect()
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use quorate_domain::{Account, ClientOrderId, Decimal, MakerName, Symbol};
+use quorate_domain::{Account, Asset, ClientOrderId, Decimal, Exposure, MakerName, Money, Symbol};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -132,7 +132,7 @@ pub(crate) enum Task {
     /// Set the global exposure limit, each side
     Limit {
         /// Exposure units, from 0 to the hard limit
-        limit: i64,
+        limit: Exposure,
         /// Only if the control version is still this one [default: the present one]
         #[arg(long, value_name = "VERSION")]
         control_version: Option<u64>,
@@ -196,6 +196,12 @@ pub(crate) struct OrdersArgs {
 pub(crate) struct DefineSymbolArgs {
     /// Its name
     pub(crate) symbol: Symbol,
+    /// What is bought and sold
+    #[arg(long, value_name = "ASSET")]
+    pub(crate) base: Asset,
+    /// What it is paid in
+    #[arg(long, value_name = "ASSET")]
+    pub(crate) quote: Asset,
     /// Price of one tick
     #[arg(long, default_value = "0.01")]
     pub(crate) tick_size: Decimal,
@@ -205,6 +211,24 @@ pub(crate) struct DefineSymbolArgs {
     /// Exposure units of one lot
     #[arg(long, default_value_t = 1)]
     pub(crate) exposure_per_lot: i64,
+    /// Lowest price, in ticks
+    #[arg(long, value_name = "TICKS", default_value_t = 1)]
+    pub(crate) min_price: i64,
+    /// Highest price, in ticks [default: the highest that there is; with --pays one tick less than that]
+    #[arg(long, value_name = "TICKS")]
+    pub(crate) max_price: Option<i64>,
+    /// Least price x quantity of an order, in the quote asset
+    #[arg(long, value_name = "MONEY", default_value = "0")]
+    pub(crate) min_notional: Money,
+    /// Fee of the resting side in parts per million, negative for a rebate
+    #[arg(long, value_name = "PPM", default_value_t = 0, allow_negative_numbers = true)]
+    pub(crate) maker_fee_ppm: i32,
+    /// Fee of the taker in parts per million
+    #[arg(long, value_name = "PPM", default_value_t = 0, allow_negative_numbers = true)]
+    pub(crate) taker_fee_ppm: i32,
+    /// An event contract, that pays so many ticks or nothing
+    #[arg(long, value_name = "TICKS")]
+    pub(crate) pays: Option<i64>,
 }
 
 /// See [`Task::Quoting`].

@@ -15,7 +15,7 @@ use std::{
 use futures_util::future::join_all;
 use hdrhistogram::Histogram;
 use quorate_client::{ReadOptions, Session};
-use quorate_domain::{MakerName, Price, Qty, QuoteSide, Symbol, SymbolSpec};
+use quorate_domain::{Instrument, MakerName, Price, Qty, QuoteSide, Symbol};
 use quorate_ledger::{
     Answer, Command, DefineSymbol, Epoch, Incarnation, MakerRef, Outcome, PlaceQuote, PullQuote, QuoteCause, Refusal,
     RegisterMaker, Response, bounds::QUOTE_TTL_MAX_MS,
@@ -157,7 +157,7 @@ impl Ctl {
             return Err(CtlError::Check(text));
         }
         let exposure = self.client.exposure(&options).await?;
-        let needed = i64::try_from(symbols).unwrap_or(i64::MAX);
+        let needed = i128::try_from(symbols).unwrap_or(i128::MAX);
         if exposure.data.limit.0 < needed {
             let text = format!("the exposure limit is {}, and bench reserves {needed}", exposure.data.limit);
             return Err(CtlError::Check(text));
@@ -166,17 +166,17 @@ impl Ctl {
         if control.kill_switch || !control.quoting {
             return Err(CtlError::Check("quoting is off: bench measures quotes that are accepted".to_owned()));
         }
-        let spec = SymbolSpec {
-            tick_size: "0.01".parse().map_err(|_| CtlError::Usage("tick size".to_owned()))?,
-            lot_size: "1".parse().map_err(|_| CtlError::Usage("lot size".to_owned()))?,
-            exposure_per_lot: 1,
-        };
+        let asset = |name: &str| name.parse().map_err(|_| CtlError::Usage("asset".to_owned()));
+        let tick_size = "0.01".parse().map_err(|_| CtlError::Usage("tick size".to_owned()))?;
+        let lot_size = "1".parse().map_err(|_| CtlError::Usage("lot size".to_owned()))?;
+        let instrument = Instrument::spot(asset("BENCH")?, asset("USDT")?, tick_size, lot_size, 1);
         let names: Vec<Symbol> = (1..=symbols)
             .map(|number| Symbol::new(&format!("BENCH-{number:04}")))
             .collect::<Result<_, _>>()
             .map_err(|error| CtlError::Usage(error.to_string()))?;
         let defines = names.iter().map(|symbol| {
-            let command = Command::DefineSymbol(DefineSymbol { symbol: symbol.clone(), spec });
+            let command =
+                Command::DefineSymbol(DefineSymbol { symbol: symbol.clone(), instrument: instrument.clone() });
             maker.submit(&command, self.deadline())
         });
         for outcome in join_all(defines).await {

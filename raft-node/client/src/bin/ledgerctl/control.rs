@@ -2,7 +2,7 @@
 //! version that it was decided on, so that a late repeat cannot undo a later order.
 
 use quorate_api::Read;
-use quorate_domain::{Exposure, SymbolSpec};
+use quorate_domain::{Exposure, Instrument, Kind, MAX_PRICE, Price};
 use quorate_ledger::{
     Command, DefineSymbol, Outcome, QuotingScope, Response, SetExposureLimit, SetKillSwitch, SetQuoting,
 };
@@ -13,11 +13,23 @@ use crate::{
     failure::CtlError,
 };
 
+fn instrument(args: DefineSymbolArgs) -> Instrument {
+    let kind = args.pays.map_or(Kind::Spot, |pays| Kind::Binary { pays: Price(pays) });
+    let highest = args.pays.map_or(MAX_PRICE, |pays| pays.saturating_sub(1));
+    Instrument {
+        min_price: Price(args.min_price),
+        max_price: Price(args.max_price.unwrap_or(highest)),
+        min_notional: args.min_notional,
+        maker_fee_ppm: args.maker_fee_ppm,
+        taker_fee_ppm: args.taker_fee_ppm,
+        kind,
+        ..Instrument::spot(args.base, args.quote, args.tick_size, args.lot_size, args.exposure_per_lot)
+    }
+}
+
 impl Ctl {
     pub(crate) async fn define_symbol(&mut self, args: DefineSymbolArgs) -> Result<(), CtlError> {
-        let spec =
-            SymbolSpec { tick_size: args.tick_size, lot_size: args.lot_size, exposure_per_lot: args.exposure_per_lot };
-        let command = Command::DefineSymbol(DefineSymbol { symbol: args.symbol, spec });
+        let command = Command::DefineSymbol(DefineSymbol { symbol: args.symbol.clone(), instrument: instrument(args) });
         let session = self.client.session();
         let outcome = session.submit(&command, self.deadline()).await;
         // One that cannot be closed expires by itself.
@@ -37,9 +49,8 @@ impl Ctl {
         self.report(&response)
     }
 
-    pub(crate) async fn limit(&mut self, limit: i64, control_version: Option<u64>) -> Result<(), CtlError> {
+    pub(crate) async fn limit(&mut self, limit: Exposure, control_version: Option<u64>) -> Result<(), CtlError> {
         let control_version = self.control_version(control_version).await?;
-        let limit = Exposure(limit);
         let response = self.control(&Command::SetExposureLimit(SetExposureLimit { limit, control_version })).await?;
         self.report(&response)
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use quorate_api::Read;
 use quorate_client::OrderQuery;
-use quorate_domain::{Price, Qty, Symbol, SymbolSpec};
+use quorate_domain::{Instrument, Price, Qty, Symbol};
 use quorate_ledger::FilledMaker;
 
 use crate::{
@@ -14,21 +14,23 @@ use crate::{
     output::{Grid, or_dash, remaining},
 };
 
-/// The specs of all symbols: for showing ticks and lots in units.
+/// The instruments of all symbols: for showing ticks and lots in units.
 #[derive(Debug, Default)]
-pub(crate) struct Specs(BTreeMap<Symbol, SymbolSpec>);
+pub(crate) struct Instruments(BTreeMap<Symbol, Instrument>);
 
-impl Specs {
-    pub(crate) fn learn(&mut self, symbol: Symbol, spec: SymbolSpec) {
-        self.0.insert(symbol, spec);
+impl Instruments {
+    pub(crate) fn learn(&mut self, symbol: Symbol, instrument: Instrument) {
+        self.0.insert(symbol, instrument);
     }
 
     pub(crate) fn price(&self, symbol: &Symbol, price: Price) -> String {
-        self.0.get(symbol).map_or_else(|| format!("{price} ticks"), |spec| spec.tick_size.times(price.0.into()))
+        self.0
+            .get(symbol)
+            .map_or_else(|| format!("{price} ticks"), |instrument| instrument.tick_size.times(price.0.into()))
     }
 
     pub(crate) fn qty(&self, symbol: &Symbol, qty: Qty) -> String {
-        self.0.get(symbol).map_or_else(|| format!("{qty} lots"), |spec| spec.lot_size.times(qty.0.into()))
+        self.0.get(symbol).map_or_else(|| format!("{qty} lots"), |instrument| instrument.lot_size.times(qty.0.into()))
     }
 }
 
@@ -47,9 +49,9 @@ fn footer<T>(read: &Read<T>, grid: Grid) -> String {
 }
 
 impl Ctl {
-    pub(crate) async fn specs(&self) -> Result<Specs, CtlError> {
+    pub(crate) async fn instruments(&self) -> Result<Instruments, CtlError> {
         let symbols = self.client.symbols(&self.read()).await?;
-        Ok(Specs(symbols.data.into_iter().map(|view| (view.symbol, view.spec)).collect()))
+        Ok(Instruments(symbols.data.into_iter().map(|view| (view.symbol, view.instrument)).collect()))
     }
 
     pub(crate) async fn positions(&mut self, symbol: Option<&Symbol>) -> Result<(), CtlError> {
@@ -64,7 +66,7 @@ impl Ctl {
                     view.position_seq.to_string(),
                     view.bought.to_string(),
                     view.sold.to_string(),
-                    view.cash_units.clone(),
+                    view.cash.to_string(),
                 ]);
             }
             footer(read, grid)
@@ -162,13 +164,16 @@ impl Ctl {
     pub(crate) async fn symbols(&mut self) -> Result<(), CtlError> {
         let read = self.client.symbols(&self.read()).await?;
         self.out.show(&read, |read| {
-            let mut grid = Grid::new(&["symbol", ">tick size", ">lot size", ">exposure per lot", "quoting"]);
+            let mut grid =
+                Grid::new(&["symbol", "base", "quote", ">tick size", ">lot size", ">exposure per lot", "quoting"]);
             for view in &read.data {
                 grid.row([
                     view.symbol.to_string(),
-                    view.spec.tick_size.to_string(),
-                    view.spec.lot_size.to_string(),
-                    view.spec.exposure_per_lot.to_string(),
+                    view.instrument.base.to_string(),
+                    view.instrument.quote.to_string(),
+                    view.instrument.tick_size.to_string(),
+                    view.instrument.lot_size.to_string(),
+                    view.instrument.exposure_per_lot.to_string(),
                     on_off(view.quoting),
                 ]);
             }
@@ -190,7 +195,7 @@ impl Ctl {
         if self.out.is_json() {
             return self.out.object(&read);
         }
-        let specs = self.specs().await?;
+        let instruments = self.instruments().await?;
         let columns = [
             ">order",
             "account",
@@ -214,9 +219,9 @@ impl Ctl {
                 word(&view.side),
                 word(&view.order_type),
                 word(&view.time_in_force),
-                or_dash(view.price.map(|price| specs.price(&view.symbol, price))),
-                specs.qty(&view.symbol, view.qty),
-                specs.qty(&view.symbol, view.cum_qty),
+                or_dash(view.price.map(|price| instruments.price(&view.symbol, price))),
+                instruments.qty(&view.symbol, view.qty),
+                instruments.qty(&view.symbol, view.cum_qty),
                 word(&view.status),
             ]);
         }
@@ -233,14 +238,14 @@ impl Ctl {
         if self.out.is_json() {
             return self.out.object(&read);
         }
-        let specs = self.specs().await?;
+        let instruments = self.instruments().await?;
         let columns = [">index", ">trade", "symbol", "taker", ">price", ">qty", "against", ">position after"];
         let mut grid = Grid::new(&columns);
         for view in &read.data.fills {
             let fill = &view.fill;
             let (against, position) = match &fill.maker {
                 FilledMaker::Quote { quote_id, maker, position, .. } => {
-                    (format!("quote {quote_id} of {maker}"), specs.qty(&fill.symbol, Qty(position.0)))
+                    (format!("quote {quote_id} of {maker}"), instruments.qty(&fill.symbol, Qty(position.0)))
                 }
                 FilledMaker::Order { order_id, account, .. } => {
                     (format!("order {order_id} of {account}"), "-".to_owned())
@@ -251,8 +256,8 @@ impl Ctl {
                 fill.trade_id.to_string(),
                 fill.symbol.to_string(),
                 word(&fill.taker_side),
-                specs.price(&fill.symbol, fill.price),
-                specs.qty(&fill.symbol, fill.qty),
+                instruments.price(&fill.symbol, fill.price),
+                instruments.qty(&fill.symbol, fill.qty),
                 against,
                 position,
             ]);

@@ -5,7 +5,7 @@ use quorate_client::{EventStream, ReadOptions, StreamItem};
 use quorate_domain::Millis;
 use serde::Serialize;
 
-use crate::{Ctl, failure::CtlError, state::Specs, watch};
+use crate::{Ctl, failure::CtlError, state::Instruments, watch};
 
 /// How often an export begins again where what is kept moved on before its first frame.
 const EXPORT_ATTEMPTS: usize = 10;
@@ -37,13 +37,13 @@ impl Ctl {
             Some(from) => from,
             None => self.client.status(&self.read()).await?.applied_index + 1,
         };
-        let mut specs = if self.out.is_json() { Specs::default() } else { self.specs().await? };
+        let mut instruments = if self.out.is_json() { Instruments::default() } else { self.instruments().await? };
         let mut events = self.client.events(from);
         while let Some(item) = events.next().await {
             match item {
                 StreamItem::Frame(frame) if self.out.is_json() => self.out.object(&frame)?,
                 StreamItem::Frame(frame) => {
-                    for line in watch::lines(&frame, &mut specs, all) {
+                    for line in watch::lines(&frame, &mut instruments, all) {
                         self.out.line(&line)?;
                     }
                 }

@@ -1,25 +1,25 @@
 //! Events in plain words, one a line.
 
-use quorate_domain::{Millis, Position, Qty, QuoteSide, Side, Symbol};
+use quorate_domain::{Instrument, Millis, Position, Qty, QuoteSide, Side, Symbol};
 use quorate_ledger::{
     AuthorityEndReason, DepartReason, Event, FillCommitted, FilledMaker, Frame, NewOrder, OrderStatus, QuoteEndReason,
     QuotePlaced,
 };
 
-use crate::state::{Specs, on_off, word};
+use crate::state::{Instruments, on_off, word};
 
 /// A day, in milliseconds.
 const DAY_MS: u64 = 86_400_000;
 
 /// The lines of a frame. Renewals of leases are left out unless `all` is set: they are half of all events.
-pub(crate) fn lines(frame: &Frame, specs: &mut Specs, all: bool) -> Vec<String> {
+pub(crate) fn lines(frame: &Frame, instruments: &mut Instruments, all: bool) -> Vec<String> {
     let mut lines = Vec::new();
     for event in &frame.events {
-        if let Event::SymbolDefined { symbol, spec } = event {
-            specs.learn(symbol.clone(), *spec);
+        if let Event::SymbolDefined { symbol, instrument } = event {
+            instruments.learn(symbol.clone(), instrument.clone());
         }
         if all || !matches!(event, Event::MakerRenewed { .. }) {
-            lines.push(format!("{:>10}  {}  {}", frame.index, clock(frame.log_time), tell(event, specs)));
+            lines.push(format!("{:>10}  {}  {}", frame.index, clock(frame.log_time), tell(event, instruments)));
         }
     }
     lines
@@ -31,7 +31,7 @@ fn clock(at: Millis) -> String {
     format!("{:02}:{:02}:{:02}.{:03}", ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60, ms % 1_000)
 }
 
-fn tell(event: &Event, specs: &Specs) -> String {
+fn tell(event: &Event, instruments: &Instruments) -> String {
     match event {
         Event::TermBegan { term, graced, quotes_pulled, clock_jump_ms } => {
             let graced = if *graced > 0 { format!(", {graced} makers got more time") } else { String::new() };
@@ -40,8 +40,9 @@ fn tell(event: &Event, specs: &Specs) -> String {
                 if *clock_jump_ms > 0 { format!(", the clock jumped by {clock_jump_ms} ms") } else { String::new() };
             format!("term {term} begins{graced}{pulled}{jump}")
         }
-        Event::SymbolDefined { symbol, spec } => {
-            format!("{symbol} is defined: tick {}, lot {}", spec.tick_size, spec.lot_size)
+        Event::SymbolDefined { symbol, instrument } => {
+            let Instrument { base, quote, tick_size, lot_size, .. } = instrument;
+            format!("{symbol} is defined: {base} for {quote}, tick {tick_size}, lot {lot_size}")
         }
         Event::ExposureLimitChanged { limit, control_version } => {
             format!("the exposure limit is {limit} from now on (control version {control_version})")
@@ -82,7 +83,7 @@ fn tell(event: &Event, specs: &Specs) -> String {
             };
             format!("{symbol}: no longer held by {maker}: {why}")
         }
-        Event::QuotePlaced(quote) => tell_quote(quote, specs),
+        Event::QuotePlaced(quote) => tell_quote(quote, instruments),
         Event::QuoteRefused { symbol, refusal, .. } => format!("{symbol}: a quote is refused: {refusal}"),
         Event::QuoteEnded { symbol, quote_id, reason, .. } => {
             let why = match reason {
@@ -102,20 +103,22 @@ fn tell(event: &Event, specs: &Specs) -> String {
             format!("exchange {exchange} registers (epoch {exchange_epoch})")
         }
         Event::OrderExecuted { order_id, order, status, cum_qty, .. } => {
-            tell_order(*order_id, order, *status, *cum_qty, specs)
+            tell_order(*order_id, order, *status, *cum_qty, instruments)
         }
-        Event::FillCommitted(fill) => tell_fill(fill, specs),
+        Event::FillCommitted(fill) => tell_fill(fill, instruments),
         Event::OrderClosed { order_id, symbol, account, status, cum_qty, .. } => {
-            let filled = specs.qty(symbol, *cum_qty);
+            let filled = instruments.qty(symbol, *cum_qty);
             format!("{symbol}: order {order_id} of {account} is {}, {filled} filled in all", standing(*status))
         }
     }
 }
 
-fn tell_quote(quote: &QuotePlaced, specs: &Specs) -> String {
+fn tell_quote(quote: &QuotePlaced, instruments: &Instruments) -> String {
     let symbol = &quote.symbol;
     let side = |name: &str, side: &Option<QuoteSide>| match side {
-        Some(side) => format!("{name} {} at {}", specs.qty(symbol, side.qty), specs.price(symbol, side.price)),
+        Some(side) => {
+            format!("{name} {} at {}", instruments.qty(symbol, side.qty), instruments.price(symbol, side.price))
+        }
         None => format!("no {name}"),
     };
     let (bid, ask) = (side("bid", &quote.bid), side("ask", &quote.ask));
@@ -123,21 +126,21 @@ fn tell_quote(quote: &QuotePlaced, specs: &Specs) -> String {
     format!("{symbol}: {} quotes {bid}, {ask} (quote {}; cause: {cause})", quote.maker, quote.quote_id)
 }
 
-fn tell_order(order_id: u64, order: &NewOrder, status: OrderStatus, filled: Qty, specs: &Specs) -> String {
+fn tell_order(order_id: u64, order: &NewOrder, status: OrderStatus, filled: Qty, instruments: &Instruments) -> String {
     let NewOrder { account, symbol, side, order_type, time_in_force, price, qty, .. } = order;
-    let price = price.map_or_else(String::new, |price| format!(" at {}", specs.price(symbol, price)));
+    let price = price.map_or_else(String::new, |price| format!(" at {}", instruments.price(symbol, price)));
     let kind = format!("{} {} {}", word(order_type), word(time_in_force), word(side)).to_uppercase();
-    let (qty, filled) = (specs.qty(symbol, *qty), specs.qty(symbol, filled));
+    let (qty, filled) = (instruments.qty(symbol, *qty), instruments.qty(symbol, filled));
     format!("{symbol}: order {order_id} of {account}: {kind} {qty}{price}: {}, {filled} filled", standing(status))
 }
 
-fn tell_fill(fill: &FillCommitted, specs: &Specs) -> String {
-    let FillCommitted { trade_id, symbol, price, qty, taker_order_id, taker_side, maker } = fill;
-    let (qty, price) = (specs.qty(symbol, *qty), specs.price(symbol, *price));
+fn tell_fill(fill: &FillCommitted, instruments: &Instruments) -> String {
+    let FillCommitted { trade_id, symbol, price, qty, taker_order_id, taker_side, maker, .. } = fill;
+    let (qty, price) = (instruments.qty(symbol, *qty), instruments.price(symbol, *price));
     let (verb, from) = if *taker_side == Side::Buy { ("buys", "from") } else { ("sells", "to") };
     let against = match maker {
         FilledMaker::Quote { quote_id, maker, position, .. } => {
-            let position = tell_position(symbol, *position, specs);
+            let position = tell_position(symbol, *position, instruments);
             format!("quote {quote_id} of {maker}; the position is {position}")
         }
         FilledMaker::Order { order_id, account, .. } => format!("order {order_id} of {account}"),
@@ -145,8 +148,8 @@ fn tell_fill(fill: &FillCommitted, specs: &Specs) -> String {
     format!("{symbol}: trade {trade_id}: order {taker_order_id} {verb} {qty} at {price} {from} {against}")
 }
 
-fn tell_position(symbol: &Symbol, position: Position, specs: &Specs) -> String {
-    specs.qty(symbol, Qty(position.0))
+fn tell_position(symbol: &Symbol, position: Position, instruments: &Instruments) -> String {
+    instruments.qty(symbol, Qty(position.0))
 }
 
 fn standing(status: OrderStatus) -> &'static str {
@@ -171,22 +174,23 @@ mod tests {
         let chain = "00".repeat(32);
         let frame = json!({"index": 7, "log_time": 1_700_000_003_004_u64, "chain": chain, "events": events});
         let frame: Frame = serde_json::from_value(frame).unwrap();
-        let lines = lines(&frame, &mut Specs::default(), all);
+        let lines = lines(&frame, &mut Instruments::default(), all);
         lines.iter().map(|line| line.trim_start().to_owned()).collect()
     }
 
     #[test]
     fn events_are_told_in_words_and_units() {
-        let spec = json!({"tick_size": "0.01", "lot_size": "0.001", "exposure_per_lot": 1});
+        let instrument =
+            json!({"base": "A", "quote": "B", "tick_size": "0.01", "lot_size": "0.001", "exposure_per_lot": 1});
         let told = watched(
             json!([
-                {"symbol_defined": {"symbol": "AB", "spec": spec}},
+                {"symbol_defined": {"symbol": "AB", "instrument": instrument}},
                 {"quote_placed": {"symbol": "AB", "quote_id": 7, "maker": "maker-a", "incarnation": 1, "epoch": 1,
                     "quote_seq": 1, "position_seq": 0, "bid": {"price": 9900, "qty": 3}, "ask": null, "bid_asked": 3,
                     "ask_asked": 0, "deadline": 1, "cause": "reference_moved", "computed_at": 1, "superseded": null}},
-                {"fill_committed": {"trade_id": 4, "symbol": "AB", "price": 9900, "qty": 2, "taker_order_id": 8,
+                {"fill_committed": {"trade_id": 4, "symbol": "AB", "price": 9900, "qty": 2, "notional": "0.198", "taker_order_id": 8,
                     "taker_side": "sell", "maker": {"quote": {"quote_id": 7, "maker": "maker-a", "epoch": 1,
-                    "leaves": 1, "position": 2, "position_seq": 1}}}},
+                    "leaves": 1, "position": "2", "position_seq": 1}}}},
                 {"quote_refused": {"symbol": "AB", "incarnation": 1, "quote_seq": 2,
                     "refusal": {"stale_epoch": {"symbol": "AB", "epoch": 3, "holder": "maker-b"}}}},
                 {"kill_switch_changed": {"engaged": false, "control_version": 5}}
@@ -195,7 +199,7 @@ mod tests {
         );
         let at = "7  22:13:23.004  ";
         let wanted = [
-            "AB is defined: tick 0.01, lot 0.001",
+            "AB is defined: A for B, tick 0.01, lot 0.001",
             "AB: maker-a quotes bid 0.003 at 99.00, no ask (quote 7; cause: reference moved)",
             "AB: trade 4: order 8 sells 0.002 at 99.00 to quote 7 of maker-a; the position is 0.002",
             "AB: a quote is refused: AB is at epoch 3, held by maker-b",

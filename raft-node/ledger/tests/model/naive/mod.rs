@@ -12,7 +12,7 @@ mod sessions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_domain::{Exposure, MakerName, Millis, OrderId, Price, Qty, QuoteId, QuoteSide, Side, Symbol, SymbolSpec};
+use quorate_domain::{Exposure, Instrument, MakerName, Millis, OrderId, Price, Qty, QuoteId, QuoteSide, Side, Symbol};
 use quorate_ledger::{
     Against, Answer, AuthorityEndReason, Command, DepartReason, Epoch, Event, ExchangeEpoch, ExecuteOrder, Incarnation,
     Input, LeaderCommand, NewOrder, OrderStatus, Outcome, QuoteEndReason, Refusal, Response, SessionId,
@@ -60,7 +60,7 @@ pub(crate) struct Session {
 
 #[derive(Debug, Clone)]
 pub(crate) struct SymbolState {
-    pub(crate) spec: SymbolSpec,
+    pub(crate) instrument: Instrument,
     pub(crate) epoch: Epoch,
     pub(crate) holder: Option<MakerName>,
     pub(crate) moving: Option<(MakerName, Millis)>,

@@ -10,8 +10,8 @@ use super::{Done, Model, Quote, SymbolState, accepted, invalid, orders::WouldPay
 
 /// What one side of a quote asked for is worth.
 struct Room {
-    free: i64,
-    share: i64,
+    free: i128,
+    share: i128,
     /// Lots.
     granted: i64,
 }
@@ -29,7 +29,11 @@ impl Model {
     }
 
     fn units(&self, symbol: &Symbol, side: Side) -> Exposure {
-        Exposure(self.leaves(symbol, side).0 * self.symbols[symbol].spec.exposure_per_lot)
+        Exposure(i128::from(self.leaves(symbol, side).0) * self.weight(symbol))
+    }
+
+    fn weight(&self, symbol: &Symbol) -> i128 {
+        i128::from(self.symbols[symbol].instrument.exposure_per_lot)
     }
 
     /// Exposure reserved on the side of bids (`Buy`, long) or asks (`Sell`, short).
@@ -100,10 +104,8 @@ impl Model {
 
     fn well_formed(&self, place: &PlaceQuote) -> Result<(), Refusal> {
         let asked: Vec<QuoteSide> = [place.bid, place.ask].into_iter().flatten().collect();
-        let per_lot = self.symbols[&place.symbol].spec.exposure_per_lot;
-        let in_range = asked
-            .iter()
-            .all(|side| side.price.is_valid() && side.qty.is_valid() && side.qty.0.checked_mul(per_lot).is_some());
+        let in_range =
+            asked.iter().all(|side| side.qty.is_valid() && self.price_good(&place.symbol, side.price, side.qty));
         let apart = match (place.bid, place.ask) {
             (Some(bid), Some(ask)) => bid.price < ask.price,
             (Some(_), None) | (None, Some(_)) => true,
@@ -163,16 +165,17 @@ impl Model {
     /// Check 10: how much of this may be had.
     fn room(&self, symbol: &Symbol, side: Side, asked: i64) -> Room {
         let others = || self.symbols.keys().filter(|other| *other != symbol);
-        let reserved_by_others: i64 = others().map(|other| self.units(other, side).0).sum();
+        let reserved_by_others: i128 = others().map(|other| self.units(other, side).0).sum();
         let free = (self.limit.0 - reserved_by_others).max(0);
         let demanding = self.symbols.keys().filter(|name| {
             let quoted = self.unexpired_quote(name).is_some() && self.leaves(name, side).0 > 0;
             quoted || self.demand_remembered(name, side) || (*name == symbol && asked > 0)
         });
-        let share = self.limit.0 / i64::try_from(demanding.count().max(1)).unwrap();
+        let share = self.limit.0 / i128::try_from(demanding.count().max(1)).unwrap();
         let others_wait = others().any(|other| self.demand_remembered(other, side));
         let room = if others_wait { free.min(share) } else { free };
-        Room { free, share, granted: asked.min(room / self.symbols[symbol].spec.exposure_per_lot) }
+        let granted = i128::from(asked).min(room / self.weight(symbol));
+        Room { free, share, granted: i64::try_from(granted).unwrap() }
     }
 
     /// Checks 10 and 11, and what they record.
@@ -181,10 +184,11 @@ impl Model {
         let [bid_asked, ask_asked] = [bid, ask].map(|side| side.map_or(0, |side| side.qty.0));
         let (long, short) = (self.room(symbol, Side::Buy, bid_asked), self.room(symbol, Side::Sell, ask_asked));
         let remember_until = Millis(self.log_time.0.saturating_add(DEMAND_MEMORY_MS));
+        let per_lot = self.weight(symbol);
         let state = self.symbols.get_mut(symbol).unwrap();
-        let per_lot = state.spec.exposure_per_lot;
         let memory = |room: &Room, asked: i64| {
-            (asked > 0 && room.granted < asked && room.granted < room.share / per_lot).then_some(remember_until)
+            (asked > 0 && room.granted < asked && i128::from(room.granted) < room.share / per_lot)
+                .then_some(remember_until)
         };
         state.long_demand = memory(&long, bid_asked);
         state.short_demand = memory(&short, ask_asked);
