@@ -18,6 +18,7 @@ use crate::{
     },
     digest::Digest,
     event::Event,
+    fill::Hit,
     refusal::Refusal,
     state::{Exchange, KeptAnswer, Order},
 };
@@ -48,10 +49,11 @@ impl Applying<'_> {
             Ok(Some(first)) => return first,
             Err(refusal) => return self.answer(Err(refusal)),
         }
-        if let Err(refusal) = self.check_order(command) {
-            return self.answer(Err(refusal));
-        }
-        let answer = self.post_order(command);
+        let notionals = match self.check_order(command) {
+            Ok(notionals) => notionals,
+            Err(refusal) => return self.answer(Err(refusal)),
+        };
+        let answer = self.post_order(command, &notionals);
         let response = self.answer(Ok(answer));
         self.keep_exec(command, digest, &response);
         response
@@ -108,8 +110,8 @@ impl Applying<'_> {
         }
     }
 
-    /// Posts an order that was checked: the order, then its fills.
-    fn post_order(&mut self, command: &ExecuteOrder) -> Answer {
+    /// Posts an order that was checked: the order, then its fills, each with its price x quantity.
+    fn post_order(&mut self, command: &ExecuteOrder, notionals: &[Money]) -> Answer {
         let filled: i64 = command.fills.iter().map(|fill| fill.qty.0).sum();
         let instrument = self.tables.symbols.get(&command.order.symbol).map(|state| state.instrument.clone());
         let notional = |fill: &PlannedFill| instrument.as_ref()?.notional(fill.price, fill.qty);
@@ -134,7 +136,9 @@ impl Applying<'_> {
             cum_qty,
             leaves_qty: order.leaves(),
         });
-        let trades = command.fills.iter().map(|fill| self.post_fill(id, &command.order, fill)).collect();
+        let fills = command.fills.iter().zip(notionals);
+        let hits = fills.map(|(fill, notional)| Hit { taker: id, order: &command.order, fill, notional: *notional });
+        let trades = hits.map(|hit| self.post_fill(&hit)).collect();
         let result = order.result(trades);
         let uncovered = instrument.map_or(Qty::ZERO, |instrument| self.uncovered(&order, &instrument));
         self.set_order(Order { uncovered, ..order });

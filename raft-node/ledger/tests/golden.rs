@@ -87,7 +87,7 @@ fn the_pinned_snapshot_still_reads() {
     let waits = ledger.symbol(&Symbol::new("SOLUSDT").unwrap()).unwrap();
     assert!(matches!(waits.demand.turn, Some(Turn::Waiting { .. })));
     let symbol = ledger.symbol(&symbol()).unwrap();
-    assert_eq!((symbol.position, symbol.position_seq, symbol.cash), (Position(-3), 1, Money(30_300_000)));
+    assert_eq!((symbol.position, symbol.position_seq, symbol.cash), (Position(-3), 1, Money(303)));
 }
 
 fn symbol() -> Symbol {
@@ -106,20 +106,8 @@ fn client_order_id() -> ClientOrderId {
     ClientOrderId::new("o-1").unwrap()
 }
 
-fn instrument() -> Instrument {
-    Instrument {
-        base: "BTC".parse().unwrap(),
-        quote: "USDT".parse().unwrap(),
-        tick_size: "0.01".parse().unwrap(),
-        lot_size: "0.00001".parse().unwrap(),
-        min_price: Price(3),
-        max_price: Price(999),
-        min_notional: Money(5),
-        maker_fee_ppm: -20,
-        taker_fee_ppm: 400,
-        exposure_per_lot: 2,
-        kind: Kind::Binary { pays: Price(1_000) },
-    }
+fn spec() -> SymbolSpec {
+    SymbolSpec { tick_size: "0.01".parse().unwrap(), lot_size: "0.00001".parse().unwrap(), exposure_per_lot: 2 }
 }
 
 fn side(price: i64, qty: i64) -> QuoteSide {
@@ -233,12 +221,9 @@ fn commands() -> Vec<Command> {
     vec![
         Command::OpenSession,
         Command::CloseSession,
-        Command::DefineSymbol(DefineSymbol { symbol: symbol(), instrument: instrument() }),
-        Command::SetExposureLimit(SetExposureLimit { limit: Exposure(90), control_version: 3 }),
-        Command::SetQuoting(SetQuoting { scope: QuotingScope::Symbol(symbol()), on: true, control_version: 3 }),
-        Command::SetKillSwitch(SetKillSwitch { engaged: true, control_version: 3 }),
-        Command::UpgradeLedger(UpgradeLedger { ledger_version: 1, control_version: 3 }),
-        Command::RegisterMaker(RegisterMaker { maker: maker(), ttl_ms: 9_000 }),
+        Command::DefineSymbol(DefineSymbol { symbol: symbol(), spec: spec() }),
+        Command::Control(control(ControlChange::ExposureLimit { limit: Exposure(90) }, 3)),
+        Command::RegisterMaker(RegisterMaker { maker: maker(), ttl_ms: 9_000, secret_hash: SECRET.hash() }),
         Command::RenewMaker(maker_ref.clone()),
         Command::DeregisterMaker(maker_ref),
         commit_parameters(5, symbol()),
@@ -345,7 +330,6 @@ fn fill(maker: FilledMaker) -> FillCommitted {
         symbol: symbol(),
         price: Price(99),
         qty: Qty(3),
-        notional: Money(29_700_000),
         taker_order_id: 17,
         taker_side: Side::Buy,
         maker,
@@ -377,11 +361,8 @@ fn events() -> Vec<Event> {
     let maker = || maker_name.clone();
     vec![
         Event::TermBegan { term: 2, graced: 3, quotes_pulled: true, clock_jump_ms: 70 },
-        Event::SymbolDefined { symbol: symbol(), instrument: instrument() },
-        Event::ExposureLimitChanged { limit: Exposure(90), control_version },
-        Event::QuotingChanged { scope: QuotingScope::All, on: false, control_version },
-        Event::KillSwitchChanged { engaged: true, control_version },
-        Event::LedgerUpgraded { ledger_version: 2, control_version },
+        Event::SymbolDefined { symbol: symbol(), spec: spec() },
+        control_changed(ControlChange::Quoting { scope: QuotingScope::All, on: false }),
         Event::MakerRegistered { maker: maker(), incarnation, deadline },
         Event::MakerRenewed { maker: maker(), incarnation, deadline },
         Event::MakerDeparted { maker: maker(), incarnation, reason: DepartReason::Expired },
@@ -526,7 +507,7 @@ fn small_ledger() -> Ledger {
     let session = send(&mut ledger, 0, Command::OpenSession);
     for name in ["BTCUSDT", "ETHUSDT", "SOLUSDT"] {
         let symbol = Symbol::new(name).unwrap();
-        send(&mut ledger, session, Command::DefineSymbol(DefineSymbol { symbol, instrument: instrument() }));
+        send(&mut ledger, session, Command::DefineSymbol(DefineSymbol { symbol, spec: spec() }));
     }
     let secret_hash = SECRET.hash();
     let register = |maker| Command::RegisterMaker(RegisterMaker { maker, ttl_ms: 9_000, secret_hash });

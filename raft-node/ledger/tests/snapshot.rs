@@ -101,12 +101,12 @@ impl Author {
             return Ok(Command::CommitParameters(CommitParameters { maker, incarnation, secret, symbol, text }));
         }
         Ok(match step.kind {
-            0 | 1 => Command::DefineSymbol(DefineSymbol { symbol, instrument: instrument(1 + i64::from(step.wrong)) }),
-            2 => Command::RegisterMaker(RegisterMaker { maker, ttl_ms: 9_000 }),
-            3 => Command::RenewMaker(MakerRef { maker, incarnation }),
-            4 if step.qty < 10 => Command::DeregisterMaker(MakerRef { maker, incarnation }),
-            4 | 5 => Command::ReleaseSymbol(ReleaseSymbol { symbol, epoch }),
-            6 => Command::PullQuote(PullQuote { symbol, epoch }),
+            0 | 1 => Command::DefineSymbol(DefineSymbol { symbol, spec: spec(1 + i64::from(step.wrong)) }),
+            2 => Command::RegisterMaker(RegisterMaker { maker, ttl_ms: 9_000, secret_hash: SECRET.hash() }),
+            3 => Command::RenewMaker(MakerRef { maker, incarnation, secret }),
+            4 if step.qty < 10 => Command::DeregisterMaker(MakerRef { maker, incarnation, secret }),
+            4 | 5 => Command::ReleaseSymbol(ReleaseSymbol { symbol, epoch, secret }),
+            6 => Command::PullQuote(PullQuote { symbol, epoch, secret, quote_seq }),
             7 if ledger.exchange().is_none() || step.wrong => {
                 Command::RegisterExchange(RegisterExchange { exchange: ExchangeName::new("venue").unwrap() })
             }
@@ -118,8 +118,8 @@ impl Author {
                 return Err(LeaderCommand::BeginTerm { term, quote_age_proven, clock_jump_ms: 0 });
             }
             11 => {
-                let limit = Exposure(i128::from(40 + step.qty));
-                Command::SetExposureLimit(SetExposureLimit { limit, control_version })
+                let limit = Exposure(40 + step.qty);
+                control(ControlChange::ExposureLimit { limit }, control_version)
             }
             12 => {
                 let scope = match step.which % 3 {
@@ -254,9 +254,8 @@ fn account() -> Account {
     Account::new("alice").unwrap()
 }
 
-fn instrument(exposure_per_lot: i64) -> Instrument {
-    let one = "1".parse().unwrap();
-    Instrument::spot("B".parse().unwrap(), "Q".parse().unwrap(), one, one, exposure_per_lot)
+fn spec(exposure_per_lot: i64) -> SymbolSpec {
+    SymbolSpec { tick_size: "1".parse().unwrap(), lot_size: "1".parse().unwrap(), exposure_per_lot }
 }
 
 /// What each apply answered, with the input and its stamp, so that it can be applied again.

@@ -2,10 +2,6 @@ use super::{Rig, control, limit, maker, symbol};
 use crate::{bounds::*, *};
 use quorate_domain::*;
 
-fn limit(limit: i128, control_version: u64) -> Command {
-    Command::SetExposureLimit(SetExposureLimit { limit: Exposure(limit), control_version })
-}
-
 fn quoting(scope: QuotingScope, on: bool, control_version: u64) -> Command {
     control(ControlChange::Quoting { scope, on }, control_version)
 }

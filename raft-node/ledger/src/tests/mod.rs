@@ -3,8 +3,6 @@
 mod audit;
 mod authority;
 mod control;
-mod exposure;
-mod instrument;
 mod order;
 mod quote;
 mod session;
@@ -298,7 +296,7 @@ impl Rig {
         }
     }
 
-    pub(crate) fn reserved(&self) -> (i128, i128) {
+    pub(crate) fn reserved(&self) -> (i64, i64) {
         (self.ledger.reserved().bid.0, self.ledger.reserved().ask.0)
     }
 }
@@ -315,19 +313,12 @@ pub(crate) fn side(price: i64, qty: i64) -> QuoteSide {
     QuoteSide { price: Price(price), qty: Qty(qty) }
 }
 
-/// Ticks x lots of the instrument below.
-pub(crate) fn money(ticks_by_lots: i128) -> Money {
-    Money(ticks_by_lots * 10_000_000)
-}
-
-pub(crate) fn instrument(exposure_per_lot: i64) -> Instrument {
-    let asset = |name: &str| name.parse().unwrap();
-    let (tick_size, lot_size) = ("0.01".parse().unwrap(), "0.001".parse().unwrap());
-    Instrument::spot(asset("BASE"), asset("QUOTE"), tick_size, lot_size, exposure_per_lot)
+pub(crate) fn spec(exposure_per_lot: i64) -> SymbolSpec {
+    SymbolSpec { tick_size: "0.01".parse().unwrap(), lot_size: "0.001".parse().unwrap(), exposure_per_lot }
 }
 
 pub(crate) fn define(name: &str, exposure_per_lot: i64) -> Command {
-    Command::DefineSymbol(DefineSymbol { symbol: symbol(name), instrument: instrument(exposure_per_lot) })
+    Command::DefineSymbol(DefineSymbol { symbol: symbol(name), spec: spec(exposure_per_lot) })
 }
 
 pub(crate) fn register(name: &str, ttl_ms: u64) -> Command {

@@ -1,4 +1,4 @@
-use super::{Rig, START, money, symbol};
+use super::{Rig, START, symbol};
 use crate::{bounds::*, *};
 use quorate_domain::*;
 
@@ -48,7 +48,7 @@ fn a_fill_moves_position_cash_and_leaves_in_one_apply() {
         status: OrderStatus::Filled,
         cum_qty: Qty(4),
         leaves_qty: Qty(0),
-        cum_quote: money(404),
+        cum_quote: Money(404),
         trades,
     };
     assert_eq!(bought, expected);
@@ -63,7 +63,7 @@ fn a_fill_moves_position_cash_and_leaves_in_one_apply() {
     rig.take("AAA", "o2", Side::Sell, 10);
     let state = rig.state("AAA");
     assert_eq!((state.position, state.position_seq), (Position(6), 2));
-    assert_eq!((state.bought, state.sold, state.cash), (Qty(10), Qty(4), money(404 - 990)));
+    assert_eq!((state.bought, state.sold, state.cash), (Qty(10), Qty(4), Money(404 - 990)));
     assert_eq!(rig.reserved(), (0, 6), "the bid has nothing left, the ask has 6, and the quote stands");
     rig.take("AAA", "o3", Side::Buy, 6);
     assert!(matches!(rig.events.last(), Some(Event::QuoteEnded { reason: QuoteEndReason::Filled, .. })));
@@ -86,7 +86,7 @@ fn an_order_takes_from_the_book_and_from_the_quote_and_rests() {
     ];
     let taken = result(rig.ok(Command::ExecuteOrder(order)));
     assert_eq!((taken.status, taken.cum_qty, taken.leaves_qty), (OrderStatus::PartiallyFilled, Qty(16), Qty(4)));
-    assert_eq!(taken.cum_quote, money(300 + 1_010 + 306));
+    assert_eq!(taken.cum_quote, Money(300 + 1_010 + 306));
     let names: Vec<_> = rig
         .events
         .iter()

@@ -358,30 +358,7 @@ impl Generator {
         let size = |mantissa| Decimal::new(mantissa, 3).unwrap();
         let tick_size = size(if self.rng.chance(50) { self.rng.within(-1, 1) } else { 10 });
         let lot_size = size(if self.rng.chance(50) { self.rng.within(-1, 2) } else { 1 });
-        let (base, quote) = ("B".parse().unwrap(), "Q".parse().unwrap());
-        let mut instrument = Instrument::spot(base, quote, tick_size, lot_size, exposure_per_lot);
-        if self.rng.chance(100) {
-            self.spoil(&mut instrument);
-        }
-        Command::DefineSymbol(DefineSymbol { symbol, instrument })
-    }
-
-    /// Makes one field another one: mostly one that is out of its range.
-    fn spoil(&mut self, instrument: &mut Instrument) {
-        let price = Price(self.rng.within(0, 3));
-        match self.rng.below(8) {
-            0 => instrument.base = instrument.quote.clone(),
-            1 => instrument.min_price = price,
-            2 => instrument.max_price = Price(price.0 - 1),
-            3 => instrument.max_price = Price(MAX_PRICE + price.0 - 1),
-            4 => instrument.min_notional = Money(i128::from(self.rng.within(-1, 1))),
-            5 => instrument.maker_fee_ppm = i32::try_from(self.rng.within(-100_001, 100_001)).unwrap(),
-            6 => instrument.tick_size = Decimal::new(self.rng.within(1, 4), 12).unwrap(),
-            _ => {
-                instrument.kind = Kind::Binary { pays: price };
-                instrument.max_price = Price(price.0 - self.rng.within(0, 1));
-            }
-        }
+        Command::DefineSymbol(DefineSymbol { symbol, spec: SymbolSpec { tick_size, lot_size, exposure_per_lot } })
     }
 
     fn quoting_is_off(&self, model: &Model) -> bool {

@@ -44,7 +44,7 @@ impl Generator {
         let state = model.symbols.get(&symbol);
         let holder = state.and_then(|state| state.holder.as_ref()).map(|holder| model.makers[holder].incarnation);
         let last = state.map_or(0, |state| state.quote_seq);
-        let per_lot = state.map_or(1, |state| state.instrument.exposure_per_lot);
+        let per_lot = state.map_or(1, |state| state.spec.exposure_per_lot);
         let position_seq = state.map_or(0, |_| model.position_seq(&symbol));
         let bid_price = self.rng.within(4, 9);
         let ask_price = bid_price + self.rng.within(1, 3);

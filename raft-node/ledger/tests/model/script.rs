@@ -1,7 +1,7 @@
 //! Entries written by hand, for the bounds that chance does not reach.
 
 use quorate_domain::{
-    Account, ClientOrderId, Decimal, Instrument, MakerName, Millis, OrderType, Price, Qty, QuoteSide, Side, Symbol,
+    Account, ClientOrderId, Decimal, MakerName, Millis, OrderType, Price, Qty, QuoteSide, Side, Symbol, SymbolSpec,
     TimeInForce,
 };
 use quorate_ledger::{
@@ -136,8 +136,8 @@ pub(crate) fn control(control_version: u64, change: ControlChange) -> Command {
 
 pub(crate) fn define(name: &str, exposure_per_lot: i64) -> Command {
     let size = Decimal::new(1, 2).unwrap();
-    let instrument = Instrument::spot("B".parse().unwrap(), "Q".parse().unwrap(), size, size, exposure_per_lot);
-    Command::DefineSymbol(DefineSymbol { symbol: Symbol::new(name).unwrap(), instrument })
+    let spec = SymbolSpec { tick_size: size, lot_size: size, exposure_per_lot };
+    Command::DefineSymbol(DefineSymbol { symbol: Symbol::new(name).unwrap(), spec })
 }
 
 /// Buys one lot of `BTCUSDT` at `price`, filled against `against` or else as `remainder` says.

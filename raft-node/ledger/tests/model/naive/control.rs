@@ -132,12 +132,14 @@ impl Model {
     }
 
     pub(super) fn define_symbol(&mut self, define: &DefineSymbol, events: &mut Vec<Event>) -> Result<Done, Refusal> {
-        let DefineSymbol { symbol, instrument } = define;
-        if !well_formed(instrument) {
+        let DefineSymbol { symbol, spec } = define;
+        let sizes_good =
+            [spec.tick_size, spec.lot_size].iter().all(|d| d.is_positive() && d.decimals() <= DECIMALS_MAX);
+        if !sizes_good || spec.exposure_per_lot < 1 || spec.exposure_per_lot > EXPOSURE_PER_LOT_MAX {
             return Err(invalid());
         }
         if let Some(known) = self.symbols.get(symbol) {
-            if known.instrument != *instrument {
+            if known.spec != *spec {
                 return Err(Refusal::SymbolExists { symbol: symbol.clone() });
             }
             return Ok(accepted(Answer::SymbolDefined { existed: true }));
@@ -146,7 +148,7 @@ impl Model {
             return Err(full(SYMBOLS_MAX));
         }
         let state = SymbolState {
-            instrument: instrument.clone(),
+            spec: *spec,
             epoch: 0,
             holder: None,
             moving: None,
@@ -159,7 +161,7 @@ impl Model {
             among_the_first: false,
         };
         self.symbols.insert(symbol.clone(), state);
-        events.push(Event::SymbolDefined { symbol: symbol.clone(), instrument: instrument.clone() });
+        events.push(Event::SymbolDefined { symbol: symbol.clone(), spec: *spec });
         Ok(accepted(Answer::SymbolDefined { existed: false }))
     }
 
@@ -167,61 +169,4 @@ impl Model {
     pub(super) fn known(&self, symbol: &Symbol) -> Result<&SymbolState, Refusal> {
         self.symbols.get(symbol).ok_or_else(|| Refusal::UnknownSymbol { symbol: symbol.clone() })
     }
-}
-
-impl Model {
-    /// Price x quantity in units of 10^-12 of the quote asset; `None` where that is 2^127 or more.
-    pub(crate) fn money(&self, symbol: &Symbol, price: Price, qty: Qty) -> Option<i128> {
-        let unit = units_of_tick_by_lot(&self.symbols[symbol].instrument)?;
-        i128::from(price.0).checked_mul(i128::from(qty.0))?.checked_mul(unit)
-    }
-
-    pub(crate) fn in_range(&self, symbol: &Symbol, price: Price) -> bool {
-        let Instrument { min_price, max_price, .. } = self.symbols[symbol].instrument;
-        min_price <= price && price <= max_price
-    }
-
-    /// Whether an order or a quote may carry this price for this quantity.
-    pub(crate) fn price_good(&self, symbol: &Symbol, price: Price, qty: Qty) -> bool {
-        self.in_range(symbol, price) && self.money(symbol, price, qty).is_some()
-    }
-}
-
-/// By the digits that the sizes are written with.
-fn units_of_tick_by_lot(of: &Instrument) -> Option<i128> {
-    let digits = |size: Decimal| {
-        let text = size.to_string();
-        let after_point = text.split_once('.').map_or(0, |(_, part)| part.len());
-        (text.replace('.', "").parse::<i128>().unwrap(), u32::try_from(after_point).unwrap())
-    };
-    let ((tick, of_tick), (lot, of_lot)) = (digits(of.tick_size), digits(of.lot_size));
-    let (product, after_point) = (tick * lot, of_tick + of_lot);
-    if after_point <= 12 {
-        return product.checked_mul(10i128.pow(12 - after_point));
-    }
-    let too_fine = 10i128.pow(after_point - 12);
-    if product % too_fine == 0 { Some(product / too_fine) } else { None }
-}
-
-fn well_formed(of: &Instrument) -> bool {
-    let (fees, highest) = (
-        [of.maker_fee_ppm, of.taker_fee_ppm],
-        match of.kind {
-            Kind::Spot => MAX_PRICE,
-            Kind::Binary { pays } => pays.0.saturating_sub(1),
-        },
-    );
-    of.base != of.quote
-        && of.tick_size.is_positive()
-        && of.lot_size.is_positive()
-        && units_of_tick_by_lot(of).is_some_and(|units| units % 2 == 0)
-        && highest >= 1
-        && highest <= MAX_PRICE - i64::from(of.kind != Kind::Spot)
-        && of.min_price.0 >= 1
-        && of.min_price <= of.max_price
-        && of.max_price.0 <= highest
-        && of.min_notional.0 >= 0
-        && fees.iter().all(|ppm| (-100_000..=100_000).contains(ppm))
-        && fees[0] + fees[1] >= 0
-        && (1..=100).contains(&of.exposure_per_lot)
 }

@@ -65,7 +65,7 @@ pub(crate) struct Session {
 
 #[derive(Debug, Clone)]
 pub(crate) struct SymbolState {
-    pub(crate) instrument: Instrument,
+    pub(crate) spec: SymbolSpec,
     pub(crate) epoch: Epoch,
     pub(crate) holder: Option<MakerName>,
     pub(crate) moving: Option<(MakerName, Millis)>,

@@ -59,7 +59,7 @@ impl Model {
     }
 
     fn result(&self, order: &Order) -> OrderResult {
-        let money: i128 = self.fills_of(order.id).map(|fill| self.money_of(fill)).sum();
+        let money: i128 = self.fills_of(order.id).map(|fill| i128::from(fill.price.0) * i128::from(fill.qty.0)).sum();
         OrderResult {
             order_id: order.id,
             status: self.status(order),
@@ -68,10 +68,6 @@ impl Model {
             cum_quote: Money(money),
             trades: Vec::new(),
         }
-    }
-
-    fn money_of(&self, fill: &Fill) -> i128 {
-        self.money(&fill.symbol, fill.price, fill.qty).unwrap()
     }
 
     pub(super) fn order_closed(&self, id: OrderId) -> Event {
@@ -106,7 +102,9 @@ impl Model {
         let hits = self.fills.iter().filter(|fill| {
             fill.symbol == *symbol && fill.taker_side == taker && matches!(fill.against, Against::Quote(_))
         });
-        hits.fold((0, 0), |(lots, money), fill| (lots + fill.qty.0, money + self.money_of(fill)))
+        hits.fold((0, 0), |(lots, money), fill| {
+            (lots + fill.qty.0, money + i128::from(fill.price.0) * i128::from(fill.qty.0))
+        })
     }
 
     /// The best-priced open order of the symbol on `side`, the oldest of these, and its price.
@@ -211,10 +209,10 @@ impl Model {
             Remainder::Reject => sum != qty && order.order_type == OrderType::LimitMaker,
         };
         order.qty.is_valid()
-            && order.price.is_none_or(|price| self.price_good(&order.symbol, price, order.qty))
+            && order.price.is_none_or(Price::is_valid)
             && type_good
             && fills.len() <= FILLS_PER_ORDER_MAX
-            && fills.iter().all(|fill| fill.qty.is_valid() && self.in_range(&order.symbol, fill.price))
+            && fills.iter().all(|fill| fill.qty.is_valid() && fill.price.is_valid())
             && sum <= qty
             && remainder_good
             && (order.time_in_force != TimeInForce::Fok || sum == qty || fills.is_empty())
@@ -255,7 +253,6 @@ impl Model {
                 symbol: execute.order.symbol.clone(),
                 price: planned.price,
                 qty: planned.qty,
-                notional: Money(self.money(&execute.order.symbol, planned.price, planned.qty).unwrap()),
                 taker_order_id: index,
                 taker_side: execute.order.side,
                 maker,
@@ -299,9 +296,6 @@ impl Model {
         }
         if planned.price != price || !order.price.is_none_or(|own| order.side.would_pay(own, price)) {
             return Err(Refusal::DoesNotCross { against, price });
-        }
-        if self.money(symbol, price, planned.qty).is_none() {
-            return Err(Refusal::Overflow { what: some_text() });
         }
         self.fills.push(Fill {
             symbol: symbol.clone(),

@@ -101,8 +101,10 @@ impl Model {
 
     fn well_formed(&self, place: &PlaceQuote) -> Result<(), Refusal> {
         let asked: Vec<QuoteSide> = [place.bid, place.ask].into_iter().flatten().collect();
-        let in_range =
-            asked.iter().all(|side| side.qty.is_valid() && self.price_good(&place.symbol, side.price, side.qty));
+        let per_lot = self.symbols[&place.symbol].spec.exposure_per_lot;
+        let in_range = asked
+            .iter()
+            .all(|side| side.price.is_valid() && side.qty.is_valid() && side.qty.0.checked_mul(per_lot).is_some());
         let apart = match (place.bid, place.ask) {
             (Some(bid), Some(ask)) => bid.price < ask.price,
             (Some(_), None) | (None, Some(_)) => true,

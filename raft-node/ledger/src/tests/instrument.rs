@@ -1,0 +1,57 @@
+use super::{Rig, instrument, symbol};
+use crate::*;
+use quorate_domain::*;
+
+/// With a symbol of these terms, held by a maker, and an exchange.
+fn rig(instrument: Instrument) -> Rig {
+    let mut rig = Rig::new();
+    rig.ok(Command::DefineSymbol(DefineSymbol { symbol: symbol("AAA"), instrument }));
+    rig.join("m1");
+    rig.register_exchange();
+    rig
+}
+
+fn side(price: i64, qty: i64) -> Option<QuoteSide> {
+    Some(QuoteSide { price: Price(price), qty: Qty(qty) })
+}
+
+fn invalid(refusal: Refusal) -> String {
+    match refusal {
+        Refusal::Invalid { what } => what,
+        other => panic!("refused for another reason: {other:?}"),
+    }
+}
+
+#[test]
+fn prices_keep_to_the_instruments_range() {
+    let kind = Kind::Binary { pays: Price(200) };
+    let mut rig = rig(Instrument { kind, min_price: Price(98), max_price: Price(199), ..instrument(1) });
+    let quote = rig.quote("AAA", 1);
+    let low = PlaceQuote { bid: side(97, 1), ..quote.clone() };
+    assert_eq!(invalid(rig.refused(Command::PlaceQuote(low))), "bid price must lie in 98..=199 ticks");
+    let high = PlaceQuote { ask: side(200, 1), ..quote.clone() };
+    assert_eq!(invalid(rig.refused(Command::PlaceQuote(high))), "ask price must lie in 98..=199 ticks");
+    rig.ok(Command::PlaceQuote(PlaceQuote { bid: side(98, 1), ask: side(199, 1), ..quote }));
+
+    for (price, lies) in [(97, false), (98, true), (199, true), (200, false)] {
+        let mut order = rig.order("AAA", &format!("o{price}"), Side::Buy, price, 1);
+        (order.order.time_in_force, order.remainder) = (TimeInForce::Ioc, Remainder::Expire);
+        if lies {
+            rig.ok(Command::ExecuteOrder(order));
+        } else {
+            let what = invalid(rig.refused(Command::ExecuteOrder(order)));
+            assert_eq!(what, "price must lie in 98..=199 ticks");
+        }
+    }
+}
+
+#[test]
+fn what_is_worth_more_than_money_can_be_is_refused() {
+    let one: Decimal = "1".parse().unwrap();
+    let mut rig = rig(Instrument { tick_size: one, lot_size: one, ..instrument(1) });
+    let quote = PlaceQuote { bid: side(MAX_PRICE, MAX_QTY), ask: None, ..rig.quote("AAA", 1) };
+    assert!(invalid(rig.refused(Command::PlaceQuote(quote))).starts_with("bid price x qty must be below 2^127"));
+    rig.place("AAA", 1);
+    let order = rig.order("AAA", "o1", Side::Buy, MAX_PRICE, MAX_QTY);
+    assert!(invalid(rig.refused(Command::ExecuteOrder(order))).starts_with("price x qty must be below 2^127"));
+}
