@@ -143,9 +143,10 @@ fn lock_of(instrument: &Instrument, side: Side, price: Price, leaves: Qty, uncov
     let uncovered = i128::from(uncovered.0.min(leaves.0));
     let leaves = i128::from(leaves.0);
     match (instrument.kind, side) {
-        (_, Side::Buy) => {
-            Lock { base: 0, quote: money(instrument, price, leaves).saturating_add(fees_at_most(instrument, price, leaves)) }
-        }
+        (_, Side::Buy) => Lock {
+            base: 0,
+            quote: money(instrument, price, leaves).saturating_add(fees_at_most(instrument, price, leaves)),
+        },
         (Kind::Spot, Side::Sell) => Lock { base: leaves.saturating_mul(instrument.lot_units()), quote: 0 },
         (Kind::Binary { pays }, Side::Sell) => {
             let risk = money(instrument, Price(pays.0 - price.0), uncovered);
@@ -165,7 +166,14 @@ fn money(instrument: &Instrument, price: Price, lots: i128) -> i128 {
 /// The most that the resting side's fees on so many lots can be: each fill rounds up once.
 fn fees_at_most(instrument: &Instrument, price: Price, lots: i128) -> i128 {
     let ppm = i128::from(instrument.maker_fee_ppm.max(0));
-    if ppm == 0 { 0 } else { (money(instrument, price, lots) / 1_000_000).saturating_mul(ppm).saturating_add(rest_of_fee(instrument, price, lots, ppm)).saturating_add(lots) }
+    if ppm == 0 {
+        0
+    } else {
+        (money(instrument, price, lots) / 1_000_000)
+            .saturating_mul(ppm)
+            .saturating_add(rest_of_fee(instrument, price, lots, ppm))
+            .saturating_add(lots)
+    }
 }
 
 /// The part of the fee that dividing first leaves out.

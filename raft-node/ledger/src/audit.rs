@@ -233,7 +233,9 @@ impl Ledger {
             let open = self.open_orders_of_after(name, 0).next().is_some();
             let owed = account.balances.values().any(|balance| balance.total < Money::ZERO);
             let locked = account.balances.values().any(|balance| balance.locked != Money::ZERO);
-            found.check(open || owed || !locked, || format!("account {name} has no open order, and something is locked"));
+            found.check(open || owed || !locked, || {
+                format!("account {name} has no open order, and something is locked")
+            });
         }
         for (asset, sum) in sums {
             found.check(sum == 0, || format!("{asset}: balances, house and fees less deposits are {}", Money(sum)));
@@ -310,7 +312,9 @@ fn audit_position(found: &mut Findings, symbol: &Symbol, state: &SymbolState) {
     });
     // At any price the profit adds up; at 0 the position is worth nothing.
     let profit = pnl.realised.0 - pnl.cost.0 - pnl.fees.0;
-    found.check(profit == pnl.cash.0, || format!("{symbol}: realised less cost and fees is {profit}, the cash {}", pnl.cash));
+    found.check(profit == pnl.cash.0, || {
+        format!("{symbol}: realised less cost and fees is {profit}, the cash {}", pnl.cash)
+    });
     found.check(position != Position::ZERO || pnl.cost == Money::ZERO, || {
         format!("{symbol}: no position, at a cost of {}", pnl.cost)
     });

@@ -4,8 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use quorate_domain::{
-    Account, ActorName, Asset, ClientOrderId, ExchangeName, Exposure, ExposureBasis, Instrument, MakerName, Millis, Money, OrderId, OrderType, Price, Protection, Qty,
-    QuoteId, QuoteSide, RefPrice, Side, Sides, SourceName, StrategyName, Symbol, TimeInForce,
+    Account, ActorName, Asset, ClientOrderId, ExchangeName, Exposure, ExposureBasis, Instrument, MakerName, Millis,
+    Money, OrderId, OrderType, Price, Protection, Qty, QuoteId, QuoteSide, RefPrice, Side, Sides, SourceName,
+    StrategyName, Symbol, TimeInForce,
 };
 
 #[cfg(feature = "openapi")]

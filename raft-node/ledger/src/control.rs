@@ -14,7 +14,9 @@ use crate::{
     refusal::Refusal,
     state::SymbolState,
 };
-use quorate_domain::{Exposure, ExposureBasis, MAX_QTY, Money, Protection, ProtectionState, Qty, QuoteId, Side, Sides, Symbol};
+use quorate_domain::{
+    Exposure, ExposureBasis, MAX_QTY, Money, Protection, ProtectionState, Qty, QuoteId, Side, Sides, Symbol,
+};
 
 impl Applying<'_> {
     pub(crate) fn control(&mut self, command: &ControlCommand) -> Handled {

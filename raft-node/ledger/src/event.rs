@@ -10,8 +10,8 @@ use crate::{
     refusal::Refusal,
 };
 use quorate_domain::{
-    Account, ActorName, Asset, ClientOrderId, ExchangeName, Exposure, Instrument, MakerName, Millis, Money, OrderId, Position, Price,
-    Qty, QuoteId, QuoteSide, RefPrice, Side, Symbol,
+    Account, ActorName, Asset, ClientOrderId, ExchangeName, Exposure, Instrument, MakerName, Millis, Money, OrderId,
+    Position, Price, Qty, QuoteId, QuoteSide, RefPrice, Side, Symbol,
 };
 
 /// All that one log index did.

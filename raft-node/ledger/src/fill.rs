@@ -25,21 +25,8 @@ struct Posting<'a> {
     maker_fee: Money,
 }
 
-/// One fill of an order that was checked.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Hit<'a> {
-    /// The order's id.
-    pub(crate) taker: OrderId,
-    /// The order.
-    pub(crate) order: &'a NewOrder,
-    /// The fill.
-    pub(crate) fill: &'a PlannedFill,
-    /// Its price x quantity.
-    pub(crate) notional: Money,
-}
-
 impl Applying<'_> {
-    pub(crate) fn post_fill(&mut self, hit: &Hit<'_>) -> Trade {
+    pub(crate) fn post_fill(&mut self, taker: OrderId, order: &NewOrder, fill: &PlannedFill) -> Trade {
         self.tables.last_trade_id += 1;
         let trade_id = self.tables.last_trade_id;
         let trade = Trade { trade_id, price: fill.price, qty: fill.qty };

@@ -17,7 +17,9 @@ use crate::{
     state::{Demand, Maker, Order, OrderName, Session, SymbolState, Tables},
     turns::turn_ends,
 };
-use quorate_domain::{Account, Asset, Exposure, MakerName, Millis, Money, OrderId, Position, Price, Side, Sides, Symbol};
+use quorate_domain::{
+    Account, Asset, Exposure, MakerName, Millis, Money, OrderId, Position, Price, Side, Sides, Symbol,
+};
 
 /// The resting orders of one symbol, best first on each side.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -62,4 +62,6 @@ pub use ledger::{Equity, LEDGER_VERSION, Ledger, UnsupportedVersion};
 pub use refusal::*;
 pub use secret::*;
 pub use snapshot::DecodeError;
-pub use state::{Closed, Confirmation, Control, Demand, Exchange, Holder, Maker, Move, Order, Quote, QuoteLeg, SymbolState};
+pub use state::{
+    Closed, Confirmation, Control, Demand, Exchange, Holder, Maker, Move, Order, Quote, QuoteLeg, SymbolState,
+};

@@ -23,7 +23,8 @@ impl Applying<'_> {
             return Err(invalid(format!("marks must be 1..={SYMBOLS_MAX}, in the order of symbols, each once")));
         }
         let taken: Vec<MarkTaken> = marks.iter().filter_map(|mark| self.take_mark(mark)).collect();
-        let count = |counts: bool| u32::try_from(taken.iter().filter(|mark| mark.counts == counts).count()).unwrap_or(u32::MAX);
+        let count =
+            |counts: bool| u32::try_from(taken.iter().filter(|mark| mark.counts == counts).count()).unwrap_or(u32::MAX);
         let (counted, waiting) = (count(true), count(false));
         let ignored = u32::try_from(marks.len() - taken.len()).unwrap_or(u32::MAX);
         if !taken.is_empty() {

@@ -13,12 +13,9 @@ use crate::{
     answer::{Answer, OrderStatus, Response},
     apply::{Applying, Handled, invalid},
     bounds::{CLOSED_ORDERS_MAX, EXEC_WINDOW},
-    command::{
-        Against, CancelOrder, ExchangeEpoch, ExecuteOrder, NewOrder, PlannedFill, RegisterExchange, Remainder,
-    },
+    command::{Against, CancelOrder, ExchangeEpoch, ExecuteOrder, NewOrder, PlannedFill, RegisterExchange, Remainder},
     digest::Digest,
     event::Event,
-    fill::Hit,
     refusal::Refusal,
     state::{Exchange, KeptAnswer, Order},
 };
@@ -49,11 +46,10 @@ impl Applying<'_> {
             Ok(Some(first)) => return first,
             Err(refusal) => return self.answer(Err(refusal)),
         }
-        let notionals = match self.check_order(command) {
-            Ok(notionals) => notionals,
-            Err(refusal) => return self.answer(Err(refusal)),
-        };
-        let answer = self.post_order(command, &notionals);
+        if let Err(refusal) = self.check_order(command) {
+            return self.answer(Err(refusal));
+        }
+        let answer = self.post_order(command);
         let response = self.answer(Ok(answer));
         self.keep_exec(command, digest, &response);
         response
@@ -110,8 +106,8 @@ impl Applying<'_> {
         }
     }
 
-    /// Posts an order that was checked: the order, then its fills, each with its price x quantity.
-    fn post_order(&mut self, command: &ExecuteOrder, notionals: &[Money]) -> Answer {
+    /// Posts an order that was checked: the order, then its fills.
+    fn post_order(&mut self, command: &ExecuteOrder) -> Answer {
         let filled: i64 = command.fills.iter().map(|fill| fill.qty.0).sum();
         let instrument = self.tables.symbols.get(&command.order.symbol).map(|state| state.instrument.clone());
         let notional = |fill: &PlannedFill| instrument.as_ref()?.notional(fill.price, fill.qty);
@@ -126,7 +122,14 @@ impl Applying<'_> {
         let (id, cum_qty) = (self.index, Qty(filled));
         let of_quote = command.fills.iter().filter(|fill| matches!(fill.against, Against::Quote(_)));
         let from_quote = Qty(of_quote.map(|fill| fill.qty.0).sum());
-        let order = Order { id, order: self.interned(&command.order), status, cum_qty, cum_quote: Money(cum_quote), uncovered: Qty::ZERO };
+        let order = Order {
+            id,
+            order: self.interned(&command.order),
+            status,
+            cum_qty,
+            cum_quote: Money(cum_quote),
+            uncovered: Qty::ZERO,
+        };
         self.events.push(Event::OrderExecuted {
             order_id: id,
             exchange_epoch: command.exchange_epoch,
@@ -136,9 +139,7 @@ impl Applying<'_> {
             cum_qty,
             leaves_qty: order.leaves(),
         });
-        let fills = command.fills.iter().zip(notionals);
-        let hits = fills.map(|(fill, notional)| Hit { taker: id, order: &command.order, fill, notional: *notional });
-        let trades = hits.map(|hit| self.post_fill(&hit)).collect();
+        let trades = command.fills.iter().map(|fill| self.post_fill(id, &command.order, fill)).collect();
         let result = order.result(trades);
         let uncovered = instrument.map_or(Qty::ZERO, |instrument| self.uncovered(&order, &instrument));
         self.set_order(Order { uncovered, ..order });

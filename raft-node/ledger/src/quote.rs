@@ -11,8 +11,8 @@ use crate::{
     answer::Answer,
     apply::{Applying, Handled, invalid},
     authority::check_epoch,
-    closing::check_open,
     bounds::{DEMAND_MEMORY_MS, QUOTE_TTL_MAX_MS, QUOTE_TTL_MIN_MS, STRATEGY_STATE_MAX},
+    closing::check_open,
     command::{Epoch, Incarnation, KeepQuote, PlaceQuote, PullQuote, QuoteBasis},
     event::{Event, QuoteEndReason, QuotePlaced},
     refusal::Refusal,
@@ -21,7 +21,8 @@ use crate::{
     state::{Confirmation, Quote, QuoteLeg, SymbolState},
 };
 use quorate_domain::{
-    ExposureBasis, MAX_PRICE, MAX_QTY, MakerName, Millis, Price, Qty, QuoteId, QuoteSide, Side, Sides, Symbol, position_limit,
+    ExposureBasis, MAX_PRICE, MAX_QTY, MakerName, Millis, Price, Qty, QuoteId, QuoteSide, Side, Sides, Symbol,
+    position_limit,
 };
 
 /// Who says what about a symbol's quote: what placing and keeping have in common.
@@ -258,7 +259,12 @@ impl Applying<'_> {
         }
         let asked = Sides::from_fn(|side| {
             let leaves = quote.leaves(side);
-            state.ask_for(&self.tables.control.basis, side, quote.sides.of(side).map(|leg| QuoteSide { price: leg.price, qty: leaves }), leaves)
+            state.ask_for(
+                &self.tables.control.basis,
+                side,
+                quote.sides.of(side).map(|leg| QuoteSide { price: leg.price, qty: leaves }),
+                leaves,
+            )
         });
         let grants = self.grants(&command.symbol, state, asked);
         if Side::BOTH.into_iter().any(|side| grants.of(side).granted < quote.leaves(side)) {

@@ -425,10 +425,9 @@ impl Refusal {
             | Self::NotTripped { .. }
             | Self::AccountBusy { .. }
             | Self::LedgerVersion { .. } => RefusalClass::Control,
-            Self::KillSwitch { .. }
-            | Self::QuotingOff { .. }
-            | Self::BreakerTripped { .. }
-            | Self::Paused { .. } => RefusalClass::Stopped,
+            Self::KillSwitch { .. } | Self::QuotingOff { .. } | Self::BreakerTripped { .. } | Self::Paused { .. } => {
+                RefusalClass::Stopped
+            }
             Self::UnknownMaker { .. }
             | Self::StaleEpoch { .. }
             | Self::AuthorityExpired { .. }

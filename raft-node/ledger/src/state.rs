@@ -18,8 +18,8 @@ use crate::{
     event::Turn,
 };
 use quorate_domain::{
-    Account, Asset, ClientOrderId, Drawdown, ExchangeName, Exposure, ExposureBasis, Instrument, MakerName, Marks, Millis,
-    Money, OrderId, Pnl, Position, Price, Protection, ProtectionState, Qty, QuoteId, Side, Sides, Symbol,
+    Account, Asset, ClientOrderId, Drawdown, ExchangeName, Exposure, ExposureBasis, Instrument, MakerName, Marks,
+    Millis, Money, OrderId, Pnl, Position, Price, Protection, ProtectionState, Qty, QuoteId, Side, Sides, Symbol,
 };
 
 /// What people switch.
