@@ -4,10 +4,12 @@
 //! quantity of a view stands its decimal text. Nothing here decides anything.
 
 mod identity;
+mod money;
 mod problem;
 mod views;
 
 pub use identity::{GroupId, InvalidId, StoreId};
+pub use money::*;
 pub use problem::{Applied, Problem, ProblemKind};
 pub use views::*;
 
@@ -21,6 +23,12 @@ pub mod paths {
     pub const EXPOSURE: &str = "/v1/exposure";
     /// Who waits for exposure, and whose turn it is.
     pub const WAITING: &str = "/v1/waiting";
+    /// Profit by quote asset.
+    pub const PNL: &str = "/v1/pnl";
+    /// What everybody has.
+    pub const BALANCES: &str = "/v1/balances";
+    /// What limits losses.
+    pub const BREAKERS: &str = "/v1/breakers";
     /// Active quotes.
     pub const QUOTES: &str = "/v1/quotes";
     /// Who holds what.

@@ -1,14 +1,17 @@
 //! What reads answer. Every answer is a [`Read`], which says how fresh it is.
 
 use quorate_domain::{
-    Account, ClientOrderId, Exposure, Instrument, MakerName, Millis, Money, OrderId, OrderType, Position, Price, Qty,
-    QuoteId, Side, Symbol, TimeInForce,
+    Account, ClientOrderId, Exposure, ExposureBasis, Instrument, MakerName, Millis, Money, OrderId, OrderType,
+    Position, Price, Qty, QuoteId, Side, Symbol, TimeInForce,
 };
 use quorate_ledger::{Digest, Epoch, FillCommitted, Incarnation, OrderStatus, QuoteBasis, QuoteCause, Turn};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::identity::{GroupId, StoreId};
+use crate::{
+    identity::{GroupId, StoreId},
+    money::MarkView,
+};
 
 /// Lots as text.
 mod as_text {
@@ -71,13 +74,25 @@ pub struct PositionView {
     #[serde(with = "as_text")]
     #[schema(value_type = String, pattern = "^[0-9]+$")]
     pub sold: Qty,
-    /// Received less paid, in the quote asset.
+    /// Received less paid, fees included, in the quote asset.
     pub cash: Money,
+    /// What the open position cost; below 0 what was received for a short one.
+    pub cost: Money,
+    /// What closing brought.
+    pub realised: Money,
+    /// What closing at the mark would bring; none where there is no mark.
+    pub unrealised: Option<Money>,
+    /// What the house paid in fees.
+    pub fees: Money,
+    /// The mark that counts.
+    pub mark: Option<MarkView>,
 }
 
 /// The exposure ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ExposureView {
+    /// How exposure is counted: in units, or as the worst loss in 10^-12 of an asset.
+    pub basis: ExposureBasis,
     /// The limit, each side.
     pub limit: Exposure,
     /// What no limit may pass.
@@ -300,7 +315,7 @@ pub struct OpeningBalance {
     pub position: Position,
     /// How many quote fills it is the sum of.
     pub position_seq: u64,
-    /// Received less paid, in the quote asset.
+    /// Received less paid, fees included, in the quote asset.
     pub cash: Money,
 }
 

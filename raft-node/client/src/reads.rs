@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use quorate_api::{
-    AuditView, AuthorityView, ChangeMembers, CheckpointView, ClusterView, Consistency, ExposureView, Faults, FillsView,
-    MakerView, OrderView, PositionView, Problem, ProblemKind, QuoteView, Read, StatusView, SymbolView, TransferLeader,
-    WaitingView, paths,
+    AuditView, AuthorityView, BalancesView, BreakersView, ChangeMembers, CheckpointView, ClusterView, Consistency,
+    ExposureView, Faults, FillsView, MakerView, OrderView, PnlView, PositionView, Problem, ProblemKind, QuoteView,
+    Read, StatusView, SymbolView, TransferLeader, WaitingView, paths,
 };
 use quorate_domain::{Account, ClientOrderId, OrderId, Symbol};
 use serde::{Serialize, de::DeserializeOwned};
@@ -152,6 +152,35 @@ impl Client {
     /// [`CallFailed`], as for every read.
     pub async fn waiting(&self, options: &ReadOptions) -> Result<Read<Vec<WaitingView>>, CallFailed> {
         self.read(Query::new(paths::WAITING), options).await
+    }
+
+    /// Profit by quote asset.
+    ///
+    /// # Errors
+    /// [`CallFailed`], as for every read.
+    pub async fn pnl(&self, options: &ReadOptions) -> Result<Read<Vec<PnlView>>, CallFailed> {
+        self.read(Query::new(paths::PNL), options).await
+    }
+
+    /// The breakers on equity, and the protections of symbols.
+    ///
+    /// # Errors
+    /// [`CallFailed`], as for every read.
+    pub async fn breakers(&self, options: &ReadOptions) -> Result<Read<BreakersView>, CallFailed> {
+        self.read(Query::new(paths::BREAKERS), options).await
+    }
+
+    /// What one account has, or a page of all accounts: those that sort after `after`.
+    ///
+    /// # Errors
+    /// [`CallFailed`], as for every read.
+    pub async fn balances(
+        &self,
+        account: Option<&Account>,
+        after: Option<&Account>,
+        options: &ReadOptions,
+    ) -> Result<Read<BalancesView>, CallFailed> {
+        self.read(Query::new(paths::BALANCES).with("account", account).with("after", after), options).await
     }
 
     /// Active quotes, of one symbol or all.

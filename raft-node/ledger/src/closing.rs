@@ -8,7 +8,7 @@ use quorate_planted::{Bug, planted};
 use crate::{
     answer::OrderStatus,
     apply::{Applying, invalid},
-    event::{AuthorityEndReason, Event},
+    event::{AuthorityEndReason, Event, Settlement},
     refusal::Refusal,
     state::{Closed, SymbolState},
 };
@@ -47,24 +47,25 @@ impl Applying<'_> {
         for id in self.indexes.open_orders_of_symbol(symbol) {
             self.close_order(id, OrderStatus::Cancelled);
         }
+        let mut settlement = None;
         if let Some(price) = settled {
-            self.change_symbol(symbol, |state| settle_position(state, price));
+            self.change_symbol(symbol, |state| settlement = Some(settle_position(state, price)));
             self.settle_contracts(&instrument, price);
         }
         let at = self.log_time();
         self.change_symbol(symbol, |state| state.closed = Some(Closed { at, settled }));
-        self.events.push(Event::SymbolClosed { symbol: symbol.clone(), settled });
+        self.events.push(Event::SymbolClosed { symbol: symbol.clone(), settled: settlement });
         self.equity_due.insert(instrument.quote);
         self.rebalance_due = true;
     }
 }
 
 /// Closes the house's position at a price, without a fee.
-fn settle_position(state: &mut SymbolState, price: Price) {
-    let position = state.pnl.position;
+fn settle_position(state: &mut SymbolState, price: Price) -> Settlement {
+    let (position, before) = (state.pnl.position, state.pnl.cash);
     let qty = Qty(position.0.saturating_abs());
     if qty == Qty::ZERO {
-        return;
+        return Settlement { price, position, cash: Money::ZERO, position_seq: state.position_seq };
     }
     let side = if position.0 > 0 { Side::Sell } else { Side::Buy };
     let notional = state.instrument.notional(price, qty).unwrap_or_default();
@@ -76,6 +77,8 @@ fn settle_position(state: &mut SymbolState, price: Price) {
         }
         state.position_seq += 1;
     }
+    let cash = Money(state.pnl.cash.0.saturating_sub(before.0));
+    Settlement { price, position, cash, position_seq: state.position_seq }
 }
 
 /// Refuses what is of a symbol that has ended.

@@ -214,8 +214,8 @@ pub enum Event {
     SymbolClosed {
         /// The symbol.
         symbol: Symbol,
-        /// The price at which positions became cash, in ticks; `None` where they did not.
-        settled: Option<Price>,
+        /// How positions became cash; `None` where they did not.
+        settled: Option<Settlement>,
     },
     /// An exchange joined and fenced the one before it.
     ExchangeRegistered {
@@ -375,6 +375,20 @@ pub enum Turn {
         /// Log time at which its turn ends.
         until: Millis,
     },
+}
+
+/// What became of the house's position when its symbol was settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Settlement {
+    /// The price, in ticks: 0, or what the contract pays.
+    pub price: Price,
+    /// The position that it had, in lots; none is left.
+    pub position: Position,
+    /// What it received for that, in the quote asset; below 0 it paid.
+    pub cash: Money,
+    /// The number of the symbol's quote fills, with this.
+    pub position_seq: u64,
 }
 
 /// A mark that was taken.

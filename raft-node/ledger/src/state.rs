@@ -14,6 +14,7 @@ use crate::{
     answer::{OrderResult, OrderStatus, Response, Trade},
     bounds::HARD_EXPOSURE_LIMIT,
     command::{Epoch, ExchangeEpoch, Incarnation, NewOrder, QuoteBasis, QuoteCause, QuotingScope, SessionId},
+    control::hard_limit,
     digest::Digest,
     event::Turn,
 };
@@ -42,6 +43,12 @@ pub struct Control {
 }
 
 impl Control {
+    /// What no limit may pass, by the basis.
+    #[must_use]
+    pub fn hard_limit(&self) -> Exposure {
+        hard_limit(&self.basis)
+    }
+
     /// The widest scope that turns this maker's quotes of this symbol off.
     #[must_use]
     pub fn quoting_off(&self, symbol: &Symbol, maker: &MakerName) -> Option<QuotingScope> {
@@ -173,6 +180,13 @@ impl SymbolState {
     #[must_use]
     pub fn position(&self) -> Position {
         self.pnl.position
+    }
+
+    /// What closing the position at the mark that counts would bring; `None` where there is no mark.
+    #[must_use]
+    pub fn unrealised(&self) -> Option<Money> {
+        let value = self.instrument.mark_value(self.marks.counted?.price, self.position())?;
+        value.0.checked_sub(self.pnl.cost.0).map(Money)
     }
 
     /// What it adds to the equity of its quote asset: cash, and the position at the mark that counts, or at its cost without one.

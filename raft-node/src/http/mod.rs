@@ -9,6 +9,7 @@ mod commands;
 mod events;
 mod extract;
 mod metrics;
+mod money;
 mod openapi;
 mod reads;
 mod rows;
@@ -46,6 +47,9 @@ pub fn api_router(node: Node) -> Router {
         .route(paths::POSITIONS, get(reads::positions))
         .route(paths::EXPOSURE, get(reads::exposure))
         .route(paths::WAITING, get(reads::waiting))
+        .route(paths::PNL, get(reads::pnl))
+        .route(paths::BALANCES, get(reads::balances))
+        .route(paths::BREAKERS, get(reads::breakers))
         .route(paths::QUOTES, get(reads::quotes))
         .route(paths::AUTHORITY, get(reads::authority))
         .route(paths::MAKERS, get(reads::makers))

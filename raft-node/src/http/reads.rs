@@ -6,8 +6,8 @@ use axum::{
     response::Response,
 };
 use quorate_api::{
-    AuthorityView, Consistency, ExposureView, FillView, FillsView, MakerView, OrderView, PositionView, Problem,
-    ProblemKind, QuoteView, ROWS_MAX, Read, SymbolView, WaitingView,
+    AuthorityView, BalancesView, BreakersView, Consistency, ExposureView, FillView, FillsView, MakerView, OrderView,
+    PnlView, PositionView, Problem, ProblemKind, QuoteView, ROWS_MAX, Read, SymbolView, WaitingView,
 };
 use quorate_domain::{Account, ClientOrderId, Symbol};
 use quorate_ledger::Event;
@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     deadline,
     extract::{Failure, Query, json},
-    rows,
+    money, rows,
 };
 use crate::node::{Node, Snapshot};
 
@@ -103,6 +103,25 @@ pub(crate) struct FillsQuery {
     limit: Option<usize>,
 }
 
+/// Whose balances.
+#[derive(Debug, Deserialize, IntoParams, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct BalancesQuery {
+    /// `linearizable` or `local`
+    #[serde(default)]
+    consistency: Consistency,
+    /// Wait until this log index is applied here
+    min_index: Option<u64>,
+    /// Only this account
+    account: Option<Account>,
+    /// Only accounts that sort after this one
+    after: Option<Account>,
+    /// Accounts at most, 1 to 1000 [default: 1000]
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+}
+
 /// A read that is as fresh as asked, at `min_index` or later.
 pub(crate) async fn fresh(
     node: &Node,
@@ -182,6 +201,14 @@ rows_of!(
     waiting, "/v1/waiting", Vec<WaitingView>, rows::waiting
 );
 rows_of!(
+    /// Profit by quote asset; with `symbol`, of the asset that it is quoted in.
+    pnl, "/v1/pnl", Vec<PnlView>, money::pnl
+);
+rows_of!(
+    /// The breakers on equity, and the protections of symbols.
+    breakers, "/v1/breakers", BreakersView, money::breakers
+);
+rows_of!(
     /// Active quotes.
     quotes, "/v1/quotes", Vec<QuoteView>, rows::quotes
 );
@@ -246,6 +273,25 @@ pub(crate) async fn orders(
         .await?
     };
     Ok(answer(&node, consistency, &snapshot, data))
+}
+
+/// What accounts, the house and the fees have. Ask for the next page of accounts with `after` set to `next_after`.
+#[utoipa::path(
+    get, path = "/v1/balances", tag = "reads", params(BalancesQuery),
+    responses((status = 200, body = Read<BalancesView>), (status = "default", body = Problem))
+)]
+pub(crate) async fn balances(
+    State(node): State<Node>,
+    headers: HeaderMap,
+    Query(query): Query<BalancesQuery>,
+) -> Result<Response, Failure> {
+    let limit = rows_limit(query.limit)?;
+    let snapshot = fresh(&node, &headers, query.consistency, query.min_index).await?;
+    let ledger = snapshot.ledger.clone();
+    let (account, after) = (query.account, query.after);
+    let walk = move || money::balances(&ledger, account.as_ref(), after.as_ref(), limit);
+    let data = node.walk(deadline(&headers)?, walk).await?;
+    Ok(answer(&node, query.consistency, &snapshot, data))
 }
 
 /// Fills that are still kept, with the positions that came before them.

@@ -1,11 +1,11 @@
 //! The ledger's state as the API shows it.
 
 use quorate_api::{
-    AuthorityView, ClosedView, ExposureView, MakerView, OrderView, PositionView, QuoteSideView, QuoteView,
+    AuthorityView, ClosedView, ExposureView, MakerView, MarkView, OrderView, PositionView, QuoteSideView, QuoteView,
     SymbolExposure, SymbolView, WaitingView,
 };
-use quorate_domain::{Exposure, Instrument, Symbol};
-use quorate_ledger::{Ledger, Order, QuoteLeg, SymbolState, Turn, bounds};
+use quorate_domain::{Exposure, Instrument, Mark, Money, Symbol};
+use quorate_ledger::{Ledger, Order, QuoteLeg, SymbolState, Turn};
 
 type Row<'a> = (&'a Symbol, &'a SymbolState);
 
@@ -25,8 +25,20 @@ pub(super) fn positions(ledger: &Ledger, only: Option<&Symbol>) -> Vec<PositionV
         bought: state.bought,
         sold: state.sold,
         cash: state.pnl.cash,
+        cost: state.pnl.cost,
+        realised: state.pnl.realised,
+        unrealised: state.unrealised(),
+        fees: state.pnl.fees,
+        mark: state.marks.counted.map(|mark| mark_view(&state.instrument, mark)),
     };
     chosen(ledger, only).map(row).collect()
+}
+
+fn mark_view(instrument: &Instrument, mark: Mark) -> MarkView {
+    // One half tick of one lot is half of an even number of units.
+    let (half, lot) = (instrument.tick_lot_units().unwrap_or(0) / 2, instrument.lot_units().max(1));
+    let units = i128::from(mark.price.0).saturating_mul(half).saturating_mul(1_000_000_000_000) / lot;
+    MarkView { half_ticks: mark.price, price: Money(units).to_string(), time: mark.at }
 }
 
 pub(super) fn exposure(ledger: &Ledger, only: Option<&Symbol>) -> ExposureView {
@@ -51,7 +63,8 @@ pub(super) fn exposure(ledger: &Ledger, only: Option<&Symbol>) -> ExposureView {
     let reserved = ledger.reserved();
     ExposureView {
         limit: ledger.exposure_limit(),
-        hard_limit: Exposure(bounds::HARD_EXPOSURE_LIMIT),
+        basis: ledger.control().basis.clone(),
+        hard_limit: ledger.control().hard_limit(),
         long: reserved.bid,
         short: reserved.ask,
         symbols: chosen(ledger, only).map(row).filter(concerned).collect(),

@@ -10,8 +10,8 @@ use std::{
 
 use openraft::LogIdOptionExt;
 use quorate_api::{CheckpointView, OpeningBalance};
-use quorate_domain::{Millis, Money, Position, Side, Symbol};
-use quorate_ledger::{Digest, Event, FilledMaker, Frame, Ledger};
+use quorate_domain::{Millis, Symbol};
+use quorate_ledger::{Digest, Frame, Ledger};
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::watch,
@@ -42,53 +42,27 @@ struct Progress {
     generation: u64,
 }
 
-/// A symbol's position, carried forward from frames that were dropped.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Balance {
-    position: Position,
-    position_seq: u64,
-    cash: Money,
-}
-
 /// Where the kept history begins, and what came before.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HistoryBase {
     /// The first index whose frame is kept.
     pub(crate) first_index: u64,
-    balances: BTreeMap<Symbol, Balance>,
+    balances: BTreeMap<Symbol, OpeningBalance>,
 }
 
 impl HistoryBase {
     /// Takes in the frame at `first_index`, which is dropped.
     pub(crate) fn carry(&mut self, frame: &Frame) {
-        for event in &frame.events {
-            let Event::FillCommitted(fill) = event else { continue };
-            let FilledMaker::Quote { position, position_seq, .. } = fill.maker else { continue };
-            let balance = self.balances.entry(fill.symbol.clone()).or_default();
-            // The quote takes the other side of the taker's trade; the ledger has checked the ranges.
-            let received = match fill.taker_side {
-                Side::Buy => fill.notional.0,
-                Side::Sell => -fill.notional.0,
-            };
-            *balance = Balance { position, position_seq, cash: Money(balance.cash.0 + received) };
-        }
+        frame.events.iter().for_each(|event| OpeningBalance::carry(&mut self.balances, event));
         self.first_index = frame.index + 1;
     }
 
     pub(crate) fn opening_balances(&self) -> Vec<OpeningBalance> {
-        let opening = |(symbol, balance): (&Symbol, &Balance)| OpeningBalance {
-            symbol: symbol.clone(),
-            position: balance.position,
-            position_seq: balance.position_seq,
-            cash: balance.cash,
-        };
-        self.balances.iter().map(opening).collect()
+        self.balances.values().cloned().collect()
     }
 
     pub(crate) fn from_opening(first_index: u64, opening: Vec<OpeningBalance>) -> Self {
-        let balances = opening.into_iter().map(|OpeningBalance { symbol, position, position_seq, cash }| {
-            (symbol, Balance { position, position_seq, cash })
-        });
+        let balances = opening.into_iter().map(|balance| (balance.symbol.clone(), balance));
         Self { first_index, balances: balances.collect() }
     }
 }

@@ -74,12 +74,25 @@ impl From<Freshness> for quorate_api::Consistency {
 pub(crate) enum Task {
     /// All nodes side by side: role, term, leader, indexes, digests; and the control state
     Status,
-    /// Committed positions
+    /// Committed positions, their marks and their profit
     Positions {
         /// Only this symbol
         #[arg(long)]
         symbol: Option<Symbol>,
+        /// As they were after this log index, from the history that is kept: position and cash
+        #[arg(long, value_name = "INDEX")]
+        at: Option<u64>,
     },
+    /// Equity and profit by quote asset
+    Pnl,
+    /// What accounts, the house and the fees have of each asset
+    Balances {
+        /// Only this account
+        #[arg(long)]
+        account: Option<Account>,
+    },
+    /// The breakers on equity, and the protections of symbols
+    Breakers,
     /// The exposure ledger: the limit, and what is reserved on each side
     Exposure,
     /// Who waits for exposure, in which order, and whose turn it is
@@ -115,7 +128,7 @@ pub(crate) enum Task {
         /// First log index [default: what is committed from now on]
         #[arg(long)]
         from: Option<u64>,
-        /// Also the renewals of makers' leases, which are half of all events
+        /// Also the renewals of makers' leases and the marks, which are most of all events
         #[arg(long)]
         all: bool,
     },

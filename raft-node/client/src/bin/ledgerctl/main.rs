@@ -7,6 +7,7 @@ mod bench;
 mod control;
 mod failure;
 mod group;
+mod money;
 mod output;
 mod state;
 mod stream;
@@ -90,7 +91,11 @@ impl Ctl {
     async fn perform(&mut self, task: Task) -> Result<(), CtlError> {
         match task {
             Task::Status => self.status().await,
-            Task::Positions { symbol } => self.positions(symbol.as_ref()).await,
+            Task::Positions { symbol, at: Some(index) } => self.positions_at(symbol.as_ref(), index).await,
+            Task::Positions { symbol, at: None } => self.positions(symbol.as_ref()).await,
+            Task::Pnl => self.pnl().await,
+            Task::Balances { account } => self.balances(account.as_ref()).await,
+            Task::Breakers => self.breakers().await,
             Task::Exposure => self.exposure().await,
             Task::Waiting => self.waiting().await,
             Task::Quotes { symbol } => self.quotes(symbol.as_ref()).await,

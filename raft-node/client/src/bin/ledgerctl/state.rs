@@ -43,7 +43,7 @@ pub(crate) fn word<T: serde::Serialize>(value: &T) -> String {
     }
 }
 
-fn footer<T>(read: &Read<T>, grid: Grid) -> String {
+pub(crate) fn footer<T>(read: &Read<T>, grid: Grid) -> String {
     let freshness = word(&read.consistency);
     format!("{}\nat index {}, from node {}, {freshness}", grid.finish(), read.applied_index, read.node_id)
 }
@@ -57,7 +57,20 @@ impl Ctl {
     pub(crate) async fn positions(&mut self, symbol: Option<&Symbol>) -> Result<(), CtlError> {
         let read = self.client.positions(symbol, &self.read()).await?;
         self.out.show(&read, |read| {
-            let mut grid = Grid::new(&["symbol", ">position", ">lots", ">fills", ">bought", ">sold", ">cash"]);
+            let columns = [
+                "symbol",
+                ">position",
+                ">lots",
+                ">fills",
+                ">bought",
+                ">sold",
+                ">cash",
+                ">mark",
+                ">realised",
+                ">unrealised",
+                ">fees paid",
+            ];
+            let mut grid = Grid::new(&columns);
             for view in &read.data {
                 grid.row([
                     view.symbol.to_string(),
@@ -67,6 +80,10 @@ impl Ctl {
                     view.bought.to_string(),
                     view.sold.to_string(),
                     view.cash.to_string(),
+                    or_dash(view.mark.as_ref().map(|mark| &mark.price)),
+                    view.realised.to_string(),
+                    or_dash(view.unrealised),
+                    view.fees.to_string(),
                 ]);
             }
             footer(read, grid)

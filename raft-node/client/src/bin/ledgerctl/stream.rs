@@ -3,6 +3,7 @@
 use quorate_api::OpeningBalance;
 use quorate_client::{EventStream, ReadOptions, StreamItem};
 use quorate_domain::Millis;
+use quorate_ledger::Frame;
 use serde::Serialize;
 
 use crate::{Ctl, failure::CtlError, state::Instruments, watch};
@@ -12,17 +13,17 @@ const EXPORT_ATTEMPTS: usize = 10;
 
 /// The first line of an export.
 #[derive(Debug, Serialize)]
-struct Opening {
+pub(crate) struct Opening {
     /// The cluster.
     cluster_id: String,
     /// Frames follow from this index on.
-    first_index: u64,
+    pub(crate) first_index: u64,
     /// Up to this index and with it.
     applied_index: u64,
     /// Log time there.
     log_time: Millis,
     /// What the fills before `first_index` add up to.
-    balances: Vec<OpeningBalance>,
+    pub(crate) balances: Vec<OpeningBalance>,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,10 +60,18 @@ impl Ctl {
 
     pub(crate) async fn export(&mut self) -> Result<(), CtlError> {
         let options = ReadOptions::linearizable().within(self.timeout);
+        let end = self.client.status(&options).await?.applied_index;
+        let (opening, first, events) = self.history(end).await?;
+        self.out.object(&OpeningLine { opening })?;
+        self.frames_up_to(end, first, events, |ctl, frame| ctl.out.object(frame)).await
+    }
+
+    /// What the fills that are no longer kept add up to, the first item that is kept, and what follows it; read at `end` or later.
+    pub(crate) async fn history(&self, end: u64) -> Result<(Opening, StreamItem, EventStream), CtlError> {
+        let options = ReadOptions::linearizable().within(self.timeout).at_least(end);
         let status = self.client.status(&options).await?;
-        let end = status.applied_index;
         for _ in 0..EXPORT_ATTEMPTS {
-            let fills = self.client.fills(0, Some(1), None, &options.clone().at_least(end)).await?;
+            let fills = self.client.fills(0, Some(1), None, &options).await?;
             let opening = Opening {
                 cluster_id: status.data.cluster_id.clone(),
                 first_index: fills.data.first_index,
@@ -72,19 +81,25 @@ impl Ctl {
             };
             let mut events = self.client.events(opening.first_index);
             let Some(first) = self.within(&mut events).await? else { continue };
-            self.out.object(&OpeningLine { opening })?;
-            return self.export_frames(first, events, end).await;
+            return Ok((opening, first, events));
         }
         Err(CtlError::Unavailable("what is kept moves on faster than it can be read".to_owned()))
     }
 
-    async fn export_frames(&self, first: StreamItem, mut events: EventStream, end: u64) -> Result<(), CtlError> {
+    /// Hands on every frame up to `end`.
+    pub(crate) async fn frames_up_to(
+        &self,
+        end: u64,
+        first: StreamItem,
+        mut events: EventStream,
+        mut take: impl FnMut(&Self, &Frame) -> Result<(), CtlError>,
+    ) -> Result<(), CtlError> {
         let mut item = first;
         loop {
             match item {
                 StreamItem::Frame(frame) => {
                     if frame.index <= end {
-                        self.out.object(&frame)?;
+                        take(self, &frame)?;
                     }
                     if frame.index >= end {
                         return Ok(());
@@ -99,7 +114,7 @@ impl Ctl {
                 None => break,
             }
         }
-        Err(CtlError::Check("the export is incomplete: what is kept moved on past it".to_owned()))
+        Err(CtlError::Check("the history is incomplete: what is kept moved on past it".to_owned()))
     }
 
     /// The next item; `None` where frames are missing.

@@ -3,7 +3,7 @@
 use quorate_domain::{ExposureBasis, Instrument, Millis, Money, Position, Qty, QuoteSide, Side, Symbol};
 use quorate_ledger::{
     AuthorityEndReason, ControlChange, DepartReason, Event, FillCommitted, FilledMaker, Frame, NewOrder, OrderStatus,
-    QuoteEndReason, QuotePlaced, Turn,
+    QuoteEndReason, QuotePlaced, Settlement, Turn,
 };
 
 use crate::state::{Instruments, on_off, word};
@@ -11,14 +11,14 @@ use crate::state::{Instruments, on_off, word};
 /// A day, in milliseconds.
 const DAY_MS: u64 = 86_400_000;
 
-/// The lines of a frame. Renewals of leases are left out unless `all` is set: they are half of all events.
+/// The lines of a frame. Renewals of leases and marks are left out unless `all` is set: they are most of all events.
 pub(crate) fn lines(frame: &Frame, instruments: &mut Instruments, all: bool) -> Vec<String> {
     let mut lines = Vec::new();
     for event in &frame.events {
         if let Event::SymbolDefined { symbol, instrument } = event {
             instruments.learn(symbol.clone(), instrument.clone());
         }
-        if all || !matches!(event, Event::MakerRenewed { .. }) {
+        if all || !matches!(event, Event::MakerRenewed { .. } | Event::MarksPublished { .. }) {
             lines.push(format!("{:>10}  {}  {}", frame.index, clock(frame.log_time), tell(event, instruments)));
         }
     }
@@ -96,8 +96,8 @@ fn tell(event: &Event, instruments: &Instruments) -> String {
         Event::ProtectionTripped { symbol, until } => {
             format!("{symbol}: too much was filled in a short time: not quoted until {}", clock(*until))
         }
-        Event::SymbolClosed { symbol, settled: Some(price) } => {
-            format!("{symbol}: settled at {}", instruments.price(symbol, *price))
+        Event::SymbolClosed { symbol, settled: Some(Settlement { price, cash, .. }) } => {
+            format!("{symbol}: settled at {}: the house receives {cash}", instruments.price(symbol, *price))
         }
         Event::SymbolClosed { symbol, settled: None } => format!("{symbol}: closed"),
         Event::TurnChanged { symbol, turn } => tell_turn(symbol, *turn),
