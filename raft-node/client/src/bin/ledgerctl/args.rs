@@ -163,6 +163,87 @@ pub(crate) enum Task {
         #[command(flatten)]
         decision: Decision,
     },
+    /// Choose how exposure is counted, before any symbol is defined
+    ExposureBasis {
+        /// What a fill could cost at most is counted in this asset; left out, exposure is counted in units
+        #[arg(long, value_name = "ASSET")]
+        worst_loss: Option<Asset>,
+        /// The limit, each side: units, or an amount of the asset
+        #[arg(long, value_name = "AMOUNT")]
+        limit: String,
+        #[command(flatten)]
+        decision: Decision,
+    },
+    /// Change fees, tick, price range, least notional or weight of a symbol that has no quote, order or move
+    Revise(ReviseArgs),
+    /// Pause quoting of a symbol when too much of it is filled in a short time
+    Protection {
+        /// The symbol
+        symbol: Symbol,
+        /// Lots filled that trip it; left out, there is no protection from now on
+        #[arg(long, requires = "window_ms", requires = "pause_ms")]
+        lots: Option<i64>,
+        /// Within this time, counted from the first fill
+        #[arg(long, value_name = "MS")]
+        window_ms: Option<u64>,
+        /// For how long it is not quoted then
+        #[arg(long, value_name = "MS")]
+        pause_ms: Option<u64>,
+        #[command(flatten)]
+        decision: Decision,
+    },
+    /// Pull all quotes in an asset when its equity falls too far below its high-water mark
+    DrawdownLimit {
+        /// The quote asset
+        asset: Asset,
+        /// How far it may fall; left out, there is no limit from now on
+        #[arg(long, value_name = "AMOUNT")]
+        limit: Option<Money>,
+        #[command(flatten)]
+        decision: Decision,
+    },
+    /// Arm a breaker that has tripped: the present equity is its high-water mark
+    Rearm {
+        /// The quote asset
+        asset: Asset,
+        #[command(flatten)]
+        decision: Decision,
+    },
+    /// Let an account go below 0 in no asset from now on
+    LimitAccount {
+        /// The account
+        account: Account,
+        #[command(flatten)]
+        decision: Decision,
+    },
+    /// Put an amount of an asset into an account, or take it out
+    Deposit {
+        /// The account
+        account: Account,
+        /// The asset
+        asset: Asset,
+        /// How much; below 0 it is taken out
+        #[arg(allow_negative_numbers = true)]
+        amount: Money,
+        #[command(flatten)]
+        decision: Decision,
+    },
+    /// End an event contract: its positions become cash
+    Settle {
+        /// The symbol
+        symbol: Symbol,
+        /// The price in ticks: 0, or what the contract pays
+        price: i64,
+        #[command(flatten)]
+        decision: Decision,
+    },
+    /// End a spot symbol: its positions stay what they are
+    CloseSymbol {
+        /// The symbol
+        symbol: Symbol,
+        #[command(flatten)]
+        decision: Decision,
+    },
     /// Hand leadership to another voter
     TransferLeader {
         /// Its node id
@@ -255,6 +336,36 @@ pub(crate) struct DefineSymbolArgs {
     /// An event contract, that pays so many ticks or nothing
     #[arg(long, value_name = "TICKS")]
     pub(crate) pays: Option<i64>,
+}
+
+/// See [`Task::Revise`]: what is left out stays as it is.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReviseArgs {
+    /// The symbol
+    pub(crate) symbol: Symbol,
+    /// Price of one tick
+    #[arg(long)]
+    pub(crate) tick_size: Option<Decimal>,
+    /// The lowest price, in ticks
+    #[arg(long)]
+    pub(crate) min_price: Option<i64>,
+    /// The highest price, in ticks
+    #[arg(long)]
+    pub(crate) max_price: Option<i64>,
+    /// The least price x quantity of an order
+    #[arg(long)]
+    pub(crate) min_notional: Option<Money>,
+    /// The resting side's fee, in parts per million; a rebate is below 0
+    #[arg(long, allow_negative_numbers = true)]
+    pub(crate) maker_fee_ppm: Option<i32>,
+    /// The taker's fee, in parts per million
+    #[arg(long, allow_negative_numbers = true)]
+    pub(crate) taker_fee_ppm: Option<i32>,
+    /// Exposure units of one lot
+    #[arg(long)]
+    pub(crate) exposure_per_lot: Option<i64>,
+    #[command(flatten)]
+    pub(crate) decision: Decision,
 }
 
 /// See [`Task::Quoting`].

@@ -2,12 +2,12 @@
 //! version that it was decided on, so that a late repeat cannot undo a later order.
 
 use quorate_api::Read;
-use quorate_domain::{Exposure, Instrument, Kind, MAX_PRICE, Price, Qty, Symbol};
+use quorate_domain::{Asset, Exposure, ExposureBasis, Instrument, Kind, MAX_PRICE, Money, Price, Qty, Symbol};
 use quorate_ledger::{Command, ControlChange, ControlCommand, DefineSymbol, Outcome, QuotingScope, Response};
 
 use crate::{
     Ctl,
-    args::{Decision, DefineSymbolArgs, KillSwitchAction, OnOff, QuotingArgs},
+    args::{Decision, DefineSymbolArgs, KillSwitchAction, OnOff, QuotingArgs, ReviseArgs},
     failure::CtlError,
 };
 
@@ -63,8 +63,48 @@ impl Ctl {
         self.decide(ControlChange::KillSwitch { engaged }, decision).await
     }
 
+    pub(crate) async fn exposure_basis(
+        &mut self,
+        worst_loss: Option<Asset>,
+        limit: &str,
+        decision: Decision,
+    ) -> Result<(), CtlError> {
+        let wrong =
+            || CtlError::Usage(format!("'{limit}' is no limit: give whole units, or with --worst-loss an amount"));
+        let (basis, limit) = match worst_loss {
+            None => (ExposureBasis::Units, limit.parse().map_err(|_| wrong())?),
+            Some(asset) => {
+                let limit: Money = limit.parse().map_err(|_| wrong())?;
+                (ExposureBasis::WorstLoss { asset }, Exposure(limit.0))
+            }
+        };
+        self.decide(ControlChange::ExposureBasis { basis, limit }, decision).await
+    }
+
+    /// What is left out stays as the ledger has it now; the revision tells whether it still has.
+    pub(crate) async fn revise(&mut self, args: ReviseArgs) -> Result<(), CtlError> {
+        let options = quorate_client::ReadOptions::linearizable().within(self.timeout);
+        let symbols = self.client.symbols(&options).await?.data;
+        let Some(view) = symbols.into_iter().find(|view| view.symbol == args.symbol) else {
+            return Err(CtlError::Usage(format!("symbol {} is not defined", args.symbol)));
+        };
+        let present = view.instrument;
+        let instrument = Instrument {
+            tick_size: args.tick_size.unwrap_or(present.tick_size),
+            min_price: args.min_price.map_or(present.min_price, Price),
+            max_price: args.max_price.map_or(present.max_price, Price),
+            min_notional: args.min_notional.unwrap_or(present.min_notional),
+            maker_fee_ppm: args.maker_fee_ppm.unwrap_or(present.maker_fee_ppm),
+            taker_fee_ppm: args.taker_fee_ppm.unwrap_or(present.taker_fee_ppm),
+            exposure_per_lot: args.exposure_per_lot.unwrap_or(present.exposure_per_lot),
+            ..present
+        };
+        let change = ControlChange::Instrument { symbol: args.symbol, instrument, revision: view.revision + 1 };
+        self.decide(change, args.decision).await
+    }
+
     /// Engaging the kill switch is meant whatever else was changed in between, and needs no version; all else does.
-    async fn decide(&mut self, change: ControlChange, decision: Decision) -> Result<(), CtlError> {
+    pub(crate) async fn decide(&mut self, change: ControlChange, decision: Decision) -> Result<(), CtlError> {
         let Decision { actor, reason, control_version } = decision;
         let control_version = match change {
             ControlChange::KillSwitch { engaged: true } => 0,

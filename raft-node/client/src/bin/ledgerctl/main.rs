@@ -18,6 +18,8 @@ use std::{process::ExitCode, time::Duration};
 use clap::Parser;
 use quorate_api::Consistency;
 use quorate_client::{Client, ClientConfig, ReadOptions};
+use quorate_domain::{Price, Protection, Qty};
+use quorate_ledger::ControlChange;
 use quorate_seams::{Failpoints, World};
 use tokio::time::Instant;
 
@@ -110,6 +112,35 @@ impl Ctl {
             Task::Quoting(quoting) => self.quoting(quoting).await,
             Task::KillSwitch { action, decision } => self.kill_switch(action, decision).await,
             Task::Limit { limit, decision } => self.limit(limit, decision).await,
+            Task::ExposureBasis { worst_loss, limit, decision } => {
+                self.exposure_basis(worst_loss, &limit, decision).await
+            }
+            Task::Revise(revise) => self.revise(revise).await,
+            Task::Protection { symbol, lots, window_ms, pause_ms, decision } => {
+                let protection = match (lots, window_ms, pause_ms) {
+                    (Some(lots), Some(window_ms), Some(pause_ms)) => {
+                        Some(Protection { lots_max: Qty(lots), window_ms, pause_ms })
+                    }
+                    _ => None,
+                };
+                self.decide(ControlChange::Protection { symbol, protection }, decision).await
+            }
+            Task::DrawdownLimit { asset, limit, decision } => {
+                self.decide(ControlChange::DrawdownLimit { asset, limit }, decision).await
+            }
+            Task::Rearm { asset, decision } => self.decide(ControlChange::Rearm { asset }, decision).await,
+            Task::LimitAccount { account, decision } => {
+                self.decide(ControlChange::LimitAccount { account }, decision).await
+            }
+            Task::Deposit { account, asset, amount, decision } => {
+                self.decide(ControlChange::Deposit { account, asset, amount }, decision).await
+            }
+            Task::Settle { symbol, price, decision } => {
+                self.decide(ControlChange::Settle { symbol, price: Price(price) }, decision).await
+            }
+            Task::CloseSymbol { symbol, decision } => {
+                self.decide(ControlChange::CloseSymbol { symbol }, decision).await
+            }
             Task::PositionLimit { symbol, max, decision } => self.position_limit(symbol, max, decision).await,
             Task::TransferLeader { to } => self.transfer_leader(to).await,
             Task::Snapshot { node } => self.snapshot(node).await,
