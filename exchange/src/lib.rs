@@ -17,6 +17,7 @@ pub mod follow;
 pub mod http;
 pub mod listings;
 mod log_clock;
+mod marks;
 pub mod orders;
 pub mod recover;
 pub mod reference;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use quorate_domain::{Decimal, Instrument, Millis, Symbol};
-use quorate_ledger::Event;
+use quorate_ledger::{ControlChange, Event};
 use quorate_seams::Clocks;
 
 use crate::{
@@ -17,7 +17,8 @@ use crate::{
 
 /// Symbols with what they trade, and reference prices. Where both are locked, the prices are locked first.
 pub struct Listings {
-    instruments: Mutex<BTreeMap<Symbol, Instrument>>,
+    /// With the revision.
+    instruments: Mutex<BTreeMap<Symbol, (Instrument, u64)>>,
     references: Mutex<References>,
     clocks: Arc<dyn Clocks>,
 }
@@ -36,18 +37,21 @@ impl Listings {
         Self { instruments: Mutex::default(), references: Mutex::new(references), clocks }
     }
 
-    /// Takes what the ledger says. A symbol once defined stays as it is, so nothing is ever taken away.
-    pub fn learn(&self, rows: impl IntoIterator<Item = (Symbol, Instrument)>) {
+    /// Takes what the ledger says: the newest revision of each.
+    pub fn learn(&self, rows: impl IntoIterator<Item = (Symbol, Instrument, u64)>) {
         let references = locked(&self.references);
         let mut instruments = locked(&self.instruments);
-        for (symbol, instrument) in rows {
-            let unpriced = !references.has(&symbol);
-            if instruments.insert(symbol.clone(), instrument).is_none() && unpriced {
+        for (symbol, instrument, revision) in rows {
+            let known = instruments.get(&symbol).map(|(_, revision)| *revision);
+            if known.is_none() && !references.has(&symbol) {
                 tracing::warn!(
                     %symbol,
-                    "no reference price for a symbol that is defined: makers hold it and never quote it; start the \
-                     exchange with a --reference for it (static, walk, capture or external)"
+                    "no reference price for a symbol that is defined: it is not listed, and no maker is granted it; start the \
+                     exchange with a --reference for it (static, walk, capture, external or own)"
                 );
+            }
+            if known.is_none_or(|known| known < revision) {
+                instruments.insert(symbol, (instrument, revision));
             }
         }
     }
@@ -55,7 +59,10 @@ impl Listings {
     /// Takes the definitions among these events.
     pub fn learn_from(&self, events: &[Event]) {
         let defined = |event: &Event| match event {
-            Event::SymbolDefined { symbol, instrument } => Some((symbol.clone(), instrument.clone())),
+            Event::SymbolDefined { symbol, instrument } => Some((symbol.clone(), instrument.clone(), 1)),
+            Event::ControlChanged { change: ControlChange::Instrument { symbol, instrument, revision }, .. } => {
+                Some((symbol.clone(), instrument.clone(), *revision))
+            }
             _ => None,
         };
         if events.iter().any(|event| defined(event).is_some()) {
@@ -66,12 +73,19 @@ impl Listings {
     /// What a symbol trades.
     #[must_use]
     pub fn instrument(&self, symbol: &Symbol) -> Option<Instrument> {
-        locked(&self.instruments).get(symbol).cloned()
+        locked(&self.instruments).get(symbol).map(|(instrument, _)| instrument.clone())
     }
 
     /// All symbols and their instruments.
     #[must_use]
     pub fn all(&self) -> BTreeMap<Symbol, Instrument> {
+        let instruments = locked(&self.instruments);
+        instruments.iter().map(|(symbol, (instrument, _))| (symbol.clone(), instrument.clone())).collect()
+    }
+
+    /// The same, with the revisions of the instruments.
+    #[must_use]
+    pub fn revisions(&self) -> BTreeMap<Symbol, (Instrument, u64)> {
         locked(&self.instruments).clone()
     }
 
@@ -95,6 +109,19 @@ impl Listings {
     pub fn reference_stats(&self) -> Vec<(Symbol, &'static str, FeedStats)> {
         let references = locked(&self.references);
         references.stats().map(|(symbol, kind, stats)| (symbol.clone(), kind, stats)).collect()
+    }
+
+    /// The symbols that are defined and have a source of a reference price, in order.
+    #[must_use]
+    pub fn with_reference(&self) -> Vec<Symbol> {
+        let references = locked(&self.references);
+        locked(&self.instruments).keys().filter(|symbol| references.has(symbol)).cloned().collect()
+    }
+
+    /// Whether a symbol's price is the middle of the exchange's own book.
+    #[must_use]
+    pub fn is_own(&self, symbol: &Symbol) -> bool {
+        locked(&self.references).is_own(symbol)
     }
 
     /// The symbols that are defined and have no source of a reference price: no maker quotes them.

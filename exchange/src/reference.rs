@@ -8,7 +8,12 @@ mod capture;
 mod feed;
 mod walk;
 
-use std::{collections::BTreeMap, path::Path, str::FromStr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    str::FromStr,
+    time::Duration,
+};
 
 use quorate_domain::{Decimal, Symbol};
 
@@ -36,6 +41,8 @@ pub enum SourceSpec {
     },
     /// Set from outside, from these on.
     External(Vec<(Symbol, Decimal)>),
+    /// The middle of the exchange's own book.
+    Own(Vec<Symbol>),
 }
 
 /// Why a `--reference` cannot be used.
@@ -43,7 +50,7 @@ pub enum SourceSpec {
 pub enum InvalidReference {
     /// It is not of the form.
     #[error(
-        "'{0}' is not static:SYM=PRICE,.. walk:SEED,SYM=PRICE,.. capture:FILE,SYM[,SPEED] or external:SYM=PRICE,.."
+        "'{0}' is not static:SYM=PRICE,.. walk:SEED,SYM=PRICE,.. capture:FILE,SYM[,SPEED], external:SYM=PRICE,.. or own:SYM,.."
     )]
     Form(String),
     /// The file cannot be read.
@@ -76,6 +83,10 @@ impl FromStr for SourceSpec {
         let (kind, rest) = text.split_once(':').ok_or_else(form)?;
         let mut parts = rest.split(',').map(str::trim);
         match kind {
+            "own" => {
+                let symbols = parts.map(|part| part.parse().ok()).collect::<Option<Vec<Symbol>>>();
+                symbols.map(Self::Own).ok_or_else(form)
+            }
             "static" => pairs(parts).map(Self::Static).ok_or_else(form),
             "external" => pairs(parts).map(Self::External).ok_or_else(form),
             "walk" => {
@@ -97,6 +108,7 @@ impl FromStr for SourceSpec {
 /// The reference prices of all symbols that have a source.
 pub struct References {
     feeds: BTreeMap<Symbol, Feed>,
+    own: BTreeSet<Symbol>,
     started: Duration,
 }
 
@@ -118,8 +130,14 @@ impl References {
             Some(_) => Err(InvalidReference::Twice(symbol.clone())),
         };
         let mut doubts = Vec::new();
+        let mut own = BTreeSet::new();
         for spec in specs {
             match spec {
+                SourceSpec::Own(symbols) => {
+                    if let Some(twice) = symbols.iter().find(|symbol| !own.insert(Symbol::clone(symbol))) {
+                        return Err(InvalidReference::Twice(twice.clone()));
+                    }
+                }
                 SourceSpec::Static(pairs) => {
                     pairs.iter().try_for_each(|(symbol, price)| put(symbol, Source::Fixed(*price)))?;
                 }
@@ -141,7 +159,10 @@ impl References {
                 feed.drop(symbol, doubt, Duration::ZERO);
             }
         }
-        Ok(Self { feeds, started: Duration::ZERO })
+        if let Some(twice) = own.iter().find(|symbol| feeds.contains_key(*symbol)) {
+            return Err(InvalidReference::Twice(twice.clone()));
+        }
+        Ok(Self { feeds, own, started: Duration::ZERO })
     }
 
     /// Captures run from now on. `clock` is the monotonic one.
@@ -152,7 +173,13 @@ impl References {
     /// Whether `symbol` has a source.
     #[must_use]
     pub fn has(&self, symbol: &Symbol) -> bool {
-        self.feeds.contains_key(symbol)
+        self.feeds.contains_key(symbol) || self.own.contains(symbol)
+    }
+
+    /// Whether its price is the middle of the exchange's own book.
+    #[must_use]
+    pub fn is_own(&self, symbol: &Symbol) -> bool {
+        self.own.contains(symbol)
     }
 
     /// The price of `symbol`, whose ticks are of `tick_size`, where it has one.

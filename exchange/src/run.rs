@@ -15,6 +15,7 @@ use crate::{
     desk::Desk,
     follow::follow,
     http::router,
+    marks,
     recover::RecoverError,
     reference::{InvalidReference, References},
 };
@@ -70,6 +71,7 @@ pub async fn run(
     let mut following = pin!(follow(&desk));
     let ended = tokio::select! {
         error = &mut following => Err(RunError::Recover(error)),
+        () = marks::publish(Arc::clone(&desk)) => Ok(()),
         () = shutdown => Ok(()),
     };
     closing.send_replace(true);

@@ -192,7 +192,7 @@ async fn symbol_filters(desk: &Desk, symbol: &Symbol) -> Result<SymbolFilters, A
 
 async fn read_symbols(desk: &Desk) -> Result<(), ApiError> {
     let rows = desk.client.symbols(&reading(desk)).await.map_err(|error| unread(&error))?.data;
-    desk.listings.learn(rows.into_iter().map(|row| (row.symbol, row.instrument)));
+    desk.listings.learn(rows.into_iter().map(|row| (row.symbol, row.instrument, row.revision)));
     Ok(())
 }
 
