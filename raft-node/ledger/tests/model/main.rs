@@ -11,6 +11,7 @@ mod coverage;
 mod generate;
 mod generate_trade;
 mod naive;
+mod replaced;
 mod rng;
 mod script;
 mod script_sweep;
