@@ -23,6 +23,7 @@ pub struct AccountState {
     /// Whether it may not go below 0.
     pub limited: bool,
     /// Of every asset that it ever had.
+    #[serde(deserialize_with = "crate::maps::read")]
     pub balances: OrdMap<Asset, Balance>,
 }
 

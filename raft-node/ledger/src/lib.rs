@@ -17,7 +17,7 @@
 //! | `accounts`, `equity` | what accounts have; what the house is worth, and the breakers on that |
 //! | `marks`, `closing` | prices and the listing, as the exchange has them; how a symbol ends |
 //! | `order`, `plan`, `fill` | orders: what identifies them, the checks of a plan, what a fill does |
-//! | `snapshot`, `audit` | the state as bytes; whether it adds up |
+//! | `snapshot`, `maps`, `audit` | the state as bytes; how maps are read; whether it adds up |
 
 pub mod bounds;
 
@@ -35,6 +35,7 @@ mod event;
 mod fill;
 mod indexes;
 mod ledger;
+mod maps;
 mod marks;
 mod order;
 mod plan;

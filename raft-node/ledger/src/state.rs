@@ -352,6 +352,7 @@ pub struct Exchange {
     /// Its fencing token.
     pub epoch: ExchangeEpoch,
     /// Its executions, by symbol; none of a symbol of which nothing was executed yet.
+    #[serde(deserialize_with = "crate::maps::read")]
     pub(crate) lanes: OrdMap<Symbol, ExecLane>,
     /// How many answers the lanes keep.
     pub(crate) kept: usize,
@@ -363,6 +364,7 @@ pub(crate) struct ExecLane {
     /// The last `exec_id` accepted, 0 where none was.
     pub(crate) last: u64,
     /// Answers to the last ones, those that the exchange has said it has left out.
+    #[serde(deserialize_with = "crate::maps::read")]
     pub(crate) answers: OrdMap<u64, Arc<KeptAnswer>>,
 }
 
@@ -388,6 +390,7 @@ pub(crate) struct Session {
     pub(crate) last_use: Millis,
     /// The highest `seq` seen, 0 before the first.
     pub(crate) highest_seq: u64,
+    #[serde(deserialize_with = "crate::maps::read")]
     pub(crate) answers: OrdMap<u64, Arc<KeptAnswer>>,
 }
 
@@ -400,22 +403,31 @@ pub(crate) struct Tables {
     pub(crate) ledger_version: u32,
     pub(crate) term: u64,
     pub(crate) control: Control,
+    #[serde(deserialize_with = "crate::maps::read")]
     pub(crate) sessions: OrdMap<SessionId, Session>,
+    #[serde(deserialize_with = "crate::maps::read")]
     pub(crate) symbols: OrdMap<Symbol, SymbolState>,
+    #[serde(deserialize_with = "crate::maps::read")]
     pub(crate) makers: OrdMap<MakerName, Maker>,
     /// The digest of the parameters that a registered maker committed last for a symbol.
+    #[serde(deserialize_with = "crate::maps::read")]
     pub(crate) parameters: OrdMap<(MakerName, Symbol), Digest>,
     pub(crate) exchange: Option<Exchange>,
     /// The symbols for which the exchange has a price source; `None` before it first said so.
     pub(crate) listing: Option<OrdSet<Symbol>>,
+    #[serde(deserialize_with = "crate::maps::read")]
     pub(crate) accounts: OrdMap<Account, AccountState>,
     /// Fees that were paid, by asset.
+    #[serde(deserialize_with = "crate::maps::read")]
     pub(crate) fees: OrdMap<Asset, Money>,
     /// What was deposited less what was taken out, by asset.
+    #[serde(deserialize_with = "crate::maps::read")]
     pub(crate) deposits: OrdMap<Asset, Money>,
     /// Breakers on the equity of quote assets.
+    #[serde(deserialize_with = "crate::maps::read")]
     pub(crate) drawdowns: OrdMap<Asset, Drawdown>,
     /// Open ones, and closed ones that are remembered.
+    #[serde(deserialize_with = "crate::maps::read")]
     pub(crate) orders: OrdMap<OrderId, Arc<Order>>,
     /// Orders with a timestamp up to this can no longer be told from repeats.
     pub(crate) closed_floor: Millis,

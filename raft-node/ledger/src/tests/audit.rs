@@ -43,7 +43,7 @@ fn damage_is_found() {
     let damages: Vec<(&str, Damage)> = vec![
         ("limit", Box::new(|tables| tables.control.limit = Exposure(99))),
         ("limit", Box::new(|tables| tables.control.limit = Exposure(101))),
-        ("bought", Box::new(move |tables| state(tables, |state| state.position = Position(1)))),
+        ("bought", Box::new(move |tables| state(tables, |state| state.pnl.position = Position(1)))),
         ("quote fills", Box::new(move |tables| state(tables, |state| state.position_seq = 0))),
         ("fills in all", Box::new(|tables| tables.last_trade_id = 0)),
         ("nobody", Box::new(move |tables| state(tables, |state| state.holder = None))),

@@ -1,5 +1,5 @@
 use super::{Rig, instrument, symbol};
-use crate::*;
+use crate::{bounds::NOTIONAL_MAX, *};
 use quorate_domain::*;
 
 /// With a symbol of these terms, held by a maker, and an exchange.
@@ -46,12 +46,13 @@ fn prices_keep_to_the_instruments_range() {
 }
 
 #[test]
-fn what_is_worth_more_than_money_can_be_is_refused() {
+fn a_fill_that_is_worth_too_much_is_refused() {
     let one: Decimal = "1".parse().unwrap();
     let mut rig = rig(Instrument { tick_size: one, lot_size: one, ..instrument(1) });
-    let quote = PlaceQuote { bid: side(MAX_PRICE, MAX_QTY), ask: None, ..rig.quote("AAA", 1) };
-    assert!(invalid(rig.refused(Command::PlaceQuote(quote))).starts_with("bid price x qty must be below 2^127"));
-    rig.place("AAA", 1);
-    let order = rig.order("AAA", "o1", Side::Buy, MAX_PRICE, MAX_QTY);
-    assert!(invalid(rig.refused(Command::ExecuteOrder(order))).starts_with("price x qty must be below 2^127"));
+    let quote = PlaceQuote { bid: side(MAX_PRICE, 3), ask: None, ..rig.quote("AAA", 1) };
+    rig.ok(Command::PlaceQuote(quote));
+    let order = rig.taking("AAA", "o1", Side::Sell, 2);
+    assert!(matches!(rig.refused(Command::ExecuteOrder(order)), Refusal::Overflow { .. }));
+    rig.take("AAA", "o1", Side::Sell, 1);
+    assert_eq!(rig.state("AAA").pnl.cash, Money(-NOTIONAL_MAX));
 }

@@ -3,6 +3,7 @@
 mod audit;
 mod authority;
 mod control;
+mod instrument;
 mod order;
 mod quote;
 mod session;
@@ -172,6 +173,7 @@ impl Rig {
             incarnation: state.holder.as_ref().map_or(0, |holder| holder.incarnation),
             secret: SECRET,
             epoch: state.epoch,
+            revision: state.revision,
             quote_seq: state.quote_seq + 1,
             position_seq: state.position_seq,
             bid: Some(side(99, qty)),
@@ -197,10 +199,10 @@ impl Rig {
 
     /// What its maker could send to keep the quote of `name` as it stands.
     pub(crate) fn keep(&self, name: &str) -> KeepQuote {
-        let PlaceQuote { symbol, incarnation, secret, epoch, quote_seq, position_seq, ttl_ms, basis, .. } =
+        let PlaceQuote { symbol, incarnation, secret, epoch, revision, quote_seq, position_seq, ttl_ms, basis, .. } =
             self.quote(name, 1);
         let quote_id = self.state(name).quote.as_ref().map_or(0, |quote| quote.id);
-        KeepQuote { symbol, incarnation, secret, epoch, quote_seq, quote_id, position_seq, ttl_ms, basis }
+        KeepQuote { symbol, incarnation, secret, epoch, revision, quote_seq, quote_id, position_seq, ttl_ms, basis }
     }
 
     /// Places it; the quote's id.
@@ -239,6 +241,7 @@ impl Rig {
             exchange_epoch: exchange.map_or(0, |exchange| exchange.epoch),
             exec_id,
             answered_below: exec_id,
+            revision: self.ledger.symbol(&symbol(name)).map_or(1, |state| state.revision),
             deadline: Millis(self.now + 5_000),
             order: NewOrder {
                 account: Account::new("alice").unwrap(),
@@ -296,7 +299,7 @@ impl Rig {
         }
     }
 
-    pub(crate) fn reserved(&self) -> (i64, i64) {
+    pub(crate) fn reserved(&self) -> (i128, i128) {
         (self.ledger.reserved().bid.0, self.ledger.reserved().ask.0)
     }
 }
@@ -313,12 +316,19 @@ pub(crate) fn side(price: i64, qty: i64) -> QuoteSide {
     QuoteSide { price: Price(price), qty: Qty(qty) }
 }
 
-pub(crate) fn spec(exposure_per_lot: i64) -> SymbolSpec {
-    SymbolSpec { tick_size: "0.01".parse().unwrap(), lot_size: "0.001".parse().unwrap(), exposure_per_lot }
+/// Ticks x lots of the instrument below.
+pub(crate) fn money(ticks_by_lots: i128) -> Money {
+    Money(ticks_by_lots * 10_000_000)
+}
+
+pub(crate) fn instrument(exposure_per_lot: i64) -> Instrument {
+    let asset = |name: &str| name.parse().unwrap();
+    let (tick_size, lot_size) = ("0.01".parse().unwrap(), "0.001".parse().unwrap());
+    Instrument::spot(asset("BASE"), asset("QUOTE"), tick_size, lot_size, exposure_per_lot)
 }
 
 pub(crate) fn define(name: &str, exposure_per_lot: i64) -> Command {
-    Command::DefineSymbol(DefineSymbol { symbol: symbol(name), spec: spec(exposure_per_lot) })
+    Command::DefineSymbol(DefineSymbol { symbol: symbol(name), instrument: instrument(exposure_per_lot) })
 }
 
 pub(crate) fn register(name: &str, ttl_ms: u64) -> Command {
@@ -341,6 +351,6 @@ pub(crate) fn control(change: ControlChange, control_version: u64) -> Command {
     Command::Control(ControlCommand { actor, reason, control_version, change })
 }
 
-pub(crate) fn limit(limit: i64, control_version: u64) -> Command {
+pub(crate) fn limit(limit: i128, control_version: u64) -> Command {
     control(ControlChange::ExposureLimit { limit: Exposure(limit) }, control_version)
 }

@@ -1,4 +1,4 @@
-use super::{Rig, START, symbol};
+use super::{Rig, START, instrument, money, symbol};
 use crate::{bounds::*, *};
 use quorate_domain::*;
 
@@ -48,7 +48,7 @@ fn a_fill_moves_position_cash_and_leaves_in_one_apply() {
         status: OrderStatus::Filled,
         cum_qty: Qty(4),
         leaves_qty: Qty(0),
-        cum_quote: Money(404),
+        cum_quote: money(404),
         trades,
     };
     assert_eq!(bought, expected);
@@ -62,8 +62,8 @@ fn a_fill_moves_position_cash_and_leaves_in_one_apply() {
 
     rig.take("AAA", "o2", Side::Sell, 10);
     let state = rig.state("AAA");
-    assert_eq!((state.position, state.position_seq), (Position(6), 2));
-    assert_eq!((state.bought, state.sold, state.cash), (Qty(10), Qty(4), Money(404 - 990)));
+    assert_eq!((state.position(), state.position_seq), (Position(6), 2));
+    assert_eq!((state.bought, state.sold, state.pnl.cash), (Qty(10), Qty(4), money(404 - 990)));
     assert_eq!(rig.reserved(), (0, 6), "the bid has nothing left, the ask has 6, and the quote stands");
     rig.take("AAA", "o3", Side::Buy, 6);
     assert!(matches!(rig.events.last(), Some(Event::QuoteEnded { reason: QuoteEndReason::Filled, .. })));
@@ -86,7 +86,7 @@ fn an_order_takes_from_the_book_and_from_the_quote_and_rests() {
     ];
     let taken = result(rig.ok(Command::ExecuteOrder(order)));
     assert_eq!((taken.status, taken.cum_qty, taken.leaves_qty), (OrderStatus::PartiallyFilled, Qty(16), Qty(4)));
-    assert_eq!(taken.cum_quote, Money(300 + 1_010 + 306));
+    assert_eq!(taken.cum_quote, money(300 + 1_010 + 306));
     let names: Vec<_> = rig
         .events
         .iter()
@@ -304,7 +304,7 @@ fn a_plan_that_no_longer_holds_is_refused_with_the_fact() {
     let order = taking(&rig, vec![fill(quote, 10, 101, 1)]);
     rig.place("AAA", 10);
     assert_eq!(refuse(&mut rig, order), not_active(quote));
-    assert_eq!((rig.ledger.fills(), rig.state("AAA").position), (0, Position(0)));
+    assert_eq!((rig.ledger.fills(), rig.state("AAA").position()), (0, Position(0)));
 }
 
 #[test]
@@ -371,23 +371,28 @@ fn what_would_overflow_is_refused() {
     let mut rig = rig();
     // No history of fills gets here in a lifetime: the sums are set by hand.
     let full = |rig: &mut Rig, change: fn(&mut SymbolState)| {
-        let state = rig.ledger.tables.symbols.get_mut(&symbol("AAA")).unwrap();
+        let tables = &mut rig.ledger.tables;
+        let state = tables.symbols.get_mut(&symbol("AAA")).unwrap();
         change(state);
         state.position_seq = 1;
-        rig.ledger.tables.last_trade_id = 1;
+        tables.last_trade_id = 1;
+        let Instrument { base, quote, .. } = instrument(1);
+        let base_held = i128::from(state.pnl.position.0) * instrument(1).lot_units();
+        tables.deposits = [(base, Money(base_held)), (quote, state.pnl.cash)].into_iter().collect();
+        rig.ledger.indexes = crate::indexes::Indexes::of(&rig.ledger.tables);
         let order = rig.taking("AAA", "o1", Side::Buy, 1);
         refuse(rig, order)
     };
     let position = full(&mut rig, |state| {
         state.sold = Qty(i64::MAX);
-        state.position = Position(-i64::MAX);
+        state.pnl.position = Position(-i64::MAX);
     });
-    assert_eq!(position, Refusal::Overflow { what: "the position".to_owned() });
+    assert!(matches!(position, Refusal::Overflow { .. }), "{position:?}");
     let cash = full(&mut rig, |state| {
-        (state.sold, state.position) = (Qty(1), Position(-1));
-        state.cash = Money(i128::MAX);
+        (state.sold, state.pnl.position) = (Qty(1), Position(-1));
+        (state.pnl.realised, state.pnl.cash) = (Money(i128::MAX), Money(i128::MAX));
     });
-    assert_eq!(cash, Refusal::Overflow { what: "the cash".to_owned() });
+    assert!(matches!(cash, Refusal::Overflow { .. }), "{cash:?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-use super::{Rig, define, limit, spec, symbol};
+use super::{Rig, define, instrument, limit, symbol};
 use crate::{bounds::*, *};
 use quorate_domain::*;
 
@@ -125,19 +125,21 @@ fn the_least_recently_used_session_makes_room_once_it_is_idle_enough() {
 }
 
 #[test]
-fn a_symbol_is_defined_once_with_a_spec_in_range() {
+fn a_symbol_is_defined_once_with_fields_in_range() {
     let mut rig = Rig::new();
     assert_eq!(rig.ok(define("AAA", 1)), Answer::SymbolDefined { existed: false });
-    assert_eq!(rig.events, vec![Event::SymbolDefined { symbol: symbol("AAA"), spec: spec(1) }]);
+    assert_eq!(rig.events, vec![Event::SymbolDefined { symbol: symbol("AAA"), instrument: instrument(1) }]);
     assert_eq!(rig.ok(define("AAA", 1)), Answer::SymbolDefined { existed: true });
     assert!(rig.events.is_empty());
     assert_eq!(rig.refused(define("AAA", 2)), Refusal::SymbolExists { symbol: symbol("AAA") });
     for exposure_per_lot in [0, -1, EXPOSURE_PER_LOT_MAX + 1] {
-        assert!(matches!(rig.refused(define("BBB", exposure_per_lot)), Refusal::Invalid { .. }));
+        let what = "exposure_per_lot must lie in 1..=100".to_owned();
+        assert_eq!(rig.refused(define("BBB", exposure_per_lot)), Refusal::Invalid { what });
     }
-    for (tick, lot) in [("0", "1"), ("-0.01", "1"), ("1", "0"), ("1", "-5")] {
-        let spec = SymbolSpec { tick_size: tick.parse().unwrap(), lot_size: lot.parse().unwrap(), ..spec(1) };
-        let command = Command::DefineSymbol(DefineSymbol { symbol: symbol("BBB"), spec });
+    for (tick, lot) in [("0", "1"), ("-0.01", "1"), ("1", "0"), ("1", "-5"), ("0.000001", "0.000001")] {
+        let instrument =
+            Instrument { tick_size: tick.parse().unwrap(), lot_size: lot.parse().unwrap(), ..instrument(1) };
+        let command = Command::DefineSymbol(DefineSymbol { symbol: symbol("BBB"), instrument });
         assert!(matches!(rig.refused(command), Refusal::Invalid { .. }));
     }
 }

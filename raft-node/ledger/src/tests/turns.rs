@@ -5,7 +5,7 @@ use crate::{bounds::*, *};
 use quorate_domain::*;
 
 /// Symbols of these weights under this limit, all of one maker with a lease that lasts.
-fn rig(max: i64, symbols: &[(&str, i64)]) -> Rig {
+fn rig(max: i128, symbols: &[(&str, i64)]) -> Rig {
     let mut rig = Rig::new();
     rig.ok(limit(max, 0));
     for (name, weight) in symbols {
