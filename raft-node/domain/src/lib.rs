@@ -11,15 +11,18 @@
 //! | `numbers` | prices, quantities, positions, exposure, money, log time |
 //! | `orders` | what an order is made of |
 //! | `instrument` | what is traded |
+//! | `pnl` | profit and loss |
 
 mod decimal;
 mod instrument;
 mod names;
 mod numbers;
 mod orders;
+mod pnl;
 
 pub use decimal::*;
 pub use instrument::*;
 pub use names::*;
 pub use numbers::*;
 pub use orders::*;
+pub use pnl::*;
