@@ -11,9 +11,10 @@
 //! | `numbers` | prices, quantities, positions, exposure, money, log time |
 //! | `orders` | what an order is made of |
 //! | `instrument` | what is traded |
-//! | `pnl` | profit and loss |
+//! | `pnl`, `fees` | profit and loss, and what a fill costs |
 
 mod decimal;
+mod fees;
 mod instrument;
 mod names;
 mod numbers;
@@ -21,6 +22,7 @@ mod orders;
 mod pnl;
 
 pub use decimal::*;
+pub use fees::*;
 pub use instrument::*;
 pub use names::*;
 pub use numbers::*;
