@@ -11,9 +11,11 @@
 //! | `numbers` | prices, quantities, positions, exposure, money, log time |
 //! | `orders` | what an order is made of |
 //! | `instrument` | what is traded |
+//! | `exposure` | what a fill could cost |
 //! | `pnl`, `fees` | profit and loss, and what a fill costs |
 
 mod decimal;
+mod exposure;
 mod fees;
 mod instrument;
 mod names;
@@ -22,6 +24,7 @@ mod orders;
 mod pnl;
 
 pub use decimal::*;
+pub use exposure::*;
 pub use fees::*;
 pub use instrument::*;
 pub use names::*;
