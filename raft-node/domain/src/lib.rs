@@ -12,6 +12,7 @@
 //! | `orders` | what an order is made of |
 //! | `instrument` | what is traded |
 //! | `exposure` | what a fill could cost |
+//! | `position_limit` | how far a position may go |
 //! | `pnl`, `fees` | profit and loss, and what a fill costs |
 
 mod decimal;
@@ -22,6 +23,7 @@ mod names;
 mod numbers;
 mod orders;
 mod pnl;
+mod position_limit;
 
 pub use decimal::*;
 pub use exposure::*;
@@ -31,3 +33,4 @@ pub use names::*;
 pub use numbers::*;
 pub use orders::*;
 pub use pnl::*;
+pub use position_limit::*;

@@ -31,6 +31,34 @@ impl Side {
     }
 }
 
+/// One value for each side of the book: the bid buys and is *long* exposure, the ask sells and is *short*.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sides<T> {
+    /// Of the side that buys.
+    pub bid: T,
+    /// Of the side that sells.
+    pub ask: T,
+}
+
+impl<T> Sides<T> {
+    /// Of one side.
+    #[must_use]
+    pub fn of(&self, side: Side) -> &T {
+        match side {
+            Side::Buy => &self.bid,
+            Side::Sell => &self.ask,
+        }
+    }
+
+    /// Of one side, to change it.
+    pub fn of_mut(&mut self, side: Side) -> &mut T {
+        match side {
+            Side::Buy => &mut self.bid,
+            Side::Sell => &mut self.ask,
+        }
+    }
+}
+
 /// An order's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -15,37 +15,11 @@ use crate::{
     command::{Epoch, ExchangeEpoch, Incarnation, NewOrder, QuoteCause, QuotingScope, SessionId},
     digest::Digest,
 };
+pub use quorate_domain::Sides;
 use quorate_domain::{
     Account, ClientOrderId, ExchangeName, Exposure, Instrument, MakerName, Millis, Money, OrderId, Position, Price,
     Qty, QuoteId, Side, Symbol,
 };
-
-/// One value for each side of the book: the bid buys and is *long* exposure, the ask sells and is *short*.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Sides<T> {
-    /// Of the side that buys.
-    pub bid: T,
-    /// Of the side that sells.
-    pub ask: T,
-}
-
-impl<T> Sides<T> {
-    /// Of one side.
-    #[must_use]
-    pub fn of(&self, side: Side) -> &T {
-        match side {
-            Side::Buy => &self.bid,
-            Side::Sell => &self.ask,
-        }
-    }
-
-    pub(crate) fn of_mut(&mut self, side: Side) -> &mut T {
-        match side {
-            Side::Buy => &mut self.bid,
-            Side::Sell => &mut self.ask,
-        }
-    }
-}
 
 /// What people switch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
