@@ -13,6 +13,7 @@
 //! | `instrument` | what is traded |
 //! | `exposure` | what a fill could cost |
 //! | `position_limit` | how far a position may go |
+//! | `protection` | what a burst of fills does |
 //! | `pnl`, `fees` | profit and loss, and what a fill costs |
 
 mod decimal;
@@ -24,6 +25,7 @@ mod numbers;
 mod orders;
 mod pnl;
 mod position_limit;
+mod protection;
 
 pub use decimal::*;
 pub use exposure::*;
@@ -34,3 +36,4 @@ pub use numbers::*;
 pub use orders::*;
 pub use pnl::*;
 pub use position_limit::*;
+pub use protection::*;
