@@ -15,8 +15,10 @@
 //! | `position_limit` | how far a position may go |
 //! | `protection` | what a burst of fills does |
 //! | `pnl`, `fees` | profit and loss, and what a fill costs |
+//! | `drawdown` | the breaker on equity |
 
 mod decimal;
+mod drawdown;
 mod exposure;
 mod fees;
 mod instrument;
@@ -28,6 +30,7 @@ mod position_limit;
 mod protection;
 
 pub use decimal::*;
+pub use drawdown::*;
 pub use exposure::*;
 pub use fees::*;
 pub use instrument::*;
