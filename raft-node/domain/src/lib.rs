@@ -15,8 +15,10 @@
 //! | `position_limit` | how far a position may go |
 //! | `protection` | what a burst of fills does |
 //! | `pnl`, `fees` | profit and loss, and what a fill costs |
+//! | `band` | which mark counts |
 //! | `drawdown` | the breaker on equity |
 
+mod band;
 mod decimal;
 mod drawdown;
 mod exposure;
@@ -29,6 +31,7 @@ mod pnl;
 mod position_limit;
 mod protection;
 
+pub use band::*;
 pub use decimal::*;
 pub use drawdown::*;
 pub use exposure::*;
