@@ -11,7 +11,13 @@
 //! | `numbers` | prices, quantities, positions, exposure, money, log time |
 //! | `orders` | what an order is made of |
 //! | `instrument` | what is traded |
+//! | `exposure` | what a fill could cost |
 //! | `sharing` | how one exposure limit is shared |
+//! | `position_limit` | how far a position may go |
+//! | `protection` | what a burst of fills does |
+//! | `pnl`, `fees` | profit and loss, and what a fill costs |
+//! | `band` | which mark counts |
+//! | `drawdown` | the breaker on equity |
 
 mod band;
 mod decimal;
@@ -23,7 +29,7 @@ mod names;
 mod numbers;
 mod orders;
 mod pnl;
-pub mod position_limit;
+mod position_limit;
 mod protection;
 pub mod sharing;
 
@@ -37,4 +43,5 @@ pub use names::*;
 pub use numbers::*;
 pub use orders::*;
 pub use pnl::*;
+pub use position_limit::*;
 pub use protection::*;

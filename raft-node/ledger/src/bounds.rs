@@ -23,11 +23,11 @@ pub const ACCOUNTS_MAX: usize = 10_000;
 /// The largest notional of one fill, in 10^-12 of the quote asset: no sum of fills comes near the range of `i128`.
 pub const NOTIONAL_MAX: i128 = 1_000_000_000_000_000_000_000_000_000;
 /// How far a mark may lie from the one that counts and count at once, in parts per million of it.
-pub const MARK_BAND_PPM: i64 = 100_000;
-/// How long a mark outside the band must be confirmed before it counts.
-pub const MARK_WAIT_MS: u64 = 1_000;
+pub const MARK_BAND_PPM: u32 = 100_000;
 /// A mark so far behind log time is too old: equity is unmarked.
 pub const MARK_AGE_MAX_MS: u64 = 15_000;
+/// The longest window and the longest pause of a protection.
+pub const PROTECTION_MS_MAX: u64 = 3_600_000;
 /// The longest reason of a control command, in bytes.
 pub const REASON_MAX: usize = 256;
 /// The longest parameters of a strategy, in bytes.

@@ -7,7 +7,7 @@
 use crate::{
     answer::{Answer, OrderStatus},
     apply::{Applying, Handled, invalid},
-    bounds::{HARD_EXPOSURE_LIMIT, QUOTING_OFF_MAKERS_MAX, REASON_MAX, WORST_LOSS_LIMIT_MAX},
+    bounds::{HARD_EXPOSURE_LIMIT, PROTECTION_MS_MAX, QUOTING_OFF_MAKERS_MAX, REASON_MAX, WORST_LOSS_LIMIT_MAX},
     command::{ControlChange, ControlCommand, QuotingScope},
     event::{Event, QuoteEndReason},
     ledger::LEDGER_VERSION,
@@ -58,9 +58,7 @@ impl Applying<'_> {
             }
             ControlChange::Protection { symbol, protection } => {
                 self.symbol(symbol)?;
-                if let Some(Err(error)) = protection.as_ref().map(Protection::check) {
-                    return Err(invalid(error.to_string()));
-                }
+                protection.as_ref().map_or(Ok(()), check_protection)?;
             }
             ControlChange::DrawdownLimit { asset, limit } => {
                 self.check_known_quote_asset(asset)?;
@@ -230,6 +228,18 @@ pub(crate) fn hard_limit(basis: &ExposureBasis) -> Exposure {
 fn check_limit(basis: &ExposureBasis, limit: Exposure) -> Result<(), Refusal> {
     let hard_limit = hard_limit(basis);
     if (Exposure::ZERO..=hard_limit).contains(&limit) { Ok(()) } else { Err(Refusal::LimitOutOfRange { hard_limit }) }
+}
+
+fn check_protection(protection: &Protection) -> Result<(), Refusal> {
+    if !protection.lots_max.is_valid() {
+        return Err(invalid(format!("lots_max must lie in 1..={MAX_QTY} lots")));
+    }
+    for (name, ms) in [("window_ms", protection.window_ms), ("pause_ms", protection.pause_ms)] {
+        if !(1..=PROTECTION_MS_MAX).contains(&ms) {
+            return Err(invalid(format!("{name} must lie in 1..={PROTECTION_MS_MAX}")));
+        }
+    }
+    Ok(())
 }
 
 fn check_reason(reason: &str) -> Result<(), Refusal> {

@@ -77,7 +77,8 @@ impl Applying<'_> {
 
     pub(crate) fn rearm(&mut self, asset: &Asset) {
         let equity = self.equity(asset);
-        self.tables.drawdowns.entry(asset.clone()).or_default().rearm(equity);
+        let armed = self.tables.drawdowns.get(asset).copied().unwrap_or_default().rearm(equity);
+        self.tables.drawdowns.insert(asset.clone(), armed);
     }
 
     /// Counts what an order took from the symbol's quote.

@@ -7,13 +7,13 @@ use imbl::OrdSet;
 use crate::{
     answer::Answer,
     apply::{Applying, Handled, invalid},
-    bounds::{MARK_BAND_PPM, MARK_WAIT_MS, ORDER_TIMESTAMP_AHEAD_MS, SYMBOLS_MAX},
+    bounds::{MARK_BAND_PPM, ORDER_TIMESTAMP_AHEAD_MS, SYMBOLS_MAX},
     command::{PublishMarks, SetListing, SymbolMark},
     event::{AuthorityEndReason, Event, MarkTaken},
     refusal::Refusal,
     state::SymbolState,
 };
-use quorate_domain::{Mark, Published, RefPrice, Symbol};
+use quorate_domain::{Mark, MarkOutcome, RefPrice, Symbol};
 
 impl Applying<'_> {
     pub(crate) fn publish_marks(&mut self, command: &PublishMarks) -> Handled {
@@ -43,11 +43,11 @@ impl Applying<'_> {
             return None;
         }
         let SymbolMark { price, time, .. } = *mark;
-        let (marks, published) = state.marks.publish(Mark { price, at: time }, MARK_BAND_PPM, MARK_WAIT_MS);
+        let (marks, published) = state.marks.publish(Mark { price, at: time }, MARK_BAND_PPM);
         let counts = match published {
-            Published::Counts => true,
-            Published::Waits => false,
-            Published::Ignored => return None,
+            MarkOutcome::Counted => true,
+            MarkOutcome::Waiting => false,
+            MarkOutcome::Ignored => return None,
         };
         let symbol = self.symbol_name(&mark.symbol);
         self.equity_due.insert(state.instrument.quote.clone());

@@ -21,8 +21,7 @@ use crate::{
     state::{Confirmation, Quote, QuoteLeg, SymbolState},
 };
 use quorate_domain::{
-    ExposureBasis, MAX_PRICE, MAX_QTY, MakerName, Millis, Price, Qty, QuoteId, QuoteSide, Side, Sides, Symbol,
-    position_limit,
+    ExposureBasis, MAX_PRICE, MAX_QTY, MakerName, Millis, Price, Qty, QuoteId, QuoteSide, Side, Sides, Symbol, cut,
 };
 
 /// Who says what about a symbol's quote: what placing and keeping have in common.
@@ -306,7 +305,7 @@ impl Applying<'_> {
 impl SymbolState {
     /// What the position's limit leaves of so many lots on each side.
     fn within_position_max(&self, lots: Sides<Qty>) -> Sides<Qty> {
-        position_limit::cut(self.position(), self.position_max, lots)
+        cut(self.position(), self.position_max, lots)
     }
 
     /// Whether a fill of what is left of its quote could bring the position past its limit.

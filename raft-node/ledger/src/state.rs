@@ -18,6 +18,7 @@ use crate::{
     digest::Digest,
     event::Turn,
 };
+
 use quorate_domain::{
     Account, Asset, ClientOrderId, Drawdown, ExchangeName, Exposure, ExposureBasis, Instrument, MakerName, Marks,
     Millis, Money, OrderId, Pnl, Position, Price, Protection, ProtectionState, Qty, QuoteId, Side, Sides, Symbol,

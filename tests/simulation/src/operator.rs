@@ -131,8 +131,9 @@ impl Operator {
 
     /// Sets the limit.
     pub async fn set_limit(&self, limit: i64) {
-        let command =
-            |control_version| Command::SetExposureLimit(SetExposureLimit { limit: Exposure(limit), control_version });
+        let command = |control_version| {
+            Command::SetExposureLimit(SetExposureLimit { limit: Exposure(limit.into()), control_version })
+        };
         self.control(command).await;
     }
 

@@ -34,7 +34,7 @@ pub struct Outcome {
     /// Fills committed.
     pub fills: u64,
     /// The highest exposure reserved, in a hundredth of the limit.
-    pub exposure_max: i64,
+    pub exposure_max: i128,
     /// Until all was well after the faults, in milliseconds.
     pub heal_ms: u64,
     /// What crashes left of unsynced writes.

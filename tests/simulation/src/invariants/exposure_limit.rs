@@ -10,14 +10,14 @@ use super::{Invariant, hold};
 /// See the module.
 #[derive(Default)]
 pub(super) struct ExposureLimit {
-    limit: Option<i64>,
+    limit: Option<i128>,
     per_lot: BTreeMap<Symbol, i64>,
     /// Leaves of each symbol's quote: bid, ask.
     leaves: BTreeMap<Symbol, (i64, i64)>,
 }
 
 /// The limit at genesis, which no limit may pass.
-const HARD_LIMIT: i64 = 100;
+const HARD_LIMIT: i128 = 100;
 
 impl Invariant for ExposureLimit {
     fn name(&self) -> &'static str {
