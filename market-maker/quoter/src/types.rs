@@ -101,6 +101,7 @@ pub struct SymbolSnapshot {
 }
 
 /// What the maker does.
+#[expect(clippy::large_enum_variant, reason = "there are few at a time, and they are carried out at once")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     /// Send this command, and answer with [`Input::Answered`].

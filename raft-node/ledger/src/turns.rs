@@ -26,8 +26,11 @@ impl Applying<'_> {
             if turn.is_none() {
                 self.set_turn(symbol, Some(Turn::Waiting { since: self.index }));
             }
-        } else if placed && matches!(turn, Some(Turn::Waiting { .. } | Turn::Offered { .. })) {
+        } else if placed && matches!(turn, Some(Turn::Offered { .. })) {
             self.set_turn(symbol, Some(Turn::Running { until: self.log_time().plus(TURN_MS) }));
+        } else if placed && matches!(turn, Some(Turn::Waiting { .. })) {
+            // A turn that was not offered would keep those that wait longer from theirs.
+            self.set_turn(symbol, None);
         }
     }
 
@@ -120,7 +123,7 @@ impl Applying<'_> {
         let mut fits = |symbol: &Symbol| {
             let lot = lot(symbol);
             lots = Sides::from_fn(|side| Exposure(lots.of(side).0.saturating_add(lot.of(side).0)));
-            Side::BOTH.into_iter().all(|side| lots.of(side) <= room.of(side))
+            Side::BOTH.into_iter().all(|side| *lot.of(side) == Exposure::ZERO || lots.of(side) <= room.of(side))
         };
         for (_, symbol) in &self.indexes.turns_due {
             fits(symbol);

@@ -84,6 +84,8 @@ fn the_pinned_snapshot_still_reads() {
     let ledger = Ledger::decode(&hex::decode(line).unwrap()).unwrap();
     assert_eq!(ledger.fills(), 2);
     assert_eq!(ledger.exchange().unwrap().last_exec_id(&symbol()), 3);
+    let waits = ledger.symbol(&Symbol::new("SOLUSDT").unwrap()).unwrap();
+    assert!(matches!(waits.demand.turn, Some(Turn::Waiting { .. })));
     let symbol = ledger.symbol(&symbol()).unwrap();
     assert_eq!((symbol.position, symbol.position_seq, symbol.cash), (Position(-3), 1, Money(303)));
 }
@@ -141,10 +143,55 @@ fn holding() -> Holding {
     Holding { symbol: symbol(), epoch: 4, moving_until: Some(Millis(300)) }
 }
 
+const SECRET: Secret = Secret([6; 32]);
+const PARAMETERS: &str = "edge = 1";
+
+fn basis() -> QuoteBasis {
+    QuoteBasis {
+        computed_at: 200,
+        reference: Some(Reference {
+            source: SourceName::new("walk:BTCUSDT").unwrap(),
+            price: RefPrice(12_000_001),
+            seq: 9,
+            time: Millis(1_700_000_000_100),
+        }),
+        room: Some(Sides { bid: Qty(50), ask: Qty(40) }),
+        strategy: StrategyName::new("naive").unwrap(),
+        version: 3,
+        parameters: Digest::of(PARAMETERS.as_bytes()),
+        state: vec![1, 2],
+    }
+}
+
+fn control(change: ControlChange, control_version: u64) -> ControlCommand {
+    ControlCommand { actor: ActorName::new("ops").unwrap(), reason: "drill".to_owned(), control_version, change }
+}
+
+fn changes() -> Vec<ControlChange> {
+    vec![
+        ControlChange::ExposureLimit { limit: Exposure(90) },
+        ControlChange::PositionLimit { symbol: symbol(), max: Some(Qty(70)) },
+        ControlChange::Quoting { scope: QuotingScope::Symbol(symbol()), on: true },
+        ControlChange::KillSwitch { engaged: true },
+        ControlChange::LedgerVersion { version: 1 },
+    ]
+}
+
+fn keep_quote() -> KeepQuote {
+    let PlaceQuote { symbol, incarnation, secret, epoch, quote_seq, position_seq, ttl_ms, basis, .. } = place_quote();
+    KeepQuote { symbol, incarnation, secret, epoch, quote_seq, quote_id: 12, position_seq, ttl_ms, basis }
+}
+
+fn commit_parameters(incarnation: Incarnation, symbol: Symbol) -> Command {
+    let (maker, text) = (maker(), PARAMETERS.to_owned());
+    Command::CommitParameters(CommitParameters { maker, incarnation, secret: SECRET, symbol, text })
+}
+
 fn place_quote() -> PlaceQuote {
     PlaceQuote {
         symbol: symbol(),
         incarnation: 5,
+        secret: SECRET,
         epoch: 4,
         quote_seq: 7,
         position_seq: 8,
@@ -153,7 +200,7 @@ fn place_quote() -> PlaceQuote {
         allow_reduced: true,
         ttl_ms: 30_000,
         cause: QuoteCause::ReferenceMoved,
-        computed_at: 200,
+        basis: basis(),
     }
 }
 
@@ -170,21 +217,20 @@ fn execute_order() -> ExecuteOrder {
 }
 
 fn commands() -> Vec<Command> {
-    let maker_ref = MakerRef { maker: maker(), incarnation: 5 };
+    let maker_ref = MakerRef { maker: maker(), incarnation: 5, secret: SECRET };
     vec![
         Command::OpenSession,
         Command::CloseSession,
         Command::DefineSymbol(DefineSymbol { symbol: symbol(), spec: spec() }),
-        Command::SetExposureLimit(SetExposureLimit { limit: Exposure(90), control_version: 3 }),
-        Command::SetQuoting(SetQuoting { scope: QuotingScope::Symbol(symbol()), on: true, control_version: 3 }),
-        Command::SetKillSwitch(SetKillSwitch { engaged: true, control_version: 3 }),
-        Command::UpgradeLedger(UpgradeLedger { ledger_version: 1, control_version: 3 }),
-        Command::RegisterMaker(RegisterMaker { maker: maker(), ttl_ms: 9_000 }),
+        Command::Control(control(ControlChange::ExposureLimit { limit: Exposure(90) }, 3)),
+        Command::RegisterMaker(RegisterMaker { maker: maker(), ttl_ms: 9_000, secret_hash: SECRET.hash() }),
         Command::RenewMaker(maker_ref.clone()),
         Command::DeregisterMaker(maker_ref),
-        Command::ReleaseSymbol(ReleaseSymbol { symbol: symbol(), epoch: 4 }),
+        commit_parameters(5, symbol()),
+        Command::ReleaseSymbol(ReleaseSymbol { symbol: symbol(), epoch: 4, secret: SECRET }),
         Command::PlaceQuote(place_quote()),
-        Command::PullQuote(PullQuote { symbol: symbol(), epoch: 4 }),
+        Command::KeepQuote(keep_quote()),
+        Command::PullQuote(PullQuote { symbol: symbol(), epoch: 4, secret: SECRET, quote_seq: 7 }),
         Command::RegisterExchange(RegisterExchange { exchange: ExchangeName::new("venue").unwrap() }),
         Command::ExecuteOrder(execute_order()),
         Command::CancelOrder(CancelOrder { exchange_epoch: 6, account: account(), order_id: 17 }),
@@ -201,8 +247,10 @@ fn answers() -> Vec<Answer> {
         Answer::MakerRegistered { incarnation: 5, deadline, holds: holds.clone() },
         Answer::MakerRenewed { deadline, holds },
         Answer::MakerDeregistered,
+        Answer::ParametersCommitted { digest: Digest([3; 32]) },
         Answer::SymbolReleased,
         Answer::QuotePlaced { quote_id: 12, bid_qty: Qty(10), ask_qty: Qty(0), reduced: true, deadline },
+        Answer::QuoteKept { deadline },
         Answer::QuotePulled { quote_id: Some(12) },
         Answer::ExchangeRegistered { exchange_epoch: 6 },
         Answer::OrderExecuted(result()),
@@ -231,10 +279,14 @@ fn refusals() -> Vec<Refusal> {
         Refusal::UnknownMaker { incarnation: 5, present: Some(6) },
         Refusal::StaleEpoch { symbol: symbol(), epoch: 4, holder: Some(maker()) },
         Refusal::AuthorityExpired { symbol: symbol(), deadline: Millis(400) },
+        Refusal::WrongSecret { maker: maker() },
+        Refusal::UnknownParameters { committed: Some(Digest([3; 32])) },
         Refusal::StaleQuoteSeq { last: 7 },
         Refusal::StalePosition { position_seq: 8, position: Position(-9) },
         Refusal::CrossesResting { side: Side::Buy, price },
         Refusal::ExposureShort { long_free: Exposure(1), short_free: Exposure(2) },
+        Refusal::TooHeavy { lot: Exposure(30), limit: Exposure(20) },
+        Refusal::PositionLimit { position: Position(-9), max: Qty(10) },
         Refusal::StaleExchange { exchange_epoch: 6 },
         Refusal::ExecGap { expected: 2 },
         Refusal::ExecWindowFull { max: 1_024 },
@@ -267,7 +319,7 @@ fn quote_placed() -> QuotePlaced {
         ask_asked: Qty(5),
         deadline: Millis(400),
         cause: QuoteCause::Fill,
-        computed_at: 11,
+        basis: basis(),
         superseded: Some(10),
     }
 }
@@ -299,19 +351,28 @@ fn filled_order() -> FilledMaker {
     FilledMaker::Order { order_id: 16, account: account(), client_order_id: client_order_id(), leaves: Qty(0) }
 }
 
+fn control_changed(change: ControlChange) -> Event {
+    let ControlCommand { actor, reason, control_version, change } = control(change, 4);
+    Event::ControlChanged { control_version, actor, reason, change }
+}
+
 fn events() -> Vec<Event> {
-    let (maker_name, incarnation, deadline, control_version, epoch) = (maker(), 5, Millis(400), 4, 4);
+    let (maker_name, incarnation, deadline, epoch) = (maker(), 5, Millis(400), 4);
     let maker = || maker_name.clone();
     vec![
         Event::TermBegan { term: 2, graced: 3, quotes_pulled: true, clock_jump_ms: 70 },
         Event::SymbolDefined { symbol: symbol(), spec: spec() },
-        Event::ExposureLimitChanged { limit: Exposure(90), control_version },
-        Event::QuotingChanged { scope: QuotingScope::All, on: false, control_version },
-        Event::KillSwitchChanged { engaged: true, control_version },
-        Event::LedgerUpgraded { ledger_version: 2, control_version },
+        control_changed(ControlChange::Quoting { scope: QuotingScope::All, on: false }),
         Event::MakerRegistered { maker: maker(), incarnation, deadline },
         Event::MakerRenewed { maker: maker(), incarnation, deadline },
         Event::MakerDeparted { maker: maker(), incarnation, reason: DepartReason::Expired },
+        Event::ParametersCommitted {
+            maker: maker(),
+            incarnation,
+            symbol: symbol(),
+            digest: Digest::of(PARAMETERS.as_bytes()),
+            text: PARAMETERS.to_owned(),
+        },
         Event::AuthorityGranted { symbol: symbol(), maker: maker(), incarnation, epoch },
         Event::AuthorityMoving { symbol: symbol(), epoch, to: Some(maker()), until: deadline },
         Event::AuthorityEnded {
@@ -322,6 +383,7 @@ fn events() -> Vec<Event> {
             reason: AuthorityEndReason::MoveDeadline,
         },
         Event::QuotePlaced(quote_placed()),
+        Event::QuoteKept { symbol: symbol(), quote_id: 12, quote_seq: 8, deadline, basis: basis() },
         Event::QuoteRefused {
             symbol: symbol(),
             incarnation,
@@ -335,6 +397,7 @@ fn events() -> Vec<Event> {
             released_short: Exposure(0),
             reason: QuoteEndReason::Pulled,
         },
+        Event::TurnChanged { symbol: symbol(), turn: Some(Turn::Offered { until: deadline }) },
         Event::ExchangeRegistered { exchange: ExchangeName::new("venue").unwrap(), exchange_epoch: 6 },
         Event::OrderExecuted {
             order_id: 17,
@@ -361,6 +424,9 @@ fn events() -> Vec<Event> {
 fn words(pins: &mut Pins) {
     let scopes = [QuotingScope::All, QuotingScope::Symbol(symbol()), QuotingScope::Maker(maker())];
     pins.variants("scope", &scopes);
+    pins.variants("change", &changes());
+    let until = Millis(400);
+    pins.variants("turn", &[Turn::Waiting { since: 300 }, Turn::Offered { until }, Turn::Running { until }]);
     pins.variants("side", &[Side::Buy, Side::Sell]);
     pins.variants("order_type", &[OrderType::Limit, OrderType::Market, OrderType::LimitMaker]);
     pins.variants("time_in_force", &[TimeInForce::Gtc, TimeInForce::Ioc, TimeInForce::Fok]);
@@ -400,6 +466,8 @@ fn words(pins: &mut Pins) {
         QuoteEndReason::QuotingOff,
         QuoteEndReason::KillSwitch,
         QuoteEndReason::LimitLowered,
+        QuoteEndReason::PositionLimit,
+        QuoteEndReason::TurnEnded,
         QuoteEndReason::AgeUnproven,
         QuoteEndReason::Replaced,
     ];
@@ -416,7 +484,7 @@ fn envelopes(pins: &mut Pins) {
     pins.variants("outcome", &outcomes);
     let [accepted, _] = outcomes;
     pins.add("response", &Response { index: 300, log_time: Millis(1_700_000_000_000), outcome: accepted });
-    let events = vec![Event::KillSwitchChanged { engaged: true, control_version: 4 }];
+    let events = vec![control_changed(ControlChange::KillSwitch { engaged: true })];
     pins.add("frame", &Frame { index: 300, log_time: Millis(400), chain: Digest([7; 32]), events });
 }
 
@@ -441,22 +509,32 @@ fn small_ledger() -> Ledger {
         let symbol = Symbol::new(name).unwrap();
         send(&mut ledger, session, Command::DefineSymbol(DefineSymbol { symbol, spec: spec() }));
     }
-    let register = |maker| Command::RegisterMaker(RegisterMaker { maker, ttl_ms: 9_000 });
+    let secret_hash = SECRET.hash();
+    let register = |maker| Command::RegisterMaker(RegisterMaker { maker, ttl_ms: 9_000, secret_hash });
     let incarnation = send(&mut ledger, session, register(maker()));
     send(&mut ledger, session, register(MakerName::new("m2").unwrap()));
-    let quote = |name, lots| {
+    let quote = |name, bid, ask| {
         Command::PlaceQuote(PlaceQuote {
             symbol: Symbol::new(name).unwrap(),
             incarnation,
             epoch: 1,
             position_seq: 0,
-            bid: Some(side(99, lots)),
-            ask: Some(side(101, lots)),
+            bid: Some(side(99, bid)),
+            ask: Some(side(101, ask)),
             ..place_quote()
         })
     };
-    let quote_id = send(&mut ledger, session, quote("BTCUSDT", 48));
-    send(&mut ledger, session, quote("ETHUSDT", 5));
+    for name in ["BTCUSDT", "ETHUSDT", "SOLUSDT"] {
+        send(&mut ledger, session, commit_parameters(incarnation, Symbol::new(name).unwrap()));
+    }
+    let quote_id = send(&mut ledger, session, quote("BTCUSDT", 48, 48));
+    let kept = send(&mut ledger, session, quote("ETHUSDT", 2, 1));
+    let symbol = Symbol::new("ETHUSDT").unwrap();
+    let keep =
+        KeepQuote { symbol, incarnation, epoch: 1, quote_seq: 8, quote_id: kept, position_seq: 0, ..keep_quote() };
+    send(&mut ledger, session, Command::KeepQuote(keep));
+    // One lot to sell is free, and none to buy: it waits for its turn.
+    send(&mut ledger, session, quote("SOLUSDT", 5, 5));
     let exchange = Command::RegisterExchange(RegisterExchange { exchange: ExchangeName::new("venue").unwrap() });
     let exchange_epoch = send(&mut ledger, session, exchange);
     let order = |id, side, price, qty| NewOrder {
@@ -491,7 +569,9 @@ fn small_ledger() -> Ledger {
     let fills = take(Against::Order(resting_id), 8, 105, 2);
     send(&mut ledger, session, execute(3, sweeping, fills, Remainder::None));
     let scope = QuotingScope::Maker(MakerName::new("m3").unwrap());
-    send(&mut ledger, 0, Command::SetQuoting(SetQuoting { scope, on: false, control_version: 0 }));
+    send(&mut ledger, 0, Command::Control(control(ControlChange::Quoting { scope, on: false }, 0)));
+    let limited = ControlChange::PositionLimit { symbol: Symbol::new("BTCUSDT").unwrap(), max: Some(Qty(90)) };
+    send(&mut ledger, 0, Command::Control(control(limited, 1)));
     assert!(ledger.audit().is_empty());
     ledger
 }

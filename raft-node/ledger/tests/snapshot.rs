@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use quorate_domain::*;
 use quorate_ledger::*;
@@ -21,12 +23,14 @@ struct Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let elapsed = prop_oneof![60 => 0..50u64, 8 => 500..4_000u64, 1 => 10_000..700_000u64];
-    let step = (0..=30u8, 0..64usize, 90..111i64, 1..60i64, elapsed, prop::bool::weighted(0.1));
+    let step = (0..=40u8, 0..64usize, 90..111i64, 1..60i64, elapsed, prop::bool::weighted(0.1));
     let step =
         step.prop_map(|(kind, which, price, qty, elapsed, wrong)| Step { kind, which, price, qty, elapsed, wrong });
-    prop::collection::vec(step, 60..260)
+    prop::collection::vec(step, 120..400)
 }
 
+const SECRET: Secret = Secret([6; 32]);
+const PARAMETERS: &str = "edge = 1";
 const SYMBOLS: [&str; 4] = ["AAA", "BBB", "CCC", "DDD"];
 const MAKERS: [&str; 3] = ["m1", "m2", "m3"];
 
@@ -36,12 +40,13 @@ struct Author {
     session: SessionId,
     seq: u64,
     orders: u64,
+    committed: BTreeSet<(Incarnation, Symbol)>,
     last: Option<Input>,
 }
 
 impl Author {
     fn new() -> Self {
-        Self { now: 1_000_000, session: 0, seq: 0, orders: 0, last: None }
+        Self { now: 1_000_000, session: 0, seq: 0, orders: 0, committed: BTreeSet::new(), last: None }
     }
 
     fn input(&mut self, ledger: &Ledger, step: &Step) -> Input {
@@ -85,13 +90,23 @@ impl Author {
         if self.session == 0 {
             return Ok(Command::OpenSession);
         }
+        let (secret, quote_seq) = (SECRET, state.map_or(0, |state| state.quote_seq) + 1);
+        let holder = state.and_then(|state| state.holder.as_ref());
+        // What a holder must say before it quotes, it says as soon as something comes to its symbol.
+        if let Some(holder) = holder
+            && self.committed.insert((holder.incarnation, symbol.clone()))
+        {
+            let (maker, incarnation) = (holder.maker.clone(), holder.incarnation);
+            let text = PARAMETERS.to_owned();
+            return Ok(Command::CommitParameters(CommitParameters { maker, incarnation, secret, symbol, text }));
+        }
         Ok(match step.kind {
             0 | 1 => Command::DefineSymbol(DefineSymbol { symbol, spec: spec(1 + i64::from(step.wrong)) }),
-            2 => Command::RegisterMaker(RegisterMaker { maker, ttl_ms: 9_000 }),
-            3 => Command::RenewMaker(MakerRef { maker, incarnation }),
-            4 if step.qty < 10 => Command::DeregisterMaker(MakerRef { maker, incarnation }),
-            4 | 5 => Command::ReleaseSymbol(ReleaseSymbol { symbol, epoch }),
-            6 => Command::PullQuote(PullQuote { symbol, epoch }),
+            2 => Command::RegisterMaker(RegisterMaker { maker, ttl_ms: 9_000, secret_hash: SECRET.hash() }),
+            3 => Command::RenewMaker(MakerRef { maker, incarnation, secret }),
+            4 if step.qty < 10 => Command::DeregisterMaker(MakerRef { maker, incarnation, secret }),
+            4 | 5 => Command::ReleaseSymbol(ReleaseSymbol { symbol, epoch, secret }),
+            6 => Command::PullQuote(PullQuote { symbol, epoch, secret, quote_seq }),
             7 if ledger.exchange().is_none() || step.wrong => {
                 Command::RegisterExchange(RegisterExchange { exchange: ExchangeName::new("venue").unwrap() })
             }
@@ -104,7 +119,7 @@ impl Author {
             }
             11 => {
                 let limit = Exposure(40 + step.qty);
-                Command::SetExposureLimit(SetExposureLimit { limit, control_version })
+                control(ControlChange::ExposureLimit { limit }, control_version)
             }
             12 => {
                 let scope = match step.which % 3 {
@@ -112,11 +127,16 @@ impl Author {
                     1 => QuotingScope::Symbol(symbol),
                     _ => QuotingScope::Maker(maker),
                 };
-                Command::SetQuoting(SetQuoting { scope, on: step.qty > 15, control_version })
+                control(ControlChange::Quoting { scope, on: step.qty > 15 }, control_version)
             }
-            13 => Command::SetKillSwitch(SetKillSwitch { engaged: step.qty < 5, control_version }),
+            13 => control(ControlChange::KillSwitch { engaged: step.qty < 5 }, control_version),
             14 if step.wrong => Command::CloseSession,
-            14..=20 => self.order(ledger, step, symbol),
+            15 if step.qty < 20 => {
+                let max = (step.qty < 15).then_some(Qty(step.qty * 5));
+                control(ControlChange::PositionLimit { symbol, max }, control_version)
+            }
+            31..=33 => keep(state, step, symbol, epoch),
+            14..=22 => self.order(ledger, step, symbol),
             _ => quote(state, step, symbol, epoch),
         })
     }
@@ -184,6 +204,7 @@ fn quote(state: Option<&SymbolState>, step: &Step, symbol: Symbol, epoch: Epoch)
     Command::PlaceQuote(PlaceQuote {
         symbol,
         incarnation: holder.map_or(0, |holder| holder.incarnation),
+        secret: SECRET,
         epoch,
         quote_seq: state.map_or(0, |state| state.quote_seq) + 1,
         position_seq: state.map_or(0, |state| state.position_seq),
@@ -192,8 +213,41 @@ fn quote(state: Option<&SymbolState>, step: &Step, symbol: Symbol, epoch: Epoch)
         allow_reduced: step.which.is_multiple_of(2),
         ttl_ms: 100 + step.elapsed * 10 % 29_000,
         cause: QuoteCause::Refresh,
-        computed_at: 0,
+        basis: basis(),
     })
+}
+
+fn keep(state: Option<&SymbolState>, step: &Step, symbol: Symbol, epoch: Epoch) -> Command {
+    let holder = state.and_then(|state| state.holder.as_ref());
+    let quote = state.and_then(|state| state.quote.as_ref());
+    Command::KeepQuote(KeepQuote {
+        symbol,
+        incarnation: holder.map_or(0, |holder| holder.incarnation),
+        secret: SECRET,
+        epoch,
+        quote_seq: state.map_or(0, |state| state.quote_seq) + 1,
+        quote_id: quote.map_or(1, |quote| quote.id),
+        position_seq: state.map_or(0, |state| state.position_seq),
+        ttl_ms: 100 + step.elapsed * 10 % 29_000,
+        basis: basis(),
+    })
+}
+
+fn basis() -> QuoteBasis {
+    QuoteBasis {
+        computed_at: 0,
+        reference: None,
+        room: None,
+        strategy: StrategyName::new("naive").unwrap(),
+        version: 1,
+        parameters: Digest::of(PARAMETERS.as_bytes()),
+        state: vec![7],
+    }
+}
+
+fn control(change: ControlChange, control_version: u64) -> Command {
+    let (actor, reason) = (ActorName::new("ops").unwrap(), "drill".to_owned());
+    Command::Control(ControlCommand { actor, reason, control_version, change })
 }
 
 fn account() -> Account {
@@ -263,7 +317,7 @@ proptest! {
 fn random_histories_reach_what_they_are_to_test() {
     use proptest::{strategy::ValueTree, test_runner::TestRunner};
     let mut runner = TestRunner::deterministic();
-    let mut reached = [0usize; 7];
+    let mut reached = [0usize; 9];
     for _ in 0..64 {
         let steps = steps().new_tree(&mut runner).unwrap().current();
         let (ledger, history) = play(&steps);
@@ -275,6 +329,8 @@ fn random_histories_reach_what_they_are_to_test() {
             count(|event| matches!(event, Event::MakerDeparted { .. })),
             count(|event| matches!(event, Event::OrderClosed { .. })),
             count(|event| matches!(event, Event::QuoteEnded { .. })),
+            count(|event| matches!(event, Event::QuoteKept { .. })),
+            count(|event| matches!(event, Event::TurnChanged { .. })),
             ledger.open_order_count() + ledger.closed_order_count(),
         ]
         .into_iter()
@@ -285,6 +341,6 @@ fn random_histories_reach_what_they_are_to_test() {
     }
     assert!(
         reached.iter().all(|found| *found >= 20),
-        "quotes, fills, moves, departures, closings, ends, orders: {reached:?}"
+        "quotes, fills, moves, departures, closings, ends, keeps, turns, orders: {reached:?}"
     );
 }

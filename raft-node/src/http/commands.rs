@@ -21,7 +21,7 @@ use crate::node::Node;
 #[serde(untagged)]
 #[expect(dead_code, reason = "the two forms are told apart by their first byte")]
 enum Asked {
-    One(Envelope),
+    One(Box<Envelope>),
     Many(Batch),
 }
 

@@ -7,7 +7,7 @@ use crate::{
 };
 use quorate_domain::*;
 
-/// Two makers, a quote, resting orders, a waiting demand, a move, kept answers.
+/// Two makers, a quote, resting orders, a demand, a symbol that waits for its turn, a move, kept answers.
 fn busy() -> Rig {
     let mut rig = Rig::with_symbols(&["AAA", "BBB", "CCC"]);
     rig.join("m1");
@@ -17,6 +17,7 @@ fn busy() -> Rig {
     rig.rest("AAA", "o2", Side::Sell, 110, 5);
     rig.take("AAA", "o3", Side::Buy, 4);
     assert!(rig.ask_for("BBB", 20, 0).is_ok());
+    assert!(rig.ask_for("CCC", 20, 0).is_err());
     rig.join("m2");
     rig
 }
@@ -25,6 +26,9 @@ fn busy() -> Rig {
 fn damage_is_found() {
     let state = |tables: &mut Tables, change: fn(&mut SymbolState)| {
         change(tables.symbols.get_mut(&symbol("AAA")).unwrap());
+    };
+    let waiting = |tables: &mut Tables, change: fn(&mut Demand)| {
+        change(&mut tables.symbols.get_mut(&symbol("CCC")).unwrap().demand);
     };
     let order = |tables: &mut Tables, change: fn(&mut Order)| {
         let order = tables.orders.values().find(|order| order.status.is_open()).unwrap();
@@ -44,7 +48,12 @@ fn damage_is_found() {
         ("fills in all", Box::new(|tables| tables.last_trade_id = 0)),
         ("nobody", Box::new(move |tables| state(tables, |state| state.holder = None))),
         ("present epoch", Box::new(move |tables| state(tables, |state| state.epoch += 1))),
-        ("newest", Box::new(move |tables| state(tables, |state| state.quote_seq += 1))),
+        ("newest", Box::new(move |tables| state(tables, |state| state.quote_seq = 0))),
+        ("position's limit", Box::new(move |tables| state(tables, |state| state.position_max = Some(Qty(5))))),
+        ("wait for a turn", Box::new(move |tables| waiting(tables, |demand| demand.turn = None))),
+        ("lots set aside", Box::new(move |tables| waiting(tables, |demand| demand.set_aside = false))),
+        ("exposure held", Box::new(move |tables| waiting(tables, |demand| demand.lot.bid = Exposure(7)))),
+        ("demands due", Box::new(move |tables| waiting(tables, |demand| demand.until.bid = Some(Millis(5))))),
         ("index of exposure reserved", quote(|quote| quote.sides.bid.as_mut().unwrap().leaves = Qty(1))),
         ("out of range", quote(|quote| quote.sides.bid.as_mut().unwrap().leaves = Qty(91))),
         ("less than nothing", quote(|quote| quote.sides.bid.as_mut().unwrap().leaves = Qty(-1))),

@@ -1,4 +1,4 @@
-use super::{Rig, START, TTL, maker, symbol};
+use super::{PARAMETERS, Rig, SECRET, START, TTL, commit, maker, register, symbol};
 use crate::{bounds::*, *};
 use quorate_domain::*;
 
@@ -130,11 +130,11 @@ fn registering_again_ends_the_earlier_incarnation() {
             "AAA granted to m1 at 2",
         ]
     );
-    let old = MakerRef { maker: maker("m1"), incarnation: first };
+    let old = MakerRef { maker: maker("m1"), incarnation: first, secret: SECRET };
     let unknown = Refusal::UnknownMaker { incarnation: first, present: Some(second) };
     assert_eq!(rig.refused(Command::RenewMaker(old.clone())), unknown);
     assert_eq!(rig.refused(Command::DeregisterMaker(old)), unknown);
-    let nobody = MakerRef { maker: maker("nobody"), incarnation: 5 };
+    let nobody = MakerRef { maker: maker("nobody"), incarnation: 5, secret: SECRET };
     assert_eq!(rig.refused(Command::RenewMaker(nobody)), Refusal::UnknownMaker { incarnation: 5, present: None });
 }
 
@@ -216,7 +216,8 @@ fn a_destination_whose_lease_ends_with_the_move_gets_nothing() {
 #[test]
 fn stale_epochs_and_unknown_symbols_are_refused() {
     let mut rig = Rig::with_symbols(&["AAA"]);
-    let release = |name: &str, epoch| Command::ReleaseSymbol(ReleaseSymbol { symbol: symbol(name), epoch });
+    let release =
+        |name: &str, epoch| Command::ReleaseSymbol(ReleaseSymbol { symbol: symbol(name), epoch, secret: SECRET });
     let stale =
         |epoch, holder: Option<&str>| Refusal::StaleEpoch { symbol: symbol("AAA"), epoch, holder: holder.map(maker) };
     assert_eq!(rig.refused(release("AAA", 0)), stale(0, None));
@@ -227,10 +228,90 @@ fn stale_epochs_and_unknown_symbols_are_refused() {
     assert_eq!(rig.refused(release("ZZZ", 1)), Refusal::UnknownSymbol { symbol: symbol("ZZZ") });
 }
 
+/// A second process under a copied name, or a script that knows the public epoch, does no harm by mistake.
+#[test]
+fn only_who_knows_the_secret_speaks_for_a_maker() {
+    let mut rig = Rig::with_symbols(&["AAA"]);
+    rig.join("m1");
+    rig.place("AAA", 10);
+    let wrong = Secret([6; 32]);
+    let right = rig.maker_ref("m1");
+    let other = MakerRef { secret: wrong, ..right.clone() };
+    let commands = [
+        Command::RenewMaker(other.clone()),
+        Command::DeregisterMaker(other.clone()),
+        commit(other, "AAA", PARAMETERS),
+        Command::ReleaseSymbol(ReleaseSymbol { symbol: symbol("AAA"), epoch: 1, secret: wrong }),
+        Command::PlaceQuote(PlaceQuote { secret: wrong, ..rig.quote("AAA", 10) }),
+        Command::KeepQuote(KeepQuote { secret: wrong, ..rig.keep("AAA") }),
+        Command::PullQuote(PullQuote { secret: wrong, ..rig.pulling("AAA") }),
+    ];
+    for command in commands {
+        let before = (rig.state("AAA").clone(), rig.ledger.maker(&maker("m1")).cloned());
+        let told = matches!(command, Command::PlaceQuote(_) | Command::KeepQuote(_));
+        assert_eq!(rig.refused(command), Refusal::WrongSecret { maker: maker("m1") });
+        assert_eq!(rig.events.len(), usize::from(told));
+        assert_eq!((rig.state("AAA").clone(), rig.ledger.maker(&maker("m1")).cloned()), before);
+    }
+    // Incarnation and epoch are looked at before.
+    let stale = ReleaseSymbol { symbol: symbol("AAA"), epoch: 9, secret: wrong };
+    assert!(matches!(rig.refused(Command::ReleaseSymbol(stale)), Refusal::StaleEpoch { .. }));
+    let old = MakerRef { incarnation: 1, secret: wrong, ..right };
+    assert!(matches!(rig.refused(Command::RenewMaker(old)), Refusal::UnknownMaker { .. }));
+}
+
+#[test]
+fn secrets_and_their_hashes_show_nowhere() {
+    let mut rig = Rig::with_symbols(&["AAA"]);
+    rig.join("m1");
+    let quote = rig.quote("AAA", 10);
+    let command = Command::PlaceQuote(quote);
+    let digits = |byte: u8| format!("{byte:02x}").repeat(32);
+    assert!(!format!("{command:?}").contains(&digits(5)), "{command:?}");
+    let refused = rig.refused(Command::RenewMaker(MakerRef { secret: Secret([6; 32]), ..rig.maker_ref("m1") }));
+    rig.leave("m1");
+    rig.join("m1");
+    let shown = format!("{refused:?} {refused} {:?} {:?}", rig.events, rig.last);
+    for hidden in [digits(5), digits(6), SECRET.hash().to_string(), Secret([6; 32]).hash().to_string()] {
+        assert!(!shown.contains(&hidden), "{shown}");
+    }
+}
+
+#[test]
+fn parameters_are_committed_by_symbol_and_forgotten_with_the_maker() {
+    let mut rig = Rig::with_symbols(&["AAA", "BBB"]);
+    rig.ok(register("m1", TTL));
+    let quote = rig.quote("AAA", 10);
+    let unknown = |committed| Refusal::UnknownParameters { committed };
+    assert_eq!(rig.refused(Command::PlaceQuote(quote)), unknown(None));
+    let m1 = rig.maker_ref("m1");
+    let digest = Digest::of(b"edge = 2");
+    assert_eq!(rig.ok(commit(m1.clone(), "AAA", "edge = 2")), Answer::ParametersCommitted { digest });
+    let told = Event::ParametersCommitted {
+        maker: maker("m1"),
+        incarnation: m1.incarnation,
+        symbol: symbol("AAA"),
+        digest,
+        text: "edge = 2".to_owned(),
+    };
+    assert_eq!(rig.events, [told]);
+    let mut quote = rig.quote("AAA", 10);
+    assert_eq!(rig.refused(Command::PlaceQuote(quote.clone())), unknown(Some(digest)));
+    quote.basis.parameters = digest;
+    rig.ok(Command::PlaceQuote(quote));
+    assert!(matches!(rig.refused(commit(m1.clone(), "AAA", "")), Refusal::Invalid { .. }));
+    let long = "p".repeat(PARAMETERS_MAX + 1);
+    assert!(matches!(rig.refused(commit(m1.clone(), "AAA", &long)), Refusal::Invalid { .. }));
+    rig.ok(commit(m1.clone(), "AAA", &long[1..]));
+    assert_eq!(rig.refused(commit(m1, "ZZZ", PARAMETERS)), Refusal::UnknownSymbol { symbol: symbol("ZZZ") });
+    rig.ok(register("m1", TTL));
+    let quote = rig.quote("AAA", 10);
+    assert_eq!(rig.refused(Command::PlaceQuote(quote)), unknown(None), "the next incarnation has committed nothing");
+}
+
 #[test]
 fn leases_and_makers_have_bounds() {
     let mut rig = Rig::new();
-    let register = |name: &str, ttl_ms| Command::RegisterMaker(RegisterMaker { maker: maker(name), ttl_ms });
     for ttl_ms in [0, LEASE_TTL_MIN_MS - 1, LEASE_TTL_MAX_MS + 1, u64::MAX] {
         assert!(matches!(rig.refused(register("m", ttl_ms)), Refusal::Invalid { .. }));
     }

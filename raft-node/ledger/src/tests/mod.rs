@@ -3,11 +3,12 @@
 mod audit;
 mod authority;
 mod control;
-mod exposure;
 mod order;
 mod quote;
 mod session;
+mod sharing;
 mod sweep;
+mod turns;
 
 use quorate_domain::*;
 
@@ -15,6 +16,9 @@ use crate::*;
 
 pub(crate) const START: u64 = 1_000_000;
 pub(crate) const TTL: u64 = 9_000;
+/// The secret of every maker, and what each commits as its parameters for each symbol.
+pub(crate) const SECRET: Secret = Secret([5; 32]);
+pub(crate) const PARAMETERS: &str = "edge = 1";
 
 /// A ledger with one client's session, a log index and a clock.
 pub(crate) struct Rig {
@@ -102,12 +106,30 @@ impl Rig {
 
     pub(crate) fn define(&mut self, name: &str, exposure_per_lot: i64) {
         self.ok(define(name, exposure_per_lot));
+        self.commit_all();
     }
 
-    /// Registers a maker with a lease of `TTL`; its incarnation.
+    /// Registers a maker with a lease of `TTL`, which commits its parameters; its incarnation.
     pub(crate) fn join(&mut self, name: &str) -> Incarnation {
-        self.ok(Command::RegisterMaker(RegisterMaker { maker: maker(name), ttl_ms: TTL }));
-        self.index()
+        self.ok(register(name, TTL));
+        let incarnation = self.index();
+        self.commit_all();
+        incarnation
+    }
+
+    /// Lets every maker commit its parameters for every symbol; what the last apply said stays in view.
+    fn commit_all(&mut self) {
+        let (events, last) = (self.events.clone(), self.last.clone());
+        let makers: Vec<MakerName> = self.ledger.makers().map(|(name, _)| name.clone()).collect();
+        let symbols: Vec<Symbol> = self.ledger.symbols().map(|(name, _)| name.clone()).collect();
+        for maker in &makers {
+            for symbol in &symbols {
+                if !self.ledger.tables.parameters.contains_key(&(maker.clone(), symbol.clone())) {
+                    self.ok(commit(self.maker_ref(maker.as_str()), symbol.as_str(), PARAMETERS));
+                }
+            }
+        }
+        (self.events, self.last) = (events, last);
     }
 
     pub(crate) fn renew(&mut self, name: &str) -> Answer {
@@ -122,7 +144,7 @@ impl Rig {
 
     pub(crate) fn maker_ref(&self, name: &str) -> MakerRef {
         let maker = maker(name);
-        MakerRef { incarnation: self.ledger.incarnation(&maker).unwrap(), maker }
+        MakerRef { incarnation: self.ledger.incarnation(&maker).unwrap(), maker, secret: SECRET }
     }
 
     pub(crate) fn state(&self, name: &str) -> &SymbolState {
@@ -139,7 +161,7 @@ impl Rig {
 
     pub(crate) fn release(&mut self, name: &str) {
         let epoch = self.state(name).epoch;
-        self.ok(Command::ReleaseSymbol(ReleaseSymbol { symbol: symbol(name), epoch }));
+        self.ok(Command::ReleaseSymbol(ReleaseSymbol { symbol: symbol(name), epoch, secret: SECRET }));
     }
 
     /// A quote that the holder of `name` could place now: 99 and 101, with `qty` lots on each side.
@@ -148,6 +170,7 @@ impl Rig {
         PlaceQuote {
             symbol: symbol(name),
             incarnation: state.holder.as_ref().map_or(0, |holder| holder.incarnation),
+            secret: SECRET,
             epoch: state.epoch,
             quote_seq: state.quote_seq + 1,
             position_seq: state.position_seq,
@@ -156,8 +179,28 @@ impl Rig {
             allow_reduced: false,
             ttl_ms: 30_000,
             cause: QuoteCause::Refresh,
-            computed_at: self.index(),
+            basis: self.basis(),
         }
+    }
+
+    pub(crate) fn basis(&self) -> QuoteBasis {
+        QuoteBasis {
+            computed_at: self.index(),
+            reference: None,
+            room: None,
+            strategy: StrategyName::new("naive").unwrap(),
+            version: 1,
+            parameters: Digest::of(PARAMETERS.as_bytes()),
+            state: Vec::new(),
+        }
+    }
+
+    /// What its maker could send to keep the quote of `name` as it stands.
+    pub(crate) fn keep(&self, name: &str) -> KeepQuote {
+        let PlaceQuote { symbol, incarnation, secret, epoch, quote_seq, position_seq, ttl_ms, basis, .. } =
+            self.quote(name, 1);
+        let quote_id = self.state(name).quote.as_ref().map_or(0, |quote| quote.id);
+        KeepQuote { symbol, incarnation, secret, epoch, quote_seq, quote_id, position_seq, ttl_ms, basis }
     }
 
     /// Places it; the quote's id.
@@ -168,8 +211,19 @@ impl Rig {
     }
 
     pub(crate) fn pull(&mut self, name: &str) -> Answer {
-        let epoch = self.state(name).epoch;
-        self.ok(Command::PullQuote(PullQuote { symbol: symbol(name), epoch }))
+        let pull = self.pulling(name);
+        self.ok(Command::PullQuote(pull))
+    }
+
+    pub(crate) fn pulling(&self, name: &str) -> PullQuote {
+        let state = self.state(name);
+        PullQuote { symbol: symbol(name), epoch: state.epoch, secret: SECRET, quote_seq: state.quote_seq + 1 }
+    }
+
+    /// What people decide, on the present control version.
+    pub(crate) fn decide(&mut self, change: ControlChange) {
+        let version = self.ledger.control().version;
+        self.ok(control(change, version));
     }
 
     pub(crate) fn register_exchange(&mut self) -> ExchangeEpoch {
@@ -265,4 +319,28 @@ pub(crate) fn spec(exposure_per_lot: i64) -> SymbolSpec {
 
 pub(crate) fn define(name: &str, exposure_per_lot: i64) -> Command {
     Command::DefineSymbol(DefineSymbol { symbol: symbol(name), spec: spec(exposure_per_lot) })
+}
+
+pub(crate) fn register(name: &str, ttl_ms: u64) -> Command {
+    Command::RegisterMaker(RegisterMaker { maker: maker(name), ttl_ms, secret_hash: SECRET.hash() })
+}
+
+pub(crate) fn commit(maker: MakerRef, name: &str, text: &str) -> Command {
+    let MakerRef { maker, incarnation, secret } = maker;
+    Command::CommitParameters(CommitParameters {
+        maker,
+        incarnation,
+        secret,
+        symbol: symbol(name),
+        text: text.to_owned(),
+    })
+}
+
+pub(crate) fn control(change: ControlChange, control_version: u64) -> Command {
+    let (actor, reason) = (ActorName::new("ops").unwrap(), "drill".to_owned());
+    Command::Control(ControlCommand { actor, reason, control_version, change })
+}
+
+pub(crate) fn limit(limit: i64, control_version: u64) -> Command {
+    control(ControlChange::ExposureLimit { limit: Exposure(limit) }, control_version)
 }

@@ -1,5 +1,5 @@
 use super::{Rig, START, TTL, maker, side, symbol};
-use crate::*;
+use crate::{bounds::STRATEGY_STATE_MAX, *};
 use quorate_domain::*;
 
 fn rig() -> Rig {
@@ -24,7 +24,7 @@ fn a_quote_reserves_and_says_all_about_itself() {
     assert_eq!((placed.quote_id, placed.superseded, placed.epoch), (id, None, 1));
     assert_eq!((placed.bid, placed.ask), (Some(side(99, 10)), Some(side(101, 10))));
     assert_eq!((placed.bid_asked, placed.ask_asked), (Qty(10), Qty(10)));
-    assert_eq!((placed.cause, placed.computed_at), (QuoteCause::Refresh, id - 1));
+    assert_eq!((placed.cause, placed.basis.computed_at), (QuoteCause::Refresh, id - 1));
     assert_eq!(placed.deadline, Millis(START + 30_000));
 
     // The next supersedes it, without an event of its own.
@@ -47,10 +47,15 @@ fn a_quote_reserves_and_says_all_about_itself() {
     assert_eq!(rig.pull("AAA"), Answer::QuotePulled { quote_id: None });
 }
 
+fn reference(price: i64) -> Reference {
+    let source = SourceName::new("walk:AAA").unwrap();
+    Reference { source, price: RefPrice(price), seq: 1, time: Millis(START) }
+}
+
 #[test]
 fn bad_form_is_invalid_and_makes_no_event() {
     let mut rig = rig();
-    let changes: [fn(&mut PlaceQuote); 11] = [
+    let changes: [fn(&mut PlaceQuote); 13] = [
         |quote| (quote.bid, quote.ask) = (None, None),
         |quote| quote.bid = Some(side(0, 1)),
         |quote| quote.bid = Some(side(-5, 1)),
@@ -62,6 +67,8 @@ fn bad_form_is_invalid_and_makes_no_event() {
         |quote| quote.bid = Some(side(101, 1)),
         |quote| quote.ttl_ms = 99,
         |quote| quote.ttl_ms = 30_001,
+        |quote| quote.basis.state = vec![0; STRATEGY_STATE_MAX + 1],
+        |quote| quote.basis.reference = Some(reference(1)),
     ];
     for change in changes {
         assert!(matches!(refuse(&mut rig, change), Refusal::Invalid { .. }));
@@ -83,7 +90,7 @@ fn only_the_holder_under_its_present_epoch_may_quote() {
     let incarnation = rig.ledger.incarnation(&maker("m1"));
     let other = refuse(&mut rig, |quote| quote.incarnation = 999);
     assert_eq!(other, Refusal::UnknownMaker { incarnation: 999, present: incarnation });
-    let pull = Command::PullQuote(PullQuote { symbol: symbol("AAA"), epoch: 2 });
+    let pull = Command::PullQuote(PullQuote { epoch: 2, ..rig.pulling("AAA") });
     assert_eq!(rig.refused(pull), stale(1, Some("m1")));
     rig.leave("m1");
     assert_eq!(refuse(&mut rig, |_| {}), stale(1, None));
@@ -188,4 +195,87 @@ fn a_quote_is_swept_before_it_could_be_filled_too_late() {
     rig.now += 100;
     order.deadline = Millis(rig.now + 1);
     assert_eq!(rig.refused(Command::ExecuteOrder(order)), Refusal::NotActive { against: Against::Quote(id) });
+}
+
+#[test]
+fn a_kept_quote_lives_on_as_it_is() {
+    let mut rig = rig();
+    let id = rig.place("AAA", 10);
+    let placed = rig.state("AAA").quote.clone().unwrap();
+    rig.now += 5_000;
+    let mut keep = rig.keep("AAA");
+    keep.basis.reference = Some(reference(200));
+    let deadline = Millis(rig.now + 30_000);
+    assert_eq!(rig.ok(Command::KeepQuote(keep.clone())), Answer::QuoteKept { deadline });
+    let KeepQuote { symbol, quote_seq, basis, .. } = keep.clone();
+    assert_eq!(rig.events, [Event::QuoteKept { symbol, quote_id: id, quote_seq, deadline, basis: basis.clone() }]);
+    let confirmation = Some(Confirmation { at: Millis(rig.now), basis });
+    let kept = rig.state("AAA").quote.clone().unwrap();
+    assert_eq!(kept, Quote { deadline, confirmation, ..placed });
+    assert_eq!(rig.refused(Command::KeepQuote(keep)), Refusal::StaleQuoteSeq { last: 2 });
+    assert_eq!(rig.reserved(), (10, 10));
+}
+
+#[test]
+fn a_quote_that_was_filled_or_is_gone_is_not_kept() {
+    let mut rig = rig();
+    let first = rig.place("AAA", 10);
+    let second = rig.place("AAA", 10);
+    let keep = KeepQuote { quote_id: first, ..rig.keep("AAA") };
+    let gone = |id| Refusal::NotActive { against: Against::Quote(id) };
+    assert_eq!(rig.refused(Command::KeepQuote(keep)), gone(first));
+    assert!(matches!(&rig.events[..], [Event::QuoteRefused { quote_seq: 3, .. }]));
+    assert_eq!(rig.state("AAA").quote.as_ref().unwrap().id, second, "a refused keep leaves the quote as it is");
+    rig.take("AAA", "o1", Side::Buy, 1);
+    // With the present position the quote is not the one it was placed with; with that one it is stale.
+    for position_seq in [1, 0] {
+        let keep = KeepQuote { position_seq, ..rig.keep("AAA") };
+        let stale = Refusal::StalePosition { position_seq: 1, position: Position(-1) };
+        assert_eq!(rig.refused(Command::KeepQuote(keep)), stale);
+    }
+    assert!(rig.state("AAA").quote.is_some());
+    rig.pull("AAA");
+    let keep = KeepQuote { quote_id: second, ..rig.keep("AAA") };
+    assert_eq!(rig.refused(Command::KeepQuote(keep)), gone(second));
+}
+
+#[test]
+fn what_refuses_a_quote_refuses_its_keeping() {
+    let mut rig = rig();
+    rig.place("AAA", 10);
+    let changes: [fn(&mut KeepQuote); 3] = [
+        |keep| keep.ttl_ms = 99,
+        |keep| keep.basis.state = vec![0; STRATEGY_STATE_MAX + 1],
+        |keep| keep.basis.reference = Some(reference(1)),
+    ];
+    for change in changes {
+        let mut keep = rig.keep("AAA");
+        change(&mut keep);
+        assert!(matches!(rig.refused(Command::KeepQuote(keep)), Refusal::Invalid { .. }));
+        assert!(rig.events.is_empty());
+    }
+    let keep = KeepQuote { epoch: 9, ..rig.keep("AAA") };
+    assert!(matches!(rig.refused(Command::KeepQuote(keep)), Refusal::StaleEpoch { .. }));
+    let keep = KeepQuote { incarnation: 9, ..rig.keep("AAA") };
+    assert!(matches!(rig.refused(Command::KeepQuote(keep)), Refusal::UnknownMaker { .. }));
+    let mut keep = rig.keep("AAA");
+    keep.basis.parameters = Digest::default();
+    assert!(matches!(rig.refused(Command::KeepQuote(keep)), Refusal::UnknownParameters { committed: Some(_) }));
+    rig.decide(ControlChange::KillSwitch { engaged: true });
+    let keep = rig.keep("AAA");
+    assert!(matches!(rig.refused(Command::KeepQuote(keep)), Refusal::KillSwitch { .. }));
+}
+
+#[test]
+fn a_pull_uses_up_its_number_and_a_late_one_pulls_nothing() {
+    let mut rig = rig();
+    rig.place("AAA", 10);
+    let late = rig.pulling("AAA");
+    let newer = rig.place("AAA", 10);
+    assert_eq!(rig.refused(Command::PullQuote(late)), Refusal::StaleQuoteSeq { last: 2 });
+    assert!(rig.events.is_empty());
+    assert_eq!(rig.state("AAA").quote.as_ref().unwrap().id, newer);
+    let before = rig.quote("AAA", 10);
+    rig.pull("AAA");
+    assert_eq!(rig.refused(Command::PlaceQuote(before)), Refusal::StaleQuoteSeq { last: 3 });
 }

@@ -1,4 +1,4 @@
-use super::{Rig, define, spec, symbol};
+use super::{Rig, define, limit, spec, symbol};
 use crate::{bounds::*, *};
 use quorate_domain::*;
 
@@ -59,13 +59,11 @@ fn the_window_holds_no_more_than_its_size() {
 fn only_control_and_open_session_come_without_a_session() {
     let mut rig = Rig::new();
     assert_eq!(rig.sent(0, 1, define("AAA", 1)), Outcome::Refused(Refusal::SessionRequired));
-    let limit = SetExposureLimit { limit: Exposure(50), control_version: 0 };
     let changed = Outcome::Accepted(Answer::ControlChanged { control_version: 1 });
-    assert_eq!(rig.sent(0, 0, Command::SetExposureLimit(limit.clone())), changed);
+    assert_eq!(rig.sent(0, 0, limit(50, 0)), changed);
     // In a session it is exactly once: the repeat does not fail on the control version.
-    let limit = Command::SetExposureLimit(SetExposureLimit { control_version: 1, ..limit });
-    rig.ok(limit.clone());
-    let repeat = rig.sent(rig.session, rig.seq, limit);
+    rig.ok(limit(50, 1));
+    let repeat = rig.sent(rig.session, rig.seq, limit(50, 1));
     assert_eq!(repeat, Outcome::Accepted(Answer::ControlChanged { control_version: 2 }));
     assert!(matches!(rig.refused(Command::OpenSession), Refusal::Invalid { .. }));
 }

@@ -130,7 +130,7 @@ fn the_end_of_time_is_survived() {
     rig.rest("AAA", "o1", Side::Buy, 90, 1);
     rig.tick_at(u64::MAX);
     rig.session = rig.open_session();
-    rig.ok(Command::RegisterMaker(RegisterMaker { maker: super::maker("m2"), ttl_ms: TTL }));
+    rig.ok(super::register("m2", TTL));
     rig.tick();
     assert_eq!(rig.ledger.makers().count(), 0);
 }

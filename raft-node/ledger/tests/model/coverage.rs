@@ -64,7 +64,6 @@ const SITUATIONS: &[&str] = &[
 const TURN_CHANGES: &[&str] = &[
     "turn: out, then waiting",
     "turn: waiting, then offered",
-    "turn: waiting, then running",
     "turn: waiting, then out",
     "turn: offered, then running",
     "turn: offered, then waiting",
@@ -82,7 +81,6 @@ fn turn_change(from: Option<Turn>, to: Option<Turn>) -> &'static str {
     match (from, to) {
         (None, Some(Turn::Waiting { .. })) => "turn: out, then waiting",
         (Some(Turn::Waiting { .. }), Some(Turn::Offered { .. })) => "turn: waiting, then offered",
-        (Some(Turn::Waiting { .. }), Some(Turn::Running { .. })) => "turn: waiting, then running",
         (Some(Turn::Waiting { .. }), None) => "turn: waiting, then out",
         (Some(Turn::Offered { .. }), Some(Turn::Running { .. })) => "turn: offered, then running",
         (Some(Turn::Offered { .. }), Some(Turn::Waiting { .. })) => "turn: offered, then waiting",

@@ -84,6 +84,8 @@ pub(crate) struct Generator {
     /// How many in a thousand leases that are about to end are renewed at once.
     care: u64,
     start: u64,
+    /// How many in a thousand steps define a symbol, while there are more.
+    defining: u64,
     /// What the exposure limit is mostly set to.
     limits: Vec<i64>,
     /// Log time at the entry that is being made.
@@ -101,20 +103,20 @@ impl Generator {
         let mut rng = Rng::new(seed);
         // Half of the seeds have more symbols than the limit has lots: there the turns go round.
         let crowded = rng.chance(500);
-        let (count, limits) = match crowded {
-            false => (1 + rng.below(4), vec![100, 100, 60, 30, 10, 3, 0]),
-            true => (4 + rng.below(9), vec![3, 5, 8, 12, 20, 20, 30, 100]),
-        };
+        let count = if crowded { 4 + rng.below(9) } else { 1 + rng.below(4) };
+        let heaviest = *rng.pick(&[3, 8, 20, 30]).unwrap();
         let symbols = (0..count).map(|n| {
             let name = Symbol::new(SYMBOLS[usize::try_from(n).unwrap()]).unwrap();
-            let per_lot = match crowded {
-                false => *rng.pick(&[1, 1, 2, 3, 7, 10, 25, 100]).unwrap(),
-                true if rng.chance(500) => rng.within(1, 5),
-                true => rng.within(1, 30),
-            };
+            let per_lot =
+                if crowded { rng.within(1, heaviest) } else { *rng.pick(&[1, 1, 2, 3, 7, 10, 25, 100]).unwrap() };
             (name, per_lot)
         });
         let symbols = symbols.collect();
+        let limits = if crowded {
+            vec![heaviest, heaviest, heaviest + heaviest / 2, 2 * heaviest, 3 * heaviest, heaviest - 1]
+        } else {
+            vec![100, 100, 60, 30, 10, 3, 0]
+        };
         let makers = (0..=rng.below(4))
             .map(|n| MakerName::new(["ada", "bob", "cyd", "dee"][usize::try_from(n).unwrap()]).unwrap());
         let makers = makers.collect();
@@ -123,8 +125,10 @@ impl Generator {
             let bent = [0, 1, 2, 4, 4, 4, 6, 8];
             let bent = (weight * bent[usize::try_from(rng.below(8)).unwrap()]).max(1);
             // Turns take time, in which nobody comes or goes.
-            let ends_turns =
-                matches!(act, Act::RegisterMaker | Act::DeregisterMaker | Act::ReleaseSymbol | Act::SetKillSwitch);
+            let ends_turns = matches!(
+                act,
+                Act::RegisterMaker | Act::DeregisterMaker | Act::ReleaseSymbol | Act::SetKillSwitch | Act::SetLimit
+            );
             (*act, if crowded && ends_turns { 1 } else { bent })
         });
         let weights = weights.collect();
@@ -134,6 +138,7 @@ impl Generator {
             leaps: if crowded { rng.below(5) } else { [0, 0, 5, 20, 60][usize::try_from(rng.below(5)).unwrap()] },
             step_ms: [0, 10, 60, 150, 400][usize::try_from(rng.below(5)).unwrap()],
             care: if crowded { 990 } else { [0, 300, 700, 900][usize::try_from(rng.below(4)).unwrap()] },
+            defining: if crowded { 800 } else { 300 },
             limits,
             start: if rng.chance(100) { 0 } else { 1_700_000_000_000 },
             log_time: 0,
@@ -220,7 +225,7 @@ impl Generator {
             let usable = model.sessions.values().filter(|session| session.highest_seen() < u64::MAX / 2).count();
             if usable == 0 || (usable < 3 && self.rng.chance(30)) {
                 return Act::OpenSession;
-            } else if model.symbols.len() < self.symbols.len() && self.rng.chance(300) {
+            } else if model.symbols.len() < self.symbols.len() && self.rng.chance(self.defining) {
                 return Act::DefineSymbol;
             } else if model.control_version == 0 && self.rng.chance(200) {
                 return Act::SetLimit;

@@ -11,6 +11,7 @@ mod coverage;
 mod generate;
 mod generate_trade;
 mod naive;
+mod replaced;
 mod rng;
 mod script;
 mod script_sweep;
@@ -29,6 +30,12 @@ const LONG_SEEDS: u64 = 4;
 const LONG_ENTRIES: usize = 1_500;
 /// Set to a seed, it is the only one that `fresh_seeds` runs, for [`LONG_ENTRIES`].
 const SEED_VARIABLE: &str = "QUORATE_MODEL_SEED";
+/// Set to a number, so many fresh seeds are run.
+const SEEDS_VARIABLE: &str = "QUORATE_MODEL_SEEDS";
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|number| number.parse().unwrap())
+}
 
 /// Fails with the seed and how to replay it.
 fn accept(seed: u64, checked: Result<Coverage, Failure>) -> Coverage {
@@ -75,12 +82,11 @@ fn fixed_seeds_equal_the_model_and_reach_every_variant() {
 
 #[test]
 fn fresh_seeds_equal_the_model() {
-    let given = std::env::var(SEED_VARIABLE).ok().map(|seed| seed.parse::<u64>().unwrap());
-    if let Some(seed) = given {
+    if let Some(seed) = variable(SEED_VARIABLE) {
         accept(seed, check_seed(seed, LONG_ENTRIES, Ledger::new));
         return;
     }
-    for _ in 0..FRESH_SEEDS {
+    for _ in 0..variable(SEEDS_VARIABLE).unwrap_or(FRESH_SEEDS) {
         let seed = rng::fresh_seed();
         println!("seed {seed}");
         accept(seed, check_seed(seed, ENTRIES, Ledger::new));

@@ -54,16 +54,21 @@ impl Model {
     ) {
         let symbol = asking.symbol;
         let asked_for = |side: &&Side| *asking.lots.of(**side) > 0;
-        let waits = matches!(self.symbols[symbol].turn, Some(Turn::Waiting { .. } | Turn::Offered { .. }));
         if Side::BOTH.iter().filter(asked_for).any(|side| self.lot(symbol, *side) > self.limit.0) {
             self.leave_the_turns(symbol, events);
         } else if Side::BOTH.iter().filter(asked_for).any(|side| *granted.of(*side) == 0) {
             if !self.in_the_turns(symbol) {
                 self.wait_at_the_back(index, symbol, events);
             }
-        } else if placed && waits {
-            let until = Millis(self.log_time.0.saturating_add(TURN_MS));
-            self.place_in_turns(symbol, Some(Turn::Running { until }), events);
+        } else if placed {
+            match self.symbols[symbol].turn {
+                Some(Turn::Offered { .. }) => {
+                    let until = Millis(self.log_time.0.saturating_add(TURN_MS));
+                    self.place_in_turns(symbol, Some(Turn::Running { until }), events);
+                }
+                Some(Turn::Waiting { .. }) => self.leave_the_turns(symbol, events),
+                Some(Turn::Running { .. }) | None => {}
+            }
         }
     }
 
@@ -107,7 +112,8 @@ impl Model {
             Side::BOTH.into_iter().all(|side| {
                 let has_turn = self.symbols.keys().filter(|name| self.offered_or_running(name));
                 let lots: i64 = has_turn.chain(together).map(|name| self.lot(name, side)).sum();
-                lots <= self.left_for_turns(side, None).max(self.lot(first, side))
+                let has_a_lot = together.last().is_some_and(|last| self.lot(last, side) > 0);
+                !has_a_lot || lots <= self.left_for_turns(side, None).max(self.lot(first, side))
             })
         };
         let count = (1..=waiting.len()).take_while(|count| fits(&waiting[..*count])).count();

@@ -1,4 +1,4 @@
-use super::{Rig, START, TTL, side};
+use super::{Rig, START, TTL, limit, side};
 use crate::{bounds::*, *};
 use quorate_domain::*;
 
@@ -9,8 +9,8 @@ fn rig(symbols: &[&str]) -> Rig {
 }
 
 fn demands(rig: &Rig, name: &str) -> (bool, bool) {
-    let demand = rig.state(name).demand_until;
-    (demand.bid.is_some(), demand.ask.is_some())
+    let until = rig.state(name).demand.until;
+    (until.bid.is_some(), until.ask.is_some())
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_waiting_demand_cuts_others_to_their_fair_share() {
     rig.place("AAA", 100);
     assert!(rig.ask_for("BBB", 50, 50).is_err());
     assert_eq!(demands(&rig, "BBB"), (true, true));
-    assert_eq!(rig.state("BBB").demand_until.bid, Some(Millis(START + DEMAND_MEMORY_MS)));
+    assert_eq!(rig.state("BBB").demand.until.bid, Some(Millis(START + DEMAND_MEMORY_MS)));
     // Two demand: half each; at its refresh the one that has all is cut.
     assert_eq!(rig.ask_for("AAA", 100, 100), Ok((50, 50)));
     assert_eq!(demands(&rig, "AAA"), (false, false), "its fair share is not a demand that falls short");
@@ -85,7 +85,7 @@ fn a_waiting_demand_cuts_others_to_their_fair_share() {
 }
 
 #[test]
-fn a_demand_is_forgotten_in_time_and_when_the_side_is_not_asked_for() {
+fn a_demand_is_forgotten_in_time_and_when_the_side_is_not_asked_for_but_its_symbol_waits_on() {
     let mut rig = rig(&["AAA", "BBB"]);
     rig.place("AAA", 100);
     assert!(rig.ask_for("BBB", 50, 50).is_err());
@@ -94,8 +94,9 @@ fn a_demand_is_forgotten_in_time_and_when_the_side_is_not_asked_for() {
     rig.now += TTL / 2;
     rig.renew("m1");
     rig.now = START + DEMAND_MEMORY_MS;
-    assert_eq!(rig.ask_for("AAA", 100, 100), Ok((100, 100)));
+    assert_eq!(rig.ask_for("AAA", 100, 100), Ok((100, 50)));
     assert_eq!(demands(&rig, "BBB"), (false, false));
+    assert!(matches!(rig.state("BBB").demand.turn, Some(Turn::Offered { .. })), "{:?}", rig.state("BBB").demand);
 }
 
 #[test]
@@ -156,10 +157,43 @@ fn fills_give_exposure_free() {
 #[test]
 fn at_limit_0_nothing_is_granted_and_nothing_waits() {
     let mut rig = rig(&["AAA"]);
-    rig.ok(Command::SetExposureLimit(SetExposureLimit { limit: Exposure(0), control_version: 0 }));
-    let short = Refusal::ExposureShort { long_free: Exposure(0), short_free: Exposure(0) };
-    assert_eq!(rig.ask_for("AAA", 1, 1), Err(short));
-    assert_eq!(demands(&rig, "AAA"), (false, false));
+    rig.ok(limit(0, 0));
+    let heavy = Refusal::TooHeavy { lot: Exposure(1), limit: Exposure(0) };
+    assert_eq!(rig.ask_for("AAA", 1, 1), Err(heavy));
+    assert_eq!((demands(&rig, "AAA"), rig.state("AAA").demand.turn), ((false, false), None));
+}
+
+/// No more than its own quote holds: it is granted, though others wait, up to its share.
+#[test]
+fn a_symbol_may_hold_on_to_its_share() {
+    let mut rig = rig(&["AAA", "BBB", "CCC"]);
+    rig.place("AAA", 30);
+    rig.place("BBB", 70);
+    assert!(rig.ask_for("CCC", 50, 50).is_err());
+    // Three demand, 33 each; nothing is free, and CCC waits.
+    assert_eq!(rig.ask_for("AAA", 30, 30), Ok((30, 30)));
+    assert_eq!(rig.ask_for("AAA", 40, 25), Ok((30, 25)), "no more than it holds");
+    assert_eq!(rig.ask_for("BBB", 70, 70), Ok((33, 33)), "above its share it is cut");
+}
+
+#[test]
+fn keeping_asks_for_what_is_left_and_no_more_than_sharing_grants() {
+    let mut rig = rig(&["AAA", "BBB"]);
+    rig.place("AAA", 100);
+    let keep = Command::KeepQuote(rig.keep("AAA"));
+    rig.ok(keep);
+    assert!(rig.ask_for("BBB", 50, 50).is_err());
+    let before = rig.state("AAA").clone();
+    let keep = Command::KeepQuote(rig.keep("AAA"));
+    // One lot is set aside for BBB.
+    let short = Refusal::ExposureShort { long_free: Exposure(99), short_free: Exposure(99) };
+    assert_eq!(rig.refused(keep), short);
+    let after = rig.state("AAA");
+    assert_eq!((&after.quote, &after.demand), (&before.quote, &before.demand), "the quote stands as it was");
+    assert_eq!(after.quote_seq, before.quote_seq + 1);
+    rig.place("AAA", 50);
+    let keep = Command::KeepQuote(rig.keep("AAA"));
+    rig.ok(keep);
 }
 
 #[test]
