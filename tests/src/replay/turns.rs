@@ -96,11 +96,14 @@ impl Replay {
     fn stands_above_its_share(&self, symbol: &Symbol, limit: i64, time: u64) -> bool {
         let Some(book) = self.books.get(symbol) else { return false };
         let alive = |book: &&Book| book.quote.as_ref().is_some_and(|quote| quote.deadline > time);
-        (0..2).any(|side| {
-            let demanding = self.books.values().filter(alive).filter(|book| book.reserved()[side] > 0).count();
-            let share = limit / i64::try_from(demanding.max(1)).unwrap_or(i64::MAX);
-            book.reserved()[side] > 0 && alive(&book) && book.per_lot > share
-        })
+        let quoted = |side: usize| self.books.values().filter(alive).filter(|book| book.reserved()[side] > 0).count();
+        let quoted = [quoted(0), quoted(1)];
+        let without = self.books.values().filter(|book| book.turn.is_some() && !alive(book)).count();
+        // Whoever is in the turns without a quote demands one side at least: so many demand one of both.
+        let one_of_both = (quoted[0] + quoted[1] + without).div_ceil(2);
+        let asks = book.reserved().map(|reserved| reserved > 0 && alive(&book));
+        let above = |demanding: usize| book.per_lot > limit / i64::try_from(demanding.max(1)).unwrap_or(i64::MAX);
+        (asks == [true, true] && above(one_of_both)) || (0..2).any(|side| asks[side] && above(quoted[side]))
     }
 
     /// Nobody with an earlier ticket is passed over, whose lot there is room for.
@@ -165,7 +168,7 @@ fn follows(frame: &Frame, book: &Book, next: Option<Turn>, others_wait: bool) ->
             let term_begins = frame.events.iter().any(|event| matches!(event, Event::TermBegan { .. }));
             until.0 == time + OFFER_MS && term_begins
         }
-        (Some(Turn::Waiting { .. } | Turn::Offered { .. }), Some(Turn::Running { until })) => {
+        (Some(Turn::Offered { .. }), Some(Turn::Running { until })) => {
             let placed = book.quote.as_ref().is_some_and(|quote| quote.id == frame.index);
             until.0 == time + TURN_MS && placed
         }
@@ -174,7 +177,6 @@ fn follows(frame: &Frame, book: &Book, next: Option<Turn>, others_wait: bool) ->
             back(since) && until.0 <= time && others_wait && book.quote.is_none()
         }
         (Some(_), None) => true,
-        (None | Some(Turn::Running { .. }), _) => false,
-        (Some(Turn::Waiting { .. }), Some(Turn::Waiting { .. })) => false,
+        (None | Some(Turn::Running { .. }), _) | (Some(Turn::Waiting { .. }), Some(_)) => false,
     }
 }
