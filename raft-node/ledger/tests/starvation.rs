@@ -348,16 +348,16 @@ fn basis() -> QuoteBasis {
 }
 
 /// Runs until everybody must have been granted a lot several times; the longest wait, in thousandths of what it may take.
-fn nobody_starves_among(limit: i64, wishes: &[Wish]) -> u64 {
+fn nobody_starves_among(rounds: u64, limit: i64, wishes: &[Wish]) -> u64 {
     let mut market = Market::open(limit, wishes);
     let heaviest = wishes.iter().map(|wish| wish.weight).max().unwrap();
     let at_once = u64::try_from((limit / heaviest).max(1)).unwrap();
     let round_ms = u64::try_from(wishes.len()).unwrap().div_ceil(at_once) * PLACE_MS;
-    market.run(ROUNDS * round_ms + 2 * REFRESH_MS);
+    market.run(rounds * round_ms + 2 * REFRESH_MS);
     let granted: BTreeSet<&Symbol> =
-        market.grants.iter().filter(|(_, count)| **count >= ROUNDS).map(|(symbol, _)| symbol).collect();
+        market.grants.iter().filter(|(_, count)| **count >= rounds).map(|(symbol, _)| symbol).collect();
     let starved: Vec<_> = market.wishes.iter().filter(|(symbol, _)| !granted.contains(symbol)).collect();
-    assert!(starved.is_empty(), "granted fewer than {ROUNDS} times: {starved:?} of {:?}", market.grants);
+    assert!(starved.is_empty(), "granted fewer than {rounds} times: {starved:?} of {:?}", market.grants);
     market.longest
 }
 
@@ -373,35 +373,36 @@ fn alike(weights: &[i64], lots: i64, habit: Habit) -> Vec<Wish> {
 #[test]
 fn nobody_starves_where_five_heavy_ones_stand_beside_four_light_ones() {
     for (habit, lots) in HABITS.into_iter().flat_map(|habit| [1, 100].map(|lots| (habit, lots))) {
-        nobody_starves_among(100, &alike(&[30, 30, 30, 30, 30, 1, 1, 1, 1], lots, habit));
-        nobody_starves_among(100, &alike(&[1, 1, 1, 1, 30, 30, 30, 30, 30], lots, habit));
+        nobody_starves_among(ROUNDS, 100, &alike(&[30, 30, 30, 30, 30, 1, 1, 1, 1], lots, habit));
+        nobody_starves_among(ROUNDS, 100, &alike(&[1, 1, 1, 1, 30, 30, 30, 30, 30], lots, habit));
     }
 }
 
 #[test]
 fn nobody_starves_where_there_are_more_symbols_than_lots() {
     for (habit, lots) in HABITS.into_iter().flat_map(|habit| [1, 5].map(|lots| (habit, lots))) {
-        nobody_starves_among(3, &alike(&[1; 4], lots, habit));
-        nobody_starves_among(1, &alike(&[1; 4], lots, habit));
+        nobody_starves_among(ROUNDS, 3, &alike(&[1; 4], lots, habit));
+        nobody_starves_among(ROUNDS, 1, &alike(&[1; 4], lots, habit));
     }
 }
 
 #[test]
 fn nobody_starves_beside_one_that_needs_the_whole_limit() {
     for (habit, lots) in HABITS.into_iter().flat_map(|habit| [1, 100].map(|lots| (habit, lots))) {
-        nobody_starves_among(100, &alike(&[100, 1], lots, habit));
-        nobody_starves_among(100, &alike(&[1, 100, 1, 100, 50], lots, habit));
+        nobody_starves_among(ROUNDS, 100, &alike(&[100, 1], lots, habit));
+        nobody_starves_among(ROUNDS, 100, &alike(&[1, 100, 1, 100, 50], lots, habit));
     }
 }
 
 #[test]
 fn nobody_starves_among_as_many_symbols_as_there_may_be() {
+    // Most of them ask only when they are offered a lot: a thousand that ask every 4 s take a minute.
     let longest = [
-        nobody_starves_among(100, &alike(&[1; 1_024], 1, Habit::AwaitsOffers)),
-        nobody_starves_among(100, &alike(&[1; 1_024], 2, Habit::Keeps)),
+        nobody_starves_among(2, 100, &alike(&[1; 1_024], 1, Habit::AwaitsOffers)),
+        nobody_starves_among(ROUNDS, 25, &alike(&[1; 256], 2, Habit::Keeps)),
     ];
-    // The bound says something: it is not many times what it takes.
-    println!("the longest waits, in thousandths of what they may take: {longest:?}");
+    // Thousandths of what it might have taken: the bound is not so wide that it says nothing.
+    assert!(longest.iter().all(|longest| *longest > 250), "{longest:?}");
 }
 
 /// How many cases are tried: more where `PROPTEST_CASES` says so.
@@ -428,7 +429,6 @@ proptest! {
 
     #[test]
     fn nobody_starves((limit, wishes) in crowd()) {
-        let longest = nobody_starves_among(limit, &wishes);
-        println!("{} symbols under {limit}: {longest} thousandths", wishes.len());
+        nobody_starves_among(ROUNDS, limit, &wishes);
     }
 }

@@ -345,7 +345,7 @@ fn lots_of(place: &PlaceQuote) -> Sides<i64> {
 }
 
 fn ttl_in_range(ttl_ms: u64) -> bool {
-    ttl_ms >= QUOTE_TTL_MIN_MS && ttl_ms <= QUOTE_TTL_MAX_MS
+    (QUOTE_TTL_MIN_MS..=QUOTE_TTL_MAX_MS).contains(&ttl_ms)
 }
 
 fn basis_in_range(basis: &QuoteBasis) -> bool {
