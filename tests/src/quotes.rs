@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use quorate_domain::Symbol;
-use quorate_ledger::{Event, FilledMaker, Frame, QuoteCause, QuoteEndReason, QuotePlaced};
+use quorate_ledger::{Event, FilledMaker, Frame, QuoteBasis, QuoteCause, QuoteEndReason, QuotePlaced};
 
 /// What the events say of all quotes.
 #[derive(Debug, Default)]
@@ -17,7 +17,9 @@ pub struct Explained {
     pub requoted: u64,
     /// The longest log time from a fill until the symbol's next quote, in milliseconds.
     pub requote_ms_max: u64,
-    /// The longest log time between two quotes of one symbol, in milliseconds.
+    /// Quotes kept.
+    pub kept: u64,
+    /// The longest log time between two quotes of one symbol, or from one to when it was kept, in milliseconds.
     pub gap_ms_max: u64,
 }
 
@@ -25,7 +27,7 @@ pub struct Explained {
 struct Seen {
     epoch: u64,
     position_seq: u64,
-    /// Log time of the last quote.
+    /// Log time at which it was quoted, or its quote kept, last.
     placed_at: Option<u64>,
     /// Index of the last fill of a quote, and log time of the first fill since the last quote.
     fill_index: u64,
@@ -45,6 +47,10 @@ pub fn explain(frames: &[Frame]) -> Explained {
                 Event::QuotePlaced(placed) => {
                     let seen = symbols.entry(placed.symbol.clone()).or_default();
                     explained.placed(frame, placed, seen);
+                }
+                Event::QuoteKept { symbol, quote_id, basis, .. } => {
+                    let seen = symbols.entry(symbol.clone()).or_default();
+                    explained.kept(frame, *quote_id, basis, seen);
                 }
                 Event::QuoteEnded { symbol, reason, .. } => {
                     let seen = symbols.entry(symbol.clone()).or_default();
@@ -80,7 +86,7 @@ impl Explained {
         if !agrees {
             wrong("the events before it say otherwise");
         }
-        if placed.basis.computed_at >= frame.index || placed.basis.computed_at < seen.fill_index {
+        if !is_fresh(&placed.basis, frame, seen) {
             wrong("not computed from a state between the last fill and itself");
         }
         if let Some(at) = seen.placed_at.replace(time) {
@@ -92,4 +98,22 @@ impl Explained {
         }
         (seen.epoch, seen.position_seq, seen.ran_out) = (placed.epoch, placed.position_seq, false);
     }
+
+    /// A quote that is kept is as fresh as what its maker compared it with.
+    fn kept(&mut self, frame: &Frame, quote_id: u64, basis: &QuoteBasis, seen: &mut Seen) {
+        self.kept += 1;
+        if !is_fresh(basis, frame, seen) {
+            let what = "kept by a state that is not between the last fill and that";
+            self.violations.push(format!("index {}: quote {quote_id}: {what}; before it: {seen:?}", frame.index));
+        }
+        let time = frame.log_time.0;
+        if let Some(at) = seen.placed_at.replace(time) {
+            self.gap_ms_max = self.gap_ms_max.max(time.saturating_sub(at));
+        }
+    }
+}
+
+/// Whether it was computed from a state between the last fill and what happened now.
+fn is_fresh(basis: &QuoteBasis, frame: &Frame, seen: &Seen) -> bool {
+    (seen.fill_index..frame.index).contains(&basis.computed_at)
 }

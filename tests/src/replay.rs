@@ -1,12 +1,18 @@
 //! A naive replay of exported events: every sum is recomputed from the events alone, and whatever does
 //! not add up is a violation.
 
+mod control;
+mod turns;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_domain::{MakerName, Side, Symbol};
 use quorate_ledger::{
-    ControlChange, Event, FillCommitted, FilledMaker, Frame, OrderStatus, QuoteEndReason, QuotePlaced, Refusal,
+    ControlChange, Event, FillCommitted, FilledMaker, Frame, OrderStatus, QuoteEndReason, QuotePlaced, Refusal, Turn,
+    bounds::{QUOTE_TTL_MAX_MS, QUOTE_TTL_MIN_MS},
 };
+
+use control::{Control, decided};
 
 use crate::evidence::{Export, Journal};
 
@@ -27,6 +33,14 @@ pub struct Findings {
     pub grants_reduced: u64,
     /// Quotes refused for want of exposure.
     pub grants_refused: u64,
+    /// Quotes kept.
+    pub kept: u64,
+    /// Changes of control.
+    pub control_changes: u64,
+    /// Turns begun.
+    pub turns: u64,
+    /// The longest time from when a symbol began to wait until its turn, in milliseconds of log time.
+    pub waited_ms_max: u64,
     /// Quotes refused because the position had moved.
     pub stale_positions: u64,
     /// Times that a symbol had two holders, or was quoted by another than its holder.
@@ -57,11 +71,16 @@ struct Book {
     holder: Option<(MakerName, u64)>,
     quote: Option<Quote>,
     last_quote_seq: (u64, u64),
+    turn: Option<Turn>,
+    /// Log time at which it began to wait for its turn.
+    waits_since: Option<u64>,
 }
 
 struct Quote {
     id: u64,
     epoch: u64,
+    /// The position that it was placed from.
+    position_seq: u64,
     deadline: u64,
     bid: (i64, i64),
     ask: (i64, i64),
@@ -81,6 +100,7 @@ struct Order {
 #[derive(Default)]
 pub struct Replay {
     found: Findings,
+    control: Control,
     books: BTreeMap<Symbol, Book>,
     orders: BTreeMap<u64, Order>,
     not_resting: Vec<u64>,
@@ -149,6 +169,8 @@ impl Replay {
             self.orders.remove(&order_id);
         }
         self.exposure(frame);
+        self.controlled(frame);
+        self.turns_are_served(frame);
     }
 
     fn event(&mut self, frame: &Frame, event: &Event) {
@@ -159,10 +181,8 @@ impl Replay {
                 book.per_lot = instrument.exposure_per_lot;
                 book.lot_size = instrument.lot_size.to_string();
             }
-            Event::ControlChanged { change, .. } => {
-                if let ControlChange::ExposureLimit { limit } = change {
-                    self.found.limit = limit.0;
-                }
+            Event::ControlChanged { control_version, actor, reason, change } => {
+                self.control_changed(frame, *control_version, (actor, reason), change);
             }
             Event::AuthorityGranted { symbol, maker, incarnation, epoch } => {
                 self.granted(frame, symbol, maker, *incarnation, *epoch);
@@ -170,7 +190,10 @@ impl Replay {
             Event::AuthorityEnded { symbol, maker, incarnation, epoch, .. } => {
                 let book = self.books.entry(symbol.clone()).or_default();
                 let held = book.holder.take() == Some((maker.clone(), *incarnation)) && book.epoch == *epoch;
-                let quoted = book.quote.is_some();
+                let (quoted, turn) = (book.quote.is_some(), book.turn);
+                if turn.is_some() {
+                    self.wrong(frame, &format!("{symbol}: authority ended, and it is in the turns: {turn:?}"));
+                }
                 if !held {
                     self.wrong(frame, &format!("{symbol}: authority of {maker} ended, which did not hold it"));
                 }
@@ -179,17 +202,7 @@ impl Replay {
                 }
             }
             Event::QuotePlaced(placed) => self.placed(frame, placed),
-            Event::QuoteRefused { symbol, refusal, .. } => {
-                match refusal {
-                    Refusal::ExposureShort { .. } => self.found.grants_refused += 1,
-                    Refusal::StalePosition { .. } => self.found.stale_positions += 1,
-                    _ => {}
-                }
-                let replaces = matches!(refusal, Refusal::ExposureShort { .. } | Refusal::CrossesResting { .. });
-                if replaces && self.books.get(symbol).is_some_and(|book| book.quote.is_some()) {
-                    self.wrong(frame, &format!("{symbol}: a replacement was refused and the quote stands: {refusal}"));
-                }
-            }
+            Event::QuoteRefused { symbol, quote_seq, refusal, .. } => self.refused(frame, symbol, *quote_seq, refusal),
             Event::QuoteEnded { symbol, quote_id, reason, .. } => self.quote_ended(frame, symbol, *quote_id, *reason),
             Event::ExchangeRegistered { exchange_epoch, .. } => {
                 if *exchange_epoch <= self.exchange_epoch {
@@ -207,13 +220,11 @@ impl Replay {
                 }
                 Some(_) => {}
             },
-            Event::QuoteKept { symbol, deadline, .. } => {
-                if let Some(quote) = self.books.entry(symbol.clone()).or_default().quote.as_mut() {
-                    quote.deadline = deadline.0;
-                }
+            Event::QuoteKept { symbol, quote_id, quote_seq, deadline, .. } => {
+                self.kept(frame, symbol, *quote_id, (*quote_seq, deadline.0));
             }
-            Event::TurnChanged { .. }
-            | Event::ParametersCommitted { .. }
+            Event::TurnChanged { symbol, turn } => self.turn_changed(frame, symbol, *turn),
+            Event::ParametersCommitted { .. }
             | Event::MakerRegistered { .. }
             | Event::MakerRenewed { .. }
             | Event::MakerDeparted { .. }
@@ -251,7 +262,15 @@ impl Replay {
         let newer = (placed.epoch, placed.quote_seq) > book.last_quote_seq;
         let supersedes = book.quote.as_ref().map(|quote| quote.id) == placed.superseded;
         book.last_quote_seq = (placed.epoch, placed.quote_seq);
-        book.quote = Some(Quote { id: placed.quote_id, epoch: placed.epoch, deadline: placed.deadline.0, bid, ask });
+        let (id, epoch, position_seq, deadline) =
+            (placed.quote_id, placed.epoch, placed.position_seq, placed.deadline.0);
+        book.quote = Some(Quote { id, epoch, position_seq, deadline, bid, ask });
+        if !lives_as_long_as_it_may(time, deadline) {
+            self.wrong(frame, &format!("{}: placed until {deadline}", placed.symbol));
+        }
+        if !self.control.allows(&placed.symbol, Some(&placed.maker)) {
+            self.wrong(frame, &format!("{}: quoted while quoting is off", placed.symbol));
+        }
         if !holds {
             self.found.authority_overlaps += 1;
             self.wrong(frame, &format!("{}: quoted by {}, which does not hold it", placed.symbol, placed.maker));
@@ -267,16 +286,70 @@ impl Replay {
         }
     }
 
+    /// A quote is kept where it stands, before its deadline, with the position that it was placed from, which is the committed one.
+    fn kept(&mut self, frame: &Frame, symbol: &Symbol, quote_id: u64, (quote_seq, deadline): (u64, u64)) {
+        self.found.kept += 1;
+        let time = frame.log_time.0;
+        let book = self.books.entry(symbol.clone()).or_default();
+        let (newer, position_seq) = ((book.epoch, quote_seq) > book.last_quote_seq, book.position_seq);
+        book.last_quote_seq = (book.epoch, quote_seq);
+        let allowed =
+            self.control.allows(symbol, book.holder.as_ref().map(|(maker, _)| maker)) && book.holder.is_some();
+        let before = book.quote.as_ref().map(|quote| (quote.id, quote.epoch, quote.position_seq, quote.deadline));
+        let stands = before.is_some_and(|(id, epoch, placed_from, until)| {
+            id == quote_id && epoch == book.epoch && placed_from == position_seq && time < until
+        });
+        if let Some(quote) = book.quote.as_mut().filter(|quote| quote.id == quote_id) {
+            quote.deadline = deadline;
+        }
+        if !(stands && newer && allowed && lives_as_long_as_it_may(time, deadline)) {
+            let at = format!("at {time} until {deadline}, position {position_seq}");
+            self.wrong(
+                frame,
+                &format!("{symbol}: quote {quote_id} was kept {at}; there was {before:?}, newer: {newer}"),
+            );
+        }
+    }
+
+    /// A quote, or the keeping of one, was refused.
+    fn refused(&mut self, frame: &Frame, symbol: &Symbol, quote_seq: u64, refusal: &Refusal) {
+        match refusal {
+            Refusal::ExposureShort { .. } | Refusal::TooHeavy { .. } => self.found.grants_refused += 1,
+            Refusal::StalePosition { .. } => self.found.stale_positions += 1,
+            _ => {}
+        }
+        // From here on the number is used up, and a refused replacement leaves no quote. Only a refused keep does, which gets so
+        // far only with a quote that is alive and was not filled; it is never too heavy.
+        let may_be_a_keep = match refusal {
+            Refusal::ExposureShort { .. } | Refusal::CrossesResting { .. } | Refusal::PositionLimit { .. } => true,
+            Refusal::TooHeavy { .. } => false,
+            _ => return,
+        };
+        let time = frame.log_time.0;
+        let book = self.books.entry(symbol.clone()).or_default();
+        book.last_quote_seq = book.last_quote_seq.max((book.epoch, quote_seq));
+        let position_seq = book.position_seq;
+        let could_be_kept = |quote: &Quote| time < quote.deadline && quote.position_seq == position_seq;
+        let stands = book.quote.as_ref().is_some_and(|quote| !(may_be_a_keep && could_be_kept(quote)));
+        if stands {
+            self.wrong(frame, &format!("{symbol}: a replacement was refused and the quote stands: {refusal}"));
+        }
+    }
+
     fn quote_ended(&mut self, frame: &Frame, symbol: &Symbol, quote_id: u64, reason: QuoteEndReason) {
         let book = self.books.entry(symbol.clone()).or_default();
         match book.quote.take() {
             Some(quote) if quote.id == quote_id => {
+                let caused = may_end(frame, symbol, &quote, book.turn, reason);
                 let empty = quote.bid.1 == 0 && quote.ask.1 == 0;
                 if empty != (reason == QuoteEndReason::Filled) {
                     self.wrong(
                         frame,
                         &format!("{symbol}: quote {quote_id} ended as {reason:?}, leaves empty: {empty}"),
                     );
+                }
+                if !caused {
+                    self.wrong(frame, &format!("{symbol}: quote {quote_id} ended as {reason:?} without that"));
                 }
             }
             other => {
@@ -288,6 +361,9 @@ impl Replay {
 
     fn executed(&mut self, frame: &Frame, event: &Event) {
         let Event::OrderExecuted { order_id, exchange_epoch, exec_id, order, leaves_qty, .. } = event else { return };
+        if self.control.kill_switch {
+            self.wrong(frame, &format!("order {order_id} was executed while the kill switch is engaged"));
+        }
         let name = order.client_order_id.to_string();
         *self.found.executed.entry(name.clone()).or_default() += 1;
         if let Some(book) = self.books.get(&order.symbol) {
@@ -415,6 +491,41 @@ impl Replay {
     pub fn finish(mut self) -> Findings {
         self.found.positions = self.books.into_iter().map(|(symbol, book)| (symbol, book.position)).collect();
         self.found
+    }
+}
+
+/// Whether a quote that is placed or kept at `time` may live until `deadline`.
+fn lives_as_long_as_it_may(time: u64, deadline: u64) -> bool {
+    (time + QUOTE_TTL_MIN_MS..=time + QUOTE_TTL_MAX_MS).contains(&deadline)
+}
+
+/// Whether what a quote is said to have ended for is there.
+fn may_end(frame: &Frame, symbol: &Symbol, quote: &Quote, turn: Option<Turn>, reason: QuoteEndReason) -> bool {
+    let time = frame.log_time.0;
+    let happens = |wanted: &dyn Fn(&Event) -> bool| frame.events.iter().any(wanted);
+    match reason {
+        QuoteEndReason::Expired => quote.deadline <= time,
+        QuoteEndReason::Pulled => quote.deadline > time,
+        // Judged by its leaves.
+        QuoteEndReason::Filled => true,
+        QuoteEndReason::AuthorityEnded => {
+            happens(&|event| matches!(event, Event::AuthorityEnded { symbol: of, .. } if of == symbol))
+        }
+        QuoteEndReason::QuotingOff => {
+            decided(frame, |change| matches!(change, ControlChange::Quoting { on: false, .. }))
+        }
+        QuoteEndReason::KillSwitch => {
+            decided(frame, |change| matches!(change, ControlChange::KillSwitch { engaged: true }))
+        }
+        QuoteEndReason::LimitLowered => decided(frame, |change| matches!(change, ControlChange::ExposureLimit { .. })),
+        QuoteEndReason::PositionLimit => {
+            decided(frame, |change| matches!(change, ControlChange::PositionLimit { symbol: of, .. } if of == symbol))
+        }
+        QuoteEndReason::TurnEnded => matches!(turn, Some(Turn::Running { until }) if until.0 <= time),
+        QuoteEndReason::AgeUnproven => happens(&|event| matches!(event, Event::TermBegan { quotes_pulled: true, .. })),
+        QuoteEndReason::Replaced => {
+            happens(&|event| matches!(event, Event::QuoteRefused { symbol: of, .. } if of == symbol))
+        }
     }
 }
 

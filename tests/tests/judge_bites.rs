@@ -114,6 +114,112 @@ fn each_planted_fault_in_the_events_is_found() {
     }
 }
 
+fn of(symbol: &str, mut event: Value) -> Value {
+    event.as_object_mut().unwrap().values_mut().for_each(|fields| fields["symbol"] = json!(symbol));
+    event
+}
+
+fn turn(symbol: &str, turn: &Value) -> Value {
+    json!({"turn_changed": {"symbol": symbol, "turn": turn}})
+}
+
+fn refused(symbol: &str, since: u64) -> Vec<Value> {
+    let refusal = json!({"exposure_short": {"long_free": 40, "short_free": 40}});
+    let refused = json!({"symbol": symbol, "incarnation": 3, "quote_seq": 1, "refusal": refusal});
+    vec![turn(symbol, &json!({"waiting": {"since": since}})), json!({"quote_refused": refused})]
+}
+
+fn ended(symbol: &str, quote_id: u64, reason: &str) -> Value {
+    json!({"quote_ended": {"symbol": symbol, "quote_id": quote_id, "released_long": 60, "released_short": 60, "reason": reason}})
+}
+
+fn control(version: u64, change: &Value) -> Value {
+    json!({"control_changed": {"control_version": version, "actor": "op", "reason": "a test", "change": change}})
+}
+
+/// Three symbols of which one at a time can be quoted: `B` and `C` wait for their turns, and `C` keeps its quote.
+fn crowded() -> History {
+    let spec = json!({"tick_size": "0.01", "lot_size": "0.001", "exposure_per_lot": 60});
+    let symbols = ["A", "B", "C"];
+    let defined = symbols.map(|symbol| json!({"symbol_defined": {"symbol": symbol, "spec": spec}}));
+    let held = symbols
+        .map(|symbol| json!({"authority_granted": {"symbol": symbol, "maker": "a", "incarnation": 3, "epoch": 1}}));
+    let kept = json!({"symbol": "C", "quote_id": 9, "quote_seq": 3, "deadline": 37_300, "basis": basis()});
+    vec![
+        (1_000, defined.to_vec()),
+        (1_000, held.to_vec()),
+        (1_000, vec![of("A", quote(3, 1, 0, 1, None))]),
+        (1_100, refused("B", 4)),
+        (1_200, refused("C", 5)),
+        (2_000, vec![ended("A", 3, "pulled"), turn("B", &json!({"offered": {"until": 3_000}}))]),
+        (2_100, vec![of("B", quote(7, 2, 0, 1, None)), turn("B", &json!({"running": {"until": 7_100}}))]),
+        (
+            7_100,
+            vec![
+                ended("B", 7, "turn_ended"),
+                turn("B", &json!({"waiting": {"since": 8}})),
+                turn("C", &json!({"offered": {"until": 8_100}})),
+            ],
+        ),
+        (7_200, vec![of("C", quote(9, 2, 0, 1, None)), turn("C", &json!({"running": {"until": 12_200}}))]),
+        (7_300, vec![json!({"quote_kept": kept})]),
+        (7_400, vec![control(1, &json!({"position_limit": {"symbol": "C", "max": 1}}))]),
+    ]
+}
+
+#[test]
+fn turns_and_keeps_that_are_sound_pass() {
+    let found = judged(&crowded());
+    assert_eq!(found.violations, Vec::<String>::new());
+    assert_eq!((found.turns, found.kept, found.control_changes, found.waited_ms_max), (2, 1, 1, 6_000));
+}
+
+#[test]
+fn each_planted_fault_in_turns_keeps_and_control_is_found() {
+    type Plant = (&'static str, fn(&mut History), &'static str);
+    fn kept(history: &mut History, field: &str, to: u64) {
+        history[9].1[0]["quote_kept"][field] = json!(to);
+    }
+    let plants: [Plant; 18] = [
+        ("the second is offered first", |h| h[5].1[1] = turn("C", &json!({"offered": {"until": 3_000}})), "longer"),
+        ("nobody is offered", |h| drop(h[5].1.pop()), "is offered nothing"),
+        (
+            "an offer to one that does not wait",
+            |h| h[5].1[1] = turn("A", &json!({"offered": {"until": 3_000}})),
+            "a turn goes",
+        ),
+        ("an offer that is too long", |h| h[5].1[1] = turn("B", &json!({"offered": {"until": 4_000}})), "a turn goes"),
+        ("a turn that is too long", |h| h[6].1[1] = turn("B", &json!({"running": {"until": 8_100}})), "a turn goes"),
+        ("a turn without a quote", |h| drop(h[6].1.remove(0)), "a turn goes"),
+        ("a turn that is over and goes on", |h| h[7].1.clear(), "is over"),
+        ("a turn ends and its quote stands", |h| drop(h[7].1.splice(..2, [turn("B", &Value::Null)])), "stands"),
+        ("a wrong ticket", |h| h[7].1[1] = turn("B", &json!({"waiting": {"since": 1}})), "a turn goes"),
+        ("a turn ends too early", |h| h[7].0 = 7_000, "without that"),
+        ("another quote is kept", |h| kept(h, "quote_id", 7), "was kept"),
+        ("a quote is kept for too long", |h| kept(h, "deadline", 37_301), "was kept"),
+        ("an old number keeps", |h| kept(h, "quote_seq", 2), "was kept"),
+        ("a dead quote is kept", |h| h[8].1[0]["quote_placed"]["deadline"] = json!(7_300), "was kept"),
+        ("a moved position is kept", |h| h[9].1.insert(0, of("C", fill(1, 5, 1, 0, -1))), "was kept"),
+        ("a version is left out", |h| h[10].1.push(control(3, &json!({"ledger_version": {"version": 1}}))), "version"),
+        (
+            "a quote stands past the position limit",
+            |h| h[10].1[0] = control(1, &json!({"position_limit": {"symbol": "C", "max": 0}})),
+            "past",
+        ),
+        (
+            "a quote outlives the kill switch",
+            |h| h[10].1[0] = control(1, &json!({"kill_switch": {"engaged": true}})),
+            "is off",
+        ),
+    ];
+    for (what, plant, found) in plants {
+        let mut history = crowded();
+        plant(&mut history);
+        let violations = judged(&history).violations;
+        assert!(violations.iter().any(|violation| violation.contains(found)), "{what}: {violations:?}");
+    }
+}
+
 #[test]
 fn each_planted_fault_between_journal_and_events_is_found() {
     let found = judged(&sound());

@@ -463,6 +463,8 @@ fn what_an_earlier_epoch_did_is_found_by_its_name() {
     let packet = world.packets.remove(0);
     world.deliver(&packet);
     world.recover();
+    // Chance may have engaged it while the engine read the ledger.
+    world.as_admin(world::names::switch(&world.ledger, false));
     catch_up(&mut world);
     let again = done(&mut world, order);
     let found = committed(&world, again);

@@ -157,6 +157,7 @@ fn the_runs_meet_every_fault_and_every_answer() {
         "sent register_maker",
         "sent renew_maker",
         "sent deregister_maker",
+        "sent commit_parameters",
         "sent release_symbol",
         "sent place_quote",
         "sent pull_quote",

@@ -17,6 +17,8 @@ use quorate_domain::{MakerName, Millis};
 
 /// Idleness that a planted bug evicts for, in milliseconds.
 const EARLY_MS: u64 = 1_000;
+/// How long a planted bug leaves an expired quote standing, so that it can be kept, in milliseconds.
+const LATE_MS: u64 = 500;
 
 impl Ledger {
     /// When the next thing falls due: at that log time a `Tick` has work to do. `None` where nothing
@@ -28,7 +30,7 @@ impl Ledger {
             first(&indexes.makers_due),
             first(&indexes.moves_due),
             first(&indexes.turns_due),
-            first(&indexes.quotes_due),
+            first(&indexes.quotes_due).map(|deadline| deadline.plus(quotes_late())),
             first(&indexes.sessions_idle).map(|last_use| last_use.plus(SESSION_IDLE_MS)),
             first(&indexes.closed).map(|timestamp| timestamp.plus(CLOSED_ORDER_RETENTION_MS)),
         ]
@@ -40,6 +42,11 @@ impl Ledger {
 
 fn first<K: Ord + Clone>(due: &OrdSet<(Millis, K)>) -> Option<Millis> {
     due.get_min().map(|(at, _)| *at)
+}
+
+/// How long after their deadlines quotes are swept: at once.
+fn quotes_late() -> u64 {
+    if planted(Bug::KeepRevivesExpired) { LATE_MS } else { 0 }
 }
 
 /// The first key whose time has come, `after` ms ago or more.
@@ -66,7 +73,7 @@ impl Applying<'_> {
             self.end_or_move(&symbol, AuthorityEndReason::MoveDeadline);
         } else if let Some(symbol) = due(&self.indexes.turns_due, 0, now) {
             self.end_turn(&symbol);
-        } else if let Some(symbol) = due(&self.indexes.quotes_due, 0, now) {
+        } else if let Some(symbol) = due(&self.indexes.quotes_due, quotes_late(), now) {
             self.end_quote(&symbol, QuoteEndReason::Expired);
         } else if let Some(id) = due(&self.indexes.sessions_idle, SESSION_IDLE_MS, now) {
             self.remove_session(id);

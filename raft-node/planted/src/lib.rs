@@ -78,6 +78,8 @@ bugs! {
     SettleTwice = "settle-twice",
     /// An `exec_id` that comes again is applied again.
     ApplyExecIdTwice = "apply-exec-id-twice",
+    /// Executions are counted over all symbols, not for each.
+    ExecIdShared = "exec-id-shared-across-symbols",
     /// Closed orders are forgotten at once.
     ForgetClosedOrders = "forget-closed-orders",
     /// A session that is not known is made.

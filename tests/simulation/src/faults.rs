@@ -4,6 +4,7 @@
 mod clock;
 mod control;
 mod disk;
+mod keeps;
 pub mod membership;
 mod mischief;
 mod network;
@@ -162,6 +163,8 @@ kinds! {
     Snapshot = "snapshot", 0..0;
     /// The exposure limit changes.
     SetLimit = "set-limit", 0..4_000;
+    /// A position is given a limit, and then none.
+    SetPositionLimit = "set-position-limit", 500..6_000;
     /// Quoting is turned off for all, a symbol or a maker, and on again.
     SetQuoting = "set-quoting", 0..3_000;
     /// The kill switch is engaged, and turned off.
@@ -172,6 +175,8 @@ kinds! {
     FeedZero = "feed-zero", 200..12_000;
     /// It says a bid above the ask.
     FeedCrosses = "feed-crosses", 200..12_000;
+    /// Somebody who knows the makers' secrets keeps their quotes, and tries to keep what may not be kept.
+    KeepQuotes = "keep-quotes", 500..6_000;
     /// A client that sends what it should not.
     Mischief = "mischief", 0..0;
 }
@@ -328,7 +333,8 @@ async fn happen(scene: Scene) {
             scene.last().await;
             scene.sim.feed.mend(scene.fault.kind);
         }
-        Kind::SetLimit | Kind::SetQuoting | Kind::KillSwitch => control::happen(scene).await,
+        Kind::SetLimit | Kind::SetPositionLimit | Kind::SetQuoting | Kind::KillSwitch => control::happen(scene).await,
+        Kind::KeepQuotes => keeps::happen(scene).await,
         Kind::Mischief => mischief::happen(scene).await,
     }
 }

@@ -4,6 +4,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use quorate_client::ReadOptions;
+use quorate_domain::Symbol;
 use quorate_ledger::Frame;
 use quorate_tests::{
     evidence::Export,
@@ -81,13 +82,14 @@ pub async fn heal(sim: &Arc<Sim>, operator: &Operator, flow: &Arc<Flow>) -> Heal
     let well = tokio::time::timeout(HEAL_MAX, async {
         crate::faults::membership::replace_lost(sim, operator).await;
         operator.reset_control().await;
-        while let Err(what) = is_well(sim, operator).await {
+        let mut quoted = BTreeSet::new();
+        while let Err(what) = is_well(sim, operator, &mut quoted).await {
             tracing::debug!(what, "not well yet");
             sleep(LOOK_EVERY).await;
         }
     });
     if well.await.is_err() {
-        let what = tokio::time::timeout(Duration::from_secs(5), is_well(sim, operator)).await;
+        let what = tokio::time::timeout(Duration::from_secs(5), is_well(sim, operator, &mut BTreeSet::new())).await;
         sim.wrong("heals", format!("not within {HEAL_MAX:?}: {what:?}"));
         return Healed::default();
     }
@@ -98,8 +100,9 @@ pub async fn heal(sim: &Arc<Sim>, operator: &Operator, flow: &Arc<Flow>) -> Heal
     Healed { heal_ms }
 }
 
-/// Whether all members serve and every symbol is quoted; otherwise what is missing.
-async fn is_well(sim: &Arc<Sim>, operator: &Operator) -> Result<(), String> {
+/// Whether all members serve and every symbol is quoted, or waits for its next turn and is among those that were `quoted`
+/// before; otherwise what is missing.
+async fn is_well(sim: &Arc<Sim>, operator: &Operator, quoted: &mut BTreeSet<Symbol>) -> Result<(), String> {
     let members = operator.members().await.ok_or("the members cannot be read")?;
     crate::faults::membership::keep_members(sim, &members);
     for id in &members {
@@ -120,9 +123,13 @@ async fn is_well(sim: &Arc<Sim>, operator: &Operator) -> Result<(), String> {
     }
     let options = ReadOptions::linearizable().within(Duration::from_secs(2));
     let quotes = operator.client().quotes(None, &options).await.map_err(|error| error.to_string())?;
-    let quoted: BTreeSet<String> = quotes.data.iter().map(|quote| quote.symbol.to_string()).collect();
-    for (symbol, _, _) in &SYMBOLS[..sim.plan.symbols] {
-        if !quoted.contains(*symbol) {
+    let waiting = operator.client().waiting(&options).await.map_err(|error| error.to_string())?;
+    let now: BTreeSet<Symbol> = quotes.data.into_iter().map(|quote| quote.symbol).collect();
+    quoted.extend(now.iter().cloned());
+    let waits = |symbol: &Symbol| waiting.data.iter().any(|view| view.symbol == *symbol);
+    for (symbol, ..) in &SYMBOLS[..sim.plan.symbols] {
+        let symbol: Symbol = symbol.parse().map_err(|_| "the symbols are constant")?;
+        if !now.contains(&symbol) && !(quoted.contains(&symbol) && waits(&symbol)) {
             return Err(format!("{symbol} is not quoted"));
         }
     }

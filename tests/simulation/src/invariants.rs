@@ -12,12 +12,14 @@ mod fills_in_time;
 mod fills_once;
 mod fresh_prices;
 mod gapless_streams;
+mod kept_quotes;
 mod leader_completeness;
 mod log_matching;
 mod log_pace;
 mod log_time;
 mod members_only;
 mod newest_quote;
+mod nobody_starves;
 mod one_quote;
 mod positions;
 mod reads;
@@ -25,7 +27,7 @@ mod reservations;
 
 use std::sync::Arc;
 
-use quorate_ledger::Frame;
+use quorate_ledger::{Frame, KeepQuote};
 
 use crate::view::{Acked, Believed, Placing, ReadSeen, View};
 
@@ -77,6 +79,14 @@ pub trait Invariant: Send {
         Ok(())
     }
 
+    /// Somebody sends a keep.
+    ///
+    /// # Errors
+    /// See above.
+    fn keeping(&mut self, _keep: &KeepQuote) -> Result<(), String> {
+        Ok(())
+    }
+
     /// A client was answered a read.
     ///
     /// # Errors
@@ -119,6 +129,8 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<reservations::Reservations>::default(),
         Box::<one_quote::OneQuote>::default(),
         Box::<newest_quote::NewestQuote>::default(),
+        Box::<kept_quotes::KeptQuotes>::default(),
+        Box::<nobody_starves::NobodyStarves>::default(),
         Box::<authority::Authority>::default(),
         Box::<beliefs::Beliefs>::default(),
         Box::<fills_in_time::FillsInTime>::default(),

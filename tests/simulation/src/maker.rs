@@ -2,10 +2,12 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use quorate_domain::MakerName;
+use quorate_ledger::Secret;
 use quorate_market_maker::{
     LiveConfig,
     beliefs::{BeliefEvent, BeliefRecord, BeliefSink},
-    run,
+    new_secret, run,
 };
 use quorate_quoter::Config;
 use quorate_seams::Clocks;
@@ -80,16 +82,24 @@ impl BeliefSink for Sink {
 }
 
 impl Sim {
-    fn maker_config(&self, number: u64) -> LiveConfig {
+    fn maker_config(&self, number: u64, secret: Secret) -> LiveConfig {
         let plan = &self.plan;
         let pricing = FixedSpread::new(5, plan.order_qty, 50, 500).expect("all in their ranges");
         let maker = format!("maker-{number}").parse().expect("a name");
         LiveConfig {
-            quoter: Config { lease_ttl_ms: plan.lease_ttl_ms, ..Config::new(maker, pricing) },
+            quoter: Config { lease_ttl_ms: plan.lease_ttl_ms, ..Config::new(maker, secret, pricing) },
             ledger_endpoints: self.endpoints(),
             cluster_id: Some("sim".to_owned()),
             exchange: format!("http://{EXCHANGE_ADDRESS}"),
         }
+    }
+
+    /// The secret of the maker of this name, while it runs.
+    #[must_use]
+    pub fn maker_secret(&self, name: &MakerName) -> Option<Secret> {
+        let number: u64 = name.as_str().strip_prefix("maker-")?.parse().ok()?;
+        let state = self.state();
+        state.makers.get(&number)?.process.as_ref().map(|process| new_secret(&process.world))
     }
 
     /// Starts a maker, unless it runs, or something keeps it down.
@@ -110,7 +120,7 @@ impl Sim {
         note!(self.trace, "m{number} starts, life {life}");
         let (sim, world) = (Arc::clone(self), process.world.clone());
         let sink = Sink { sim: Arc::clone(self), maker: number, life, clock: Arc::clone(&world.clocks) };
-        let config = self.maker_config(number);
+        let config = self.maker_config(number, new_secret(&process.world));
         process.world.tasks.spawn(async move {
             let shutdown = async move { drop(leave.wait_for(|leave| *leave).await) };
             match run(config, world, Box::new(sink), shutdown).await {

@@ -9,10 +9,8 @@ use std::{
 
 use quorate_api::{ChangeMembers, Read, StatusView};
 use quorate_client::{Client, ClientConfig, ReadOptions, Session, SubmitError};
-use quorate_domain::{Exposure, Instrument};
-use quorate_ledger::{
-    Command, DefineSymbol, Outcome, QuotingScope, Refusal, Response, SetExposureLimit, SetKillSwitch, SetQuoting,
-};
+use quorate_domain::{Exposure, Instrument, Qty, Symbol};
+use quorate_ledger::{Command, ControlChange, ControlCommand, DefineSymbol, Outcome, QuotingScope, Refusal, Response};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -99,11 +97,11 @@ impl Operator {
 
     /// Defines the plan's symbols, and sets its limit.
     pub async fn set_up(&self) {
-        for (symbol, _, exposure_per_lot) in &SYMBOLS[..self.sim.plan.symbols] {
+        for (at, (symbol, ..)) in SYMBOLS[..self.sim.plan.symbols].iter().enumerate() {
             let asset = |name: &str| name.parse().expect("an asset");
             let size = |text: &str| text.parse().expect("a decimal");
-            let instrument =
-                Instrument::spot(asset("B"), asset("USDT"), size("0.01"), size("0.001"), *exposure_per_lot);
+            let weight = self.sim.plan.exposure_per_lot(at);
+            let instrument = Instrument::spot(asset("B"), asset("USDT"), size("0.01"), size("0.001"), weight);
             let define = DefineSymbol { symbol: symbol.parse().expect("a symbol"), instrument };
             let response = self.insist(&Command::DefineSymbol(define)).await;
             if let Outcome::Refused(refusal) = response.outcome {
@@ -115,10 +113,10 @@ impl Operator {
     }
 
     /// Makes a control command from the present version, until the ledger has taken one.
-    async fn control(&self, command: impl Fn(u64) -> Command) {
+    async fn control(&self, change: ControlChange) {
         loop {
             let version = self.status().await.data.control.control_version;
-            match self.insist(&command(version)).await.outcome {
+            match self.insist(&decision(version, change.clone())).await.outcome {
                 Outcome::Accepted(_) => return,
                 // Another attempt may have been taken.
                 Outcome::Refused(Refusal::ControlVersion { .. }) => {}
@@ -131,24 +129,25 @@ impl Operator {
 
     /// Sets the limit.
     pub async fn set_limit(&self, limit: i64) {
-        let command = |control_version| {
-            Command::SetExposureLimit(SetExposureLimit { limit: Exposure(limit.into()), control_version })
-        };
-        self.control(command).await;
+        self.control(ControlChange::ExposureLimit { limit: Exposure(limit.into()) }).await;
+    }
+
+    /// Sets the largest position of a symbol, or takes it away.
+    pub async fn set_position_limit(&self, symbol: Symbol, max: Option<i64>) {
+        self.control(ControlChange::PositionLimit { symbol, max: max.map(Qty) }).await;
     }
 
     /// Turns quoting on or off.
     pub async fn set_quoting(&self, scope: QuotingScope, on: bool) {
-        self.control(|control_version| Command::SetQuoting(SetQuoting { scope: scope.clone(), on, control_version }))
-            .await;
+        self.control(ControlChange::Quoting { scope, on }).await;
     }
 
     /// Engages or re-arms the kill switch.
     pub async fn set_kill_switch(&self, engaged: bool) {
-        self.control(|control_version| Command::SetKillSwitch(SetKillSwitch { engaged, control_version })).await;
+        self.control(ControlChange::KillSwitch { engaged }).await;
     }
 
-    /// Everything on, the kill switch off, the plan's limit.
+    /// Everything on, the kill switch off, the plan's limit, no limit of a position.
     pub async fn reset_control(&self) {
         let control = self.status().await.data.control;
         if control.kill_switch {
@@ -163,7 +162,21 @@ impl Operator {
         for maker in control.makers_off {
             self.set_quoting(QuotingScope::Maker(maker), true).await;
         }
+        for symbol in self.position_limits().await {
+            self.set_position_limit(symbol, None).await;
+        }
         self.set_limit(self.sim.plan.limit).await;
+    }
+
+    /// The symbols with a limit of their position.
+    async fn position_limits(&self) -> Vec<Symbol> {
+        loop {
+            if let Ok(positions) = self.client().positions(None, &ReadOptions::linearizable().within(ATTEMPT)).await {
+                let limited = positions.data.into_iter().filter(|view| view.position_max.is_some());
+                return limited.map(|view| view.symbol).collect();
+            }
+            sleep(PAUSE).await;
+        }
     }
 
     /// Asks once that `to` leads.
@@ -211,6 +224,13 @@ impl Operator {
     pub fn client(&self) -> Client {
         self.reach().0
     }
+}
+
+/// What the operator decides, on this state.
+#[must_use]
+pub fn decision(control_version: u64, change: ControlChange) -> Command {
+    let (actor, reason) = ("operator".parse().expect("a name"), "to see what comes of it".to_owned());
+    Command::Control(ControlCommand { actor, reason, control_version, change })
 }
 
 /// A real client of the group in the name of `process`.

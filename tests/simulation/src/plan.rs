@@ -52,6 +52,8 @@ pub struct Plan {
     pub duration_ms: u64,
     /// Whether one symbol's reference price is fed from outside; the others walk.
     pub fed: bool,
+    /// Whether exposure is scarce: a lot of most symbols is more than their share, so that they take turns.
+    pub scarce: bool,
     /// The faults, by time.
     pub faults: Vec<Fault>,
 }
@@ -65,6 +67,9 @@ pub const SYMBOLS: [(&str, &str, i64); 6] = [
     ("ADAUSDT", "4.00", 3),
     ("BNBUSDT", "550.00", 1),
 ];
+
+/// Exposure per lot where exposure is scarce.
+const HEAVY: [i64; SYMBOLS.len()] = [25, 20, 10, 30, 15, 8];
 
 impl Plan {
     /// The plan of a seed.
@@ -93,7 +98,7 @@ impl Plan {
         let snapshot_every = if rng.random_bool(0.7) { rng.random_range(150..=600) } else { 5_000 };
         let latency_low = rng.random_range(0..=2);
         let nodes = if rng.random_bool(0.3) { 5 } else { 3 };
-        Self {
+        let plan = Self {
             seed,
             nodes,
             late: rng.random_bool(0.2).then(|| (rng.random_range(1..=nodes), rng.random_range(500..=3_000))),
@@ -113,8 +118,22 @@ impl Plan {
             drift_ppm: if rng.random_bool(0.5) { rng.random_range(0..=10_000) } else { 50 },
             duration_ms: rng.random_range(14_000..=30_000),
             fed: rng.random_bool(0.3),
+            scarce: false,
             faults: Vec::new(),
-        }
+        };
+        if rng.random_bool(0.3) { plan.scarce(rng.random_range(30..=60)) } else { plan }
+    }
+
+    /// The same, with heavy symbols and so small a limit.
+    #[must_use]
+    pub fn scarce(self, limit: i64) -> Self {
+        Self { scarce: true, limit, ..self }
+    }
+
+    /// Exposure of one lot of the symbol at a place of [`SYMBOLS`].
+    #[must_use]
+    pub fn exposure_per_lot(&self, at: usize) -> i64 {
+        if self.scarce { HEAVY[at] } else { SYMBOLS[at].2 }
     }
 
     /// The seed of one part of the run.

@@ -23,6 +23,10 @@ pub struct Report {
     pub counts: BTreeMap<String, u64>,
     /// Refusals of the ledger that reached clients.
     pub refusals: BTreeMap<String, u64>,
+    /// How quotes ended, by the reason.
+    pub ends: BTreeMap<String, u64>,
+    /// The longest time that a symbol waited for its turn, in milliseconds.
+    pub waited_ms_max: u64,
     /// Indexes applied.
     pub indexes: u64,
     /// Fills committed.
@@ -44,6 +48,8 @@ impl Report {
         sum(&mut self.faults, &outcome.faults);
         sum(&mut self.counts, &outcome.counts);
         sum(&mut self.refusals, &outcome.refusals);
+        sum(&mut self.ends, &outcome.ends);
+        self.waited_ms_max = self.waited_ms_max.max(outcome.waited_ms_max);
         self.indexes += outcome.indexes;
         self.fills += outcome.fills;
         self.heal_ms_max = self.heal_ms_max.max(outcome.heal_ms);
@@ -69,6 +75,8 @@ impl Report {
             "fault_kinds_all": Kind::ALL.len(),
             "refusal_kinds": self.refusals.len(),
             "refusal_kinds_all": refusal_names().len(),
+            "quote_ends": self.ends.len(),
+            "waited_ms_max": self.waited_ms_max,
             "heal_ms_max": self.heal_ms_max,
             "writes_lost": self.crashes.lost,
             "writes_torn": self.crashes.torn,
@@ -90,6 +98,7 @@ impl fmt::Display for Report {
             (name, count)
         };
         line(f, "refusals", &refusal_names().into_iter().map(refused).collect())?;
+        line(f, "quotes ended", &self.ends)?;
         line(f, "happened", &self.counts)?;
         let CrashReport { pending, kept, lost, torn } = self.crashes;
         writeln!(f, "unsynced writes at crashes: {pending}, of them kept {kept}, lost {lost}, torn {torn}")

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use quorate_ledger::{Event, Frame};
 use quorate_log_store::sim_disk::CrashReport;
 use tokio::{runtime::Builder, runtime::RngSeed, time::sleep};
 
@@ -29,6 +30,10 @@ pub struct Outcome {
     pub counts: BTreeMap<String, u64>,
     /// Refusals of the ledger, by name.
     pub refusals: BTreeMap<String, u64>,
+    /// How quotes ended, by the reason.
+    pub ends: BTreeMap<String, u64>,
+    /// The longest time that a symbol waited for its turn, in milliseconds.
+    pub waited_ms_max: u64,
     /// Indexes applied.
     pub indexes: u64,
     /// Fills committed.
@@ -106,9 +111,11 @@ async fn simulate(plan: Plan, keep_trace: bool) -> Outcome {
     state.nodes.values().for_each(|host| crashes.add(host.crashes));
     let mut counts = state.counts.clone();
     counts.extend(sim.net.counts().into_iter().map(|(name, count)| (name.to_owned(), count)));
+    counts.insert("turns".to_owned(), found.turns);
     counts.insert("unknown settled".to_owned(), flow.with_journal(|journal| journal.unknown_settled));
     let (fault_counts, counts) = faults::split(counts);
     let indexes = sim.checks().frames().len() as u64;
+    let ends = ends(sim.checks().frames());
     Outcome {
         seed,
         violations,
@@ -118,12 +125,26 @@ async fn simulate(plan: Plan, keep_trace: bool) -> Outcome {
         faults: fault_counts,
         counts,
         refusals: sim.net.refusals(),
+        ends,
+        waited_ms_max: found.waited_ms_max,
         indexes,
         fills: found.fills,
         exposure_max: found.exposure_max,
         heal_ms: healed.heal_ms,
         crashes,
     }
+}
+
+/// How often quotes ended for each reason.
+fn ends(frames: &[Arc<Frame>]) -> BTreeMap<String, u64> {
+    let mut ends = BTreeMap::new();
+    for event in frames.iter().flat_map(|frame| &frame.events) {
+        if let Event::QuoteEnded { reason, .. } = event {
+            let name = serde_json::to_value(reason).ok().and_then(|name| Some(name.as_str()?.to_owned()));
+            *ends.entry(name.unwrap_or_default()).or_default() += 1;
+        }
+    }
+    ends
 }
 
 /// Starts a first member after the others: until then they must not found the group.

@@ -30,11 +30,71 @@ fn without_faults_orders_are_filled_against_quotes() {
     }
 }
 
+/// Nothing is quoted at once that all wait for: who waits is served in turn.
 #[test]
-fn the_fixed_seeds_hold() {
-    for seed in 1..=24 {
-        must_hold(&run(Plan::new(seed), false));
+fn where_a_lot_is_more_than_a_share_everybody_takes_turns() {
+    for seed in 1..=3 {
+        let outcome = run(Plan::calm(seed).scarce(40), false);
+        must_hold(&outcome);
+        let turns = outcome.counts.get("turns").copied().unwrap_or(0);
+        assert!(turns >= 4, "seed {seed}: {turns} turns, and {outcome:?}");
+        assert!(outcome.ends.contains_key("turn_ended"), "seed {seed}: {outcome:?}");
     }
+}
+
+/// Refusals that every twenty-four seeds or so must bring, and how quotes end in them.
+const REFUSALS: [&str; 24] = [
+    "control_version",
+    "crosses_resting",
+    "does_not_cross",
+    "exec_gap",
+    "exec_reused",
+    "exposure_short",
+    "invalid",
+    "kill_switch",
+    "limit_out_of_range",
+    "not_active",
+    "position_limit",
+    "quoting_off",
+    "seq_reused",
+    "session_expired",
+    "session_required",
+    "stale_epoch",
+    "stale_exchange",
+    "stale_position",
+    "stale_quote_seq",
+    "symbol_exists",
+    "unknown_maker",
+    "unknown_order",
+    "unknown_symbol",
+    "wrong_secret",
+];
+const ENDS: [&str; 10] = [
+    "age_unproven",
+    "authority_ended",
+    "expired",
+    "filled",
+    "kill_switch",
+    "limit_lowered",
+    "pulled",
+    "quoting_off",
+    "replaced",
+    "turn_ended",
+];
+
+#[test]
+fn the_fixed_seeds_hold_and_bring_what_they_must() {
+    let (mut refusals, mut ends) = (BTreeSet::new(), BTreeSet::new());
+    for seed in 1..=24 {
+        let outcome = run(Plan::new(seed), false);
+        must_hold(&outcome);
+        refusals.extend(outcome.refusals.into_keys());
+        ends.extend(outcome.ends.into_keys());
+    }
+    let lacks = |wanted: &[&str], seen: &BTreeSet<String>| -> Vec<String> {
+        wanted.iter().filter(|name| !seen.contains(**name)).map(|name| (*name).to_owned()).collect()
+    };
+    assert_eq!((lacks(&REFUSALS, &refusals), lacks(&ENDS, &ends)), (Vec::new(), Vec::new()));
 }
 
 #[test]

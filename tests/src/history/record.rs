@@ -89,6 +89,7 @@ pub struct Fault {
 }
 
 /// What was called.
+#[expect(clippy::large_enum_variant, reason = "half of all calls are commands")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Op {

@@ -139,6 +139,10 @@ impl Watch {
                 let belief = self.beliefs.get(&pull.symbol).expect("pulls only what it believes to hold");
                 assert_eq!(belief.epoch, pull.epoch);
             }
+            Command::CommitParameters(commit) => {
+                let belief = self.beliefs.get(&commit.symbol).expect("commits only for what it believes to hold");
+                assert_eq!(belief.incarnation, commit.incarnation);
+            }
             Command::ReleaseSymbol(release) => {
                 let belief = self.beliefs.get(&release.symbol);
                 assert!(belief.is_none_or(|belief| belief.epoch != release.epoch), "released while believed");
@@ -184,6 +188,7 @@ impl Watch {
 fn quote_symbol(command: &Command) -> Option<&Symbol> {
     match command {
         Command::PlaceQuote(place) => Some(&place.symbol),
+        Command::CommitParameters(commit) => Some(&commit.symbol),
         Command::PullQuote(pull) => Some(&pull.symbol),
         _ => None,
     }

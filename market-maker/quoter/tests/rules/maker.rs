@@ -74,6 +74,9 @@ impl Maker {
         );
         assert!(maker.submitted.is_empty(), "nothing is placed before the state was read");
         maker.read(6);
+        let (commit, command) = maker.only();
+        assert!(matches!(command, Command::CommitParameters(_)));
+        maker.accept(commit, 6, Answer::ParametersCommitted { digest: Digest::default() });
         maker
     }
 

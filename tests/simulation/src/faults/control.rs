@@ -14,6 +14,13 @@ pub(super) async fn happen(mut scene: Scene) {
             scene.last().await;
             scene.operator.set_limit(scene.sim.plan.limit).await;
         }
+        Kind::SetPositionLimit => {
+            let (symbol, max) = (scene.one_symbol(), scene.rng.random_range(0..=30));
+            scene.happened((&symbol, max));
+            scene.operator.set_position_limit(symbol.clone(), Some(max)).await;
+            scene.last().await;
+            scene.operator.set_position_limit(symbol, None).await;
+        }
         Kind::SetQuoting => {
             let scope = match scene.rng.random_range(0..3) {
                 0 => QuotingScope::All,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use quorate_domain::{Side, Symbol};
-use quorate_ledger::{Event, FilledMaker, Frame};
+use quorate_ledger::{ControlChange, Event, FilledMaker, Frame};
 
 use super::{Invariant, hold};
 
@@ -30,7 +30,9 @@ impl Invariant for ExposureLimit {
                 Event::SymbolDefined { symbol, instrument } => {
                     self.per_lot.insert(symbol.clone(), instrument.exposure_per_lot);
                 }
-                Event::ExposureLimitChanged { limit, .. } => self.limit = Some(limit.0),
+                Event::ControlChanged { change: ControlChange::ExposureLimit { limit }, .. } => {
+                    self.limit = Some(limit.0)
+                }
                 Event::QuotePlaced(placed) => {
                     let lots = |side: Option<quorate_domain::QuoteSide>| side.map_or(0, |side| side.qty.0);
                     self.leaves.insert(placed.symbol.clone(), (lots(placed.bid), lots(placed.ask)));

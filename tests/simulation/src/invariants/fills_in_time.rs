@@ -52,6 +52,10 @@ impl Invariant for FillsInTime {
                     let of = self.symbols.entry(placed.symbol.clone()).or_default();
                     of.quote = Some((placed.quote_id, placed.deadline.0));
                 }
+                Event::QuoteKept { symbol, quote_id, deadline, .. } => {
+                    let of = self.symbols.entry(symbol.clone()).or_default();
+                    of.quote = of.quote.map(|(id, old)| (id, if id == *quote_id { deadline.0 } else { old }));
+                }
                 Event::QuoteEnded { symbol, .. } => self.symbols.entry(symbol.clone()).or_default().quote = None,
                 Event::FillCommitted(fill) => {
                     let FilledMaker::Quote { quote_id, epoch, .. } = &fill.maker else { continue };

@@ -1,4 +1,4 @@
-//! A newer quote is never replaced by an older one, and each is computed from the committed position.
+//! A newer quote is never replaced or kept by an older one, and each is computed from the committed position.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::{Invariant, hold};
 /// See the module.
 #[derive(Default)]
 pub(super) struct NewestQuote {
-    /// (epoch, quote_seq) of the last quote.
+    /// (epoch, quote_seq) of the last quote, or of when it was kept last.
     newest: BTreeMap<Symbol, (u64, u64)>,
     fills: BTreeMap<Symbol, u64>,
 }
@@ -33,7 +33,14 @@ impl Invariant for NewestQuote {
                     hold(placed.position_seq == fills, || {
                         format!("index {}: computed at fill {} of {fills}", frame.index, placed.position_seq)
                     })?;
-                    hold(placed.computed_at < frame.index, || format!("index {}: computed later", frame.index))?;
+                    hold(placed.basis.computed_at < frame.index, || format!("index {}: computed later", frame.index))?;
+                }
+                Event::QuoteKept { symbol, quote_seq, .. } => {
+                    let newest = self.newest.entry(symbol.clone()).or_default();
+                    let old = std::mem::replace(newest, (newest.0, *quote_seq));
+                    hold(*quote_seq > old.1, || {
+                        format!("index {}: {symbol} kept by {quote_seq} after {old:?}", frame.index)
+                    })?;
                 }
                 Event::FillCommitted(fill) if matches!(fill.maker, FilledMaker::Quote { .. }) => {
                     *self.fills.entry(fill.symbol.clone()).or_default() += 1;

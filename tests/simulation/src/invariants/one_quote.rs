@@ -1,10 +1,11 @@
 //! At most one active quote per symbol: one that is placed names the one that it supersedes, which is the active one, and
-//! one that is refused for want of exposure, or for what rests in the book, leaves none.
+//! one that is refused for want of exposure, for what rests in the book or for the position's limit leaves none. A refused keep
+//! leaves the quote as it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_domain::Symbol;
-use quorate_ledger::{Event, Frame, Refusal};
+use quorate_ledger::{Event, Frame, KeepQuote, Refusal};
 
 use super::{Invariant, hold};
 
@@ -12,6 +13,8 @@ use super::{Invariant, hold};
 #[derive(Default)]
 pub(super) struct OneQuote {
     active: BTreeMap<Symbol, u64>,
+    /// The keeps that were sent: symbol, incarnation and number.
+    keeps: BTreeSet<(Symbol, u64, u64)>,
 }
 
 impl Invariant for OneQuote {
@@ -36,15 +39,25 @@ impl Invariant for OneQuote {
                 }
                 Event::QuoteRefused {
                     symbol,
-                    refusal: refusal @ (Refusal::ExposureShort { .. } | Refusal::CrossesResting { .. }),
-                    ..
-                } => {
+                    incarnation,
+                    quote_seq,
+                    refusal:
+                        refusal @ (Refusal::ExposureShort { .. }
+                        | Refusal::TooHeavy { .. }
+                        | Refusal::CrossesResting { .. }
+                        | Refusal::PositionLimit { .. }),
+                } if !self.keeps.contains(&(symbol.clone(), *incarnation, *quote_seq)) => {
                     let stands = self.active.get(symbol);
                     hold(stands.is_none(), || format!("index {}: {refusal}, and {stands:?} stands", frame.index))?;
                 }
                 _ => {}
             }
         }
+        Ok(())
+    }
+
+    fn keeping(&mut self, keep: &KeepQuote) -> Result<(), String> {
+        self.keeps.insert((keep.symbol.clone(), keep.incarnation, keep.quote_seq));
         Ok(())
     }
 }

@@ -48,9 +48,11 @@ pub(super) fn next(group: &mut Group, client: usize) -> Option<Command> {
 
 fn operate(group: &mut Group) -> Option<Command> {
     let names = SYMBOLS.map(|name| Symbol::new(name).unwrap());
-    if let Some(symbol) = names.iter().find(|symbol| group.ledger.symbol(symbol).is_none()) {
+    // A lot of the last one is more than its share: it takes turns.
+    let missing = names.iter().zip([1, 1, 28]).find(|(symbol, _)| group.ledger.symbol(symbol).is_none());
+    if let Some((symbol, exposure_per_lot)) = missing {
         let size = Decimal::new(1, 2).unwrap();
-        let instrument = Instrument::spot("B".parse().unwrap(), "Q".parse().unwrap(), size, size, 1);
+        let instrument = Instrument::spot("B".parse().unwrap(), "Q".parse().unwrap(), size, size, exposure_per_lot);
         return Some(Command::DefineSymbol(DefineSymbol { symbol: symbol.clone(), instrument }));
     }
     let control = group.ledger.control().clone();

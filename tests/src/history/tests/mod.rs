@@ -62,7 +62,9 @@ fn correct_histories_hold_what_could_go_wrong() {
     assert!(figures.operations > 2_000, "{figures:?}");
     assert!(figures.unknown > 50 && figures.settled > 20, "{figures:?}");
     assert!(figures.linearizable_reads > 300 && figures.local_reads > 200, "{figures:?}");
-    for name in ["place_quote", "pull_quote", "execute_order", "cancel_order", "set_exposure_limit", "release_symbol"] {
+    for name in
+        ["place_quote", "keep_quote", "pull_quote", "execute_order", "cancel_order", "control", "release_symbol"]
+    {
         assert!(figures.commands.get(name).is_some_and(|count| *count >= 5), "{name}: {figures:?}");
     }
 }

@@ -1,0 +1,93 @@
+//! What people have decided, as the events say: nothing is quoted or executed that is off, and no quote may bring a position past
+//! its limit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quorate_domain::{ActorName, MakerName, Symbol};
+use quorate_ledger::{ControlChange, Event, Frame, QuotingScope};
+
+use super::Replay;
+
+/// What is off, and what is bounded.
+#[derive(Default)]
+pub(super) struct Control {
+    version: Option<u64>,
+    pub(super) kill_switch: bool,
+    all_off: bool,
+    symbols_off: BTreeSet<Symbol>,
+    makers_off: BTreeSet<MakerName>,
+    /// The largest position of a symbol, in lots.
+    positions: BTreeMap<Symbol, i64>,
+}
+
+impl Control {
+    /// Whether a quote of this symbol by this maker may stand.
+    pub(super) fn allows(&self, symbol: &Symbol, maker: Option<&MakerName>) -> bool {
+        let off = self.kill_switch
+            || self.all_off
+            || self.symbols_off.contains(symbol)
+            || maker.is_some_and(|maker| self.makers_off.contains(maker));
+        !off
+    }
+
+    fn set_quoting(&mut self, scope: &QuotingScope, on: bool) {
+        match (scope, on) {
+            (QuotingScope::All, on) => self.all_off = !on,
+            (QuotingScope::Symbol(symbol), true) => drop(self.symbols_off.remove(symbol)),
+            (QuotingScope::Symbol(symbol), false) => drop(self.symbols_off.insert(symbol.clone())),
+            (QuotingScope::Maker(maker), true) => drop(self.makers_off.remove(maker)),
+            (QuotingScope::Maker(maker), false) => drop(self.makers_off.insert(maker.clone())),
+        }
+    }
+}
+
+impl Replay {
+    pub(super) fn control_changed(
+        &mut self,
+        frame: &Frame,
+        version: u64,
+        (actor, reason): (&ActorName, &str),
+        change: &ControlChange,
+    ) {
+        self.found.control_changes += 1;
+        let before = self.control.version.replace(version);
+        if before.is_some_and(|before| version != before + 1) {
+            self.wrong(frame, &format!("control version {version} after {before:?}"));
+        }
+        if reason.is_empty() || reason.chars().any(char::is_control) {
+            self.wrong(frame, &format!("{actor} changed {change:?} without a reason: {reason:?}"));
+        }
+        match change {
+            ControlChange::ExposureLimit { limit } => self.found.limit = limit.0,
+            ControlChange::PositionLimit { symbol, max: Some(max) } => {
+                self.control.positions.insert(symbol.clone(), max.0);
+            }
+            ControlChange::PositionLimit { symbol, max: None } => drop(self.control.positions.remove(symbol)),
+            ControlChange::Quoting { scope, on } => self.control.set_quoting(scope, *on),
+            ControlChange::KillSwitch { engaged } => self.control.kill_switch = *engaged,
+            ControlChange::LedgerVersion { .. } => {}
+        }
+    }
+
+    /// What is off has no quote, and no quote may bring a position past its limit.
+    pub(super) fn controlled(&mut self, frame: &Frame) {
+        let mut wrong = Vec::new();
+        for (symbol, book) in &self.books {
+            let Some(quote) = &book.quote else { continue };
+            if !self.control.allows(symbol, book.holder.as_ref().map(|(maker, _)| maker)) {
+                wrong.push(format!("{symbol}: quoted, and quoting is off for it"));
+            }
+            let Some(max) = self.control.positions.get(symbol) else { continue };
+            let past = |leaves: i64, toward: i64| leaves > 0 && toward.saturating_add(leaves) > *max;
+            if past(quote.bid.1, book.position) || past(quote.ask.1, -book.position) {
+                wrong.push(format!("{symbol}: at {}, a fill may bring it past {max} lots", book.position));
+            }
+        }
+        wrong.iter().for_each(|what| self.wrong(frame, what));
+    }
+}
+
+/// Whether people decided in this frame what `of` looks for.
+pub(super) fn decided(frame: &Frame, of: impl Fn(&ControlChange) -> bool) -> bool {
+    frame.events.iter().any(|event| matches!(event, Event::ControlChanged { change, .. } if of(change)))
+}
