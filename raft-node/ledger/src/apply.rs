@@ -34,6 +34,7 @@ pub(crate) struct Applying<'a> {
     /// The set of makers or symbols changed, or a symbol was given up.
     pub(crate) rebalance_due: bool,
     pub(crate) scratch: &'a mut Vec<u8>,
+    pub(crate) names_max: usize,
 }
 
 impl Ledger {
@@ -49,6 +50,7 @@ impl Ledger {
             events: Vec::new(),
             rebalance_due: false,
             scratch: &mut self.scratch,
+            names_max: self.names_max,
         };
         let response = applying.run(input);
         let events = applying.events;

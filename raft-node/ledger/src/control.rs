@@ -107,7 +107,7 @@ impl Applying<'_> {
         self.events.push(Event::KillSwitchChanged { engaged: command.engaged, control_version });
         if command.engaged {
             self.end_all_quotes(QuoteEndReason::KillSwitch);
-            let open: Vec<_> = self.indexes.open.iter().copied().collect();
+            let open: Vec<_> = self.tables.orders.keys().copied().collect();
             for id in open {
                 self.close_order(id, OrderStatus::Cancelled);
             }

@@ -15,6 +15,7 @@
 //! | `authority`, `rebalance` | leases, grants, moves; who is to hold what |
 //! | `quote`, `exposure` | quotes, and the fair share of the limit |
 //! | `order`, `plan`, `fill` | orders: what identifies them, the checks of a plan, what a fill does |
+//! | `names` | the names of orders, and what is kept of closed ones |
 //! | `snapshot`, `audit` | the state as bytes; whether it adds up |
 
 pub mod bounds;
@@ -31,6 +32,7 @@ mod exposure;
 mod fill;
 mod indexes;
 mod ledger;
+mod names;
 mod order;
 mod plan;
 mod quote;
@@ -50,6 +52,7 @@ pub use command::*;
 pub use digest::Digest;
 pub use event::*;
 pub use ledger::{LEDGER_VERSION, Ledger, UnsupportedVersion};
+pub use names::{ClosedOrder, KnownOrder};
 pub use refusal::*;
 pub use snapshot::DecodeError;
 pub use state::{Control, Exchange, Holder, Maker, Move, Order, Quote, QuoteLeg, Sides, SymbolState};

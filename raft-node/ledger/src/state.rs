@@ -14,6 +14,7 @@ use crate::{
     bounds::HARD_EXPOSURE_LIMIT,
     command::{Epoch, ExchangeEpoch, Incarnation, NewOrder, QuoteCause, QuotingScope, SessionId},
     digest::Digest,
+    names::Names,
 };
 use quorate_domain::{
     Account, ClientOrderId, ExchangeName, Exposure, MakerName, Millis, Money, OrderId, Position, Price, Qty, QuoteId,
@@ -224,7 +225,7 @@ pub struct QuoteLeg {
     pub leaves: Qty,
 }
 
-/// An order that was executed: it rests, or it is closed and remembered.
+/// An order that rests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
     /// Its id.
@@ -320,10 +321,9 @@ pub(crate) struct Tables {
     pub(crate) symbols: OrdMap<Symbol, SymbolState>,
     pub(crate) makers: OrdMap<MakerName, Maker>,
     pub(crate) exchange: Option<Exchange>,
-    /// Open ones, and closed ones that are remembered.
+    /// Open ones.
     pub(crate) orders: OrdMap<OrderId, Arc<Order>>,
-    /// Orders with a timestamp up to this can no longer be told from repeats.
-    pub(crate) closed_floor: Millis,
+    pub(crate) names: Names,
     pub(crate) last_trade_id: u64,
 }
 
@@ -348,7 +348,7 @@ impl Tables {
             makers: OrdMap::new(),
             exchange: None,
             orders: OrdMap::new(),
-            closed_floor: Millis::ZERO,
+            names: Names::default(),
             last_trade_id: 0,
         }
     }
@@ -362,5 +362,5 @@ impl Tables {
     }
 }
 
-/// The key of the index of client order ids.
+/// What an account calls an order.
 pub(crate) type OrderName = (Account, ClientOrderId);

@@ -275,7 +275,7 @@ fn random_histories_reach_what_they_are_to_test() {
             count(|event| matches!(event, Event::MakerDeparted { .. })),
             count(|event| matches!(event, Event::OrderClosed { .. })),
             count(|event| matches!(event, Event::QuoteEnded { .. })),
-            ledger.open_order_count() + ledger.closed_order_count(),
+            ledger.name_count(),
         ]
         .into_iter()
         .enumerate()

@@ -24,7 +24,7 @@ variants!(REFUSALS, refusal, Refusal:
     SessionRequired, SessionExpired, SeqReused, SeqTooOld, TooManySessions, Invalid, Full, UnknownSymbol,
     SymbolExists, ControlVersion, LimitOutOfRange, LedgerVersion, KillSwitch, QuotingOff, UnknownMaker, StaleEpoch,
     AuthorityExpired, StaleQuoteSeq, StalePosition, CrossesResting, ExposureShort, StaleExchange, ExecGap, ExecReused,
-    ExecWindowFull, DeadlinePassed, DuplicateOrder, TimestampTooOld, NotActive, LeavesMoved, DoesNotCross, WouldCross, Overflow,
+    ExecWindowFull, DeadlinePassed, DuplicateOrder, NamesFull, NotActive, LeavesMoved, DoesNotCross, WouldCross, Overflow,
     UnknownOrder, OrderClosed,
 );
 variants!(ANSWERS, answer, Answer:

@@ -5,6 +5,7 @@ use quorate_domain::{Decimal, Exposure, MakerName, Millis, Symbol, SymbolSpec};
 use quorate_ledger::{
     Command, DefineSymbol, Envelope, Input, LeaderCommand, MakerRef, QuotingScope, RegisterExchange, RegisterMaker,
     ReleaseSymbol, SetExposureLimit, SetKillSwitch, SetQuoting, UpgradeLedger,
+    bounds::{NAME_MEMORY_MS, NAMES_MAX},
 };
 
 use crate::{naive::Model, rng::Rng};
@@ -66,6 +67,8 @@ const ACTS: [(Act, u64); 19] = [
 pub(crate) struct Generator {
     pub(super) rng: Rng,
     weights: Vec<(Act, u64)>,
+    /// Room for so many names of orders: in most runs fewer than there is.
+    pub(crate) names_max: usize,
     /// How many in a thousand commands are bent out of shape.
     pub(super) wrong: u64,
     /// How many in a thousand steps leap in time.
@@ -104,6 +107,7 @@ impl Generator {
         let weights = weights.collect();
         Self {
             weights,
+            names_max: [NAMES_MAX, 6, 20, 60][usize::try_from(seed % 4).unwrap()],
             wrong: [0, 40, 120, 120, 250][usize::try_from(rng.below(5)).unwrap()],
             leaps: [0, 0, 5, 20, 60][usize::try_from(rng.below(5)).unwrap()],
             step_ms: [0, 10, 60, 150, 400][usize::try_from(rng.below(5)).unwrap()],
@@ -149,9 +153,11 @@ impl Generator {
         let quotes = model.symbols.values().filter_map(|state| Some(state.quote.as_ref()?.deadline));
         let moves = model.symbols.values().filter_map(|state| Some(state.moving.as_ref()?.1));
         let leases = model.makers.values().map(|maker| maker.deadline);
+        let names = model.orders.iter().filter(|order| !order.swept).filter_map(|order| order.closed_at);
+        let names = names.map(|closed_at| Millis(closed_at.0 + NAME_MEMORY_MS));
         let demands = model.symbols.values().flat_map(|state| [state.long_demand, state.short_demand]).flatten();
         let mut due: Vec<Millis> = if self.rng.chance(200) {
-            quotes.chain(moves).chain(leases).chain(demands).collect()
+            quotes.chain(moves).chain(leases).chain(demands).chain(names).collect()
         } else {
             // What is due first takes the least with it.
             quotes
