@@ -1,12 +1,15 @@
 //! A naive replay of exported events: every sum is recomputed from the events alone, and whatever does
 //! not add up is a violation.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use quorate_domain::{MakerName, Side, Symbol};
 use quorate_ledger::{Event, FillCommitted, FilledMaker, Frame, OrderStatus, QuoteEndReason, QuotePlaced, Refusal};
 
 use crate::evidence::{Export, Journal};
+
+/// So long after its order closed a name must not be executed again.
+const NAME_MEMORY_MS: u64 = 130_000;
 
 /// What a replay saw.
 #[derive(Debug, Default)]
@@ -82,7 +85,8 @@ pub struct Replay {
     books: BTreeMap<Symbol, Book>,
     orders: BTreeMap<u64, Order>,
     not_resting: Vec<u64>,
-    names: BTreeSet<(String, String)>,
+    /// When the last order of each name closed; `None` while it is open.
+    names: BTreeMap<(String, String), Option<u64>>,
     exchange_epoch: u64,
     /// By symbol, of the present exchange.
     last_exec: BTreeMap<Symbol, u64>,
@@ -194,13 +198,7 @@ impl Replay {
             }
             Event::OrderExecuted { .. } => self.executed(frame, event),
             Event::FillCommitted(fill) => self.filled(frame, fill),
-            Event::OrderClosed { order_id, status, cum_qty, .. } => match self.orders.remove(order_id) {
-                None => self.wrong(frame, &format!("order {order_id} closed, which was not open")),
-                Some(order) if order.cum != cum_qty.0 || (*status == OrderStatus::Filled) != (order.leaves == 0) => {
-                    self.wrong(frame, &format!("order {order_id} closed as {status:?} with {} filled", order.cum));
-                }
-                Some(_) => {}
-            },
+            Event::OrderClosed { .. } => self.closed(frame, event),
             Event::QuotingChanged { .. }
             | Event::KillSwitchChanged { .. }
             | Event::LedgerUpgraded { .. }
@@ -276,15 +274,33 @@ impl Replay {
         }
     }
 
+    fn closed(&mut self, frame: &Frame, event: &Event) {
+        let Event::OrderClosed { order_id, account, client_order_id, status, cum_qty, .. } = event else { return };
+        let name = (account.to_string(), client_order_id.to_string());
+        self.names.insert(name, Some(frame.log_time.0));
+        match self.orders.remove(order_id) {
+            None => self.wrong(frame, &format!("order {order_id} closed, which was not open")),
+            Some(order) if order.cum != cum_qty.0 || (*status == OrderStatus::Filled) != (order.leaves == 0) => {
+                self.wrong(frame, &format!("order {order_id} closed as {status:?} with {} filled", order.cum));
+            }
+            Some(_) => {}
+        }
+    }
+
     fn executed(&mut self, frame: &Frame, event: &Event) {
-        let Event::OrderExecuted { order_id, exchange_epoch, exec_id, order, leaves_qty, .. } = event else { return };
+        let Event::OrderExecuted { order_id, exchange_epoch, exec_id, order, status, leaves_qty, .. } = event else {
+            return;
+        };
         let name = order.client_order_id.to_string();
         *self.found.executed.entry(name.clone()).or_default() += 1;
         if let Some(book) = self.books.get(&order.symbol) {
             self.found.lots.insert(name.clone(), book.lot_size.clone());
         }
-        if !self.names.insert((order.account.to_string(), name.clone())) {
-            self.wrong(frame, &format!("client order id {name} executed twice"));
+        let closed_at = (!status.is_open()).then_some(frame.log_time.0);
+        match self.names.insert((order.account.to_string(), name.clone()), closed_at) {
+            None => {}
+            Some(Some(closed_at)) if closed_at + NAME_MEMORY_MS <= frame.log_time.0 => {}
+            Some(_) => self.wrong(frame, &format!("client order id {name} executed twice")),
         }
         let last = self.last_exec.insert(order.symbol.clone(), *exec_id).unwrap_or(0);
         if *exchange_epoch != self.exchange_epoch || *exec_id != last + 1 {

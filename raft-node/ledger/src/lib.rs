@@ -52,7 +52,7 @@ pub use command::*;
 pub use digest::Digest;
 pub use event::*;
 pub use ledger::{LEDGER_VERSION, Ledger, UnsupportedVersion};
-pub use names::{ClosedOrder, KnownOrder};
+pub use names::{ClosedOrder, KnownOrder, order_check};
 pub use refusal::*;
 pub use snapshot::DecodeError;
 pub use state::{Control, Exchange, Holder, Maker, Move, Order, Quote, QuoteLeg, Sides, SymbolState};

@@ -57,6 +57,13 @@ fn content_check(order: &NewOrder) -> [u8; 3] {
     first_bytes(&blake3::hash(&bytes))
 }
 
+/// What is kept of an order's content, its timestamp apart, to tell it from another of its name: 24 bits of a digest.
+#[must_use]
+pub fn order_check(order: &NewOrder) -> u32 {
+    let [a, b, c] = content_check(order);
+    u32::from_le_bytes([a, b, c, 0])
+}
+
 /// What is kept of a closed order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ClosedRecord {
@@ -347,6 +354,8 @@ pub struct ClosedOrder {
     pub cum_qty: Qty,
     /// Sum of price x qty of its fills.
     pub cum_quote: Money,
+    /// The [`order_check`] of its content.
+    pub check: u32,
 }
 
 /// An order whose name is known.
@@ -435,9 +444,10 @@ impl Ledger {
     }
 
     fn known_closed(&self, closed: ClosedName) -> Option<KnownOrder<'_>> {
-        let ClosedRecord { order_id, closed_at, cum_qty, cum_quote, account, status, .. } = closed.record;
+        let ClosedRecord { order_id, closed_at, cum_qty, cum_quote, account, status, check: [a, b, c] } = closed.record;
         let account = self.tables.names.accounts.get(&account)?.clone();
-        Some(KnownOrder::Closed(ClosedOrder { id: order_id, account, closed_at, status, cum_qty, cum_quote }))
+        let check = u32::from_le_bytes([a, b, c, 0]);
+        Some(KnownOrder::Closed(ClosedOrder { id: order_id, account, closed_at, status, cum_qty, cum_quote, check }))
     }
 
     /// How many names are held: those of open orders, and those of closed ones until they are swept.

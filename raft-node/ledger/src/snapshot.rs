@@ -67,7 +67,7 @@ impl Ledger {
         }
         let indexes = Indexes::of(&tables);
         let ledger = Self { tables, indexes, scratch: Vec::new(), names_max: NAMES_MAX };
-        let violations = ledger.audit();
+        let violations = ledger.audit_tables();
         if violations.is_empty() { Ok(ledger) } else { Err(DecodeError::Violations(violations)) }
     }
 

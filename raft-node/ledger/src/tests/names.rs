@@ -112,6 +112,7 @@ fn a_repeat_of_a_filled_order_is_told_what_became_of_it() {
         status: OrderStatus::Filled,
         cum_qty: Qty(4),
         cum_quote: expected.cum_quote,
+        check: order_check(&rig.order("AAA", "any", Side::Buy, 101, 4).order),
     });
     assert_eq!(rig.ledger.order(id), Some(known.clone()));
     assert_eq!(rig.ledger.order_named(&account("alice"), &"o1".parse().unwrap()), Some(known.clone()));

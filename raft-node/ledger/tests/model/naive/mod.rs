@@ -48,8 +48,8 @@ pub(crate) struct Model {
     pub(crate) orders: Vec<Order>,
     /// Every fill ever; the trade id is the place, from 1.
     pub(crate) fills: Vec<Fill>,
-    /// Every order that closed, in the order in which they did.
-    closings: Vec<OrderId>,
+    /// Closed orders whose names take a place, in the order in which they closed.
+    closings: Vec<(OrderId, Millis)>,
     /// Room for so many names.
     names_max: usize,
 }
@@ -238,6 +238,7 @@ impl Model {
                 self.sessions.remove(&session);
             } else if let Some(order) = self.first_due_name() {
                 self.order_mut(order).swept = true;
+                self.closings.remove(0);
             } else {
                 return;
             }
@@ -270,12 +271,16 @@ impl Model {
     }
 
     fn first_due_name(&self) -> Option<OrderId> {
-        let taking_places = self.closings.iter().copied().filter(|id| !self.order(*id).swept);
-        taking_places.take(1).find(|id| !self.is_known(self.order(*id)))
+        let (first, closed_at) = self.closings.first()?;
+        self.past_memory(*closed_at).then_some(*first)
+    }
+
+    fn past_memory(&self, closed_at: Millis) -> bool {
+        self.passed(Millis(closed_at.0.saturating_add(NAME_MEMORY_MS)))
     }
 
     pub(crate) fn is_known(&self, order: &Order) -> bool {
-        order.closed_at.is_none_or(|at| !self.passed(Millis(at.0.saturating_add(NAME_MEMORY_MS))))
+        !order.closed_at.is_some_and(|at| self.past_memory(at))
     }
 
     /// What this apply closed: orders that rested, as the events tell, and then the one that it executed.
@@ -289,7 +294,7 @@ impl Model {
         for id in closed {
             let at = self.log_time;
             self.order_mut(id).closed_at = Some(at);
-            self.closings.push(id);
+            self.closings.push((id, at));
         }
     }
 }

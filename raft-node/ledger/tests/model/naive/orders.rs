@@ -32,7 +32,7 @@ impl Model {
         self.orders.iter_mut().find(|order| order.id == id).unwrap()
     }
 
-    pub(super) fn order(&self, id: OrderId) -> &Order {
+    fn order(&self, id: OrderId) -> &Order {
         self.orders.iter().find(|order| order.id == id).unwrap()
     }
 
