@@ -3,14 +3,12 @@
 use quorate_api::OrderView;
 use quorate_binance_api::{
     ApiError, SymbolFilters,
-    model::{self, Fill, OrderInfo, OrderPlaced, PlacedResult, ResponseType},
-    params::PlaceOrder,
+    model::{self, Fill, OrderInfo, OrderPlaced, OrderStanding, PlacedResult, ResponseType},
+    params::{NamedOrder, PlaceOrder},
 };
 use quorate_domain::{Account, ClientOrderId, Millis, OrderType, Price, Side, TimeInForce};
 use quorate_ledger::{NewOrder, OrderResult, OrderStatus, Refusal, Trade};
 use quorate_matching::{CancelOutcome, Committed, NotExecuted, OrderOutcome};
-
-use crate::recover;
 
 /// The order that a request asks for, with every filter checked.
 ///
@@ -72,7 +70,7 @@ pub fn placed(
     answer(order, filters, wanted, committed.log_time, &committed.result)
 }
 
-/// The answer to an order that was placed before: what the ledger has under its name.
+/// The answer to an order that was placed before: `kept` is what its name stands for, `result` where that stands.
 ///
 /// # Errors
 /// -2010 where that is another order, or was rejected.
@@ -80,14 +78,14 @@ pub fn placed_before(
     filters: &SymbolFilters,
     wanted: ResponseType,
     order: &NewOrder,
-    row: &OrderView,
+    kept: &NewOrder,
+    result: &OrderResult,
 ) -> Result<OrderPlaced, ApiError> {
-    let kept = recover::new_order(row);
     // By the ledger's own rule the timestamp does not count.
-    if kept != (NewOrder { timestamp: kept.timestamp, ..order.clone() }) {
+    if *kept != (NewOrder { timestamp: kept.timestamp, ..order.clone() }) {
         return Err(ApiError::duplicate_order());
     }
-    answer(&kept, filters, wanted, kept.timestamp, &result_of(row))
+    answer(kept, filters, wanted, kept.timestamp, result)
 }
 
 fn answer(
@@ -133,7 +131,7 @@ fn fills(filters: &SymbolFilters, result: &OrderResult) -> Vec<Fill> {
 }
 
 /// Where an order of the ledger stands; which fills made it so is not kept there.
-fn result_of(row: &OrderView) -> OrderResult {
+pub(crate) fn result_of(row: &OrderView) -> OrderResult {
     OrderResult {
         order_id: row.order_id,
         status: row.status,
@@ -144,10 +142,19 @@ fn result_of(row: &OrderView) -> OrderResult {
     }
 }
 
-/// An order of the ledger, as a query answers it.
-#[must_use]
-pub fn view_info(filters: &SymbolFilters, row: &OrderView) -> OrderInfo {
-    known_info(filters, &recover::new_order(row), &result_of(row))
+/// Where a closed order of the ledger stands, whose own terms nobody has any more, as a query answers it.
+pub(crate) fn standing(filters: &SymbolFilters, named: &NamedOrder, row: &OrderView) -> OrderStanding {
+    OrderStanding {
+        symbol: named.symbol.to_string(),
+        order_id: row.order_id,
+        order_list_id: -1,
+        client_order_id: named.client_order_id.as_ref().map(ToString::to_string),
+        executed_qty: filters.qty(row.cum_qty),
+        cummulative_quote_qty: filters.money(row.cum_quote.0),
+        status: status(row.status),
+        update_time: row.closed_at.map(|at| at.0),
+        is_working: row.status.is_open(),
+    }
 }
 
 /// An order and where it stands, as a query answers it.
@@ -202,7 +209,7 @@ fn refused(refusal: &Refusal) -> ApiError {
         Refusal::DuplicateOrder { .. } => return ApiError::duplicate_order(),
         Refusal::KillSwitch { .. } => return ApiError::new(-1013, "Market is closed."),
         Refusal::UnknownSymbol { .. } => return ApiError::invalid_symbol(),
-        Refusal::TimestampTooOld { .. } => return ApiError::timestamp(false),
+        Refusal::NamesFull { .. } => return ApiError::too_many_orders(),
         Refusal::DeadlinePassed { .. } => {
             return ApiError::disconnected("not done: the order's deadline passed first");
         }

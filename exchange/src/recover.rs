@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use quorate_api::{OrderView, QuoteSideView, QuoteView, ROWS_MAX, Read, StatusView};
 use quorate_client::{CallFailed, OrderQuery, ReadOptions, SubmitError};
-use quorate_ledger::{Answer, Command, ExchangeEpoch, NewOrder, Outcome, Refusal, RegisterExchange};
+use quorate_ledger::{Answer, Command, ExchangeEpoch, Outcome, Refusal, RegisterExchange};
 use quorate_matching::{Control, Engine, OpenOrder, Quote, QuoteLeaves, Section, Snapshot};
 use tokio::time::Instant;
 
@@ -114,7 +114,7 @@ async fn read_snapshot(desk: &Desk, status: Read<StatusView>, options: &ReadOpti
         let page = desk.client.orders(&query, options).await?;
         after = page.data.last().map(|order| order.order_id);
         let last = page.data.len() < ROWS_MAX;
-        orders.push(section(&page, page.data.iter().map(open_order).collect()));
+        orders.push(section(&page, page.data.iter().filter_map(open_order).collect()));
         if last {
             break;
         }
@@ -150,22 +150,8 @@ fn leaves(side: &QuoteSideView) -> QuoteLeaves {
     QuoteLeaves { price: side.price, leaves: side.leaves }
 }
 
-/// The order as it was sent, from the view of it.
-#[must_use]
-pub fn new_order(row: &OrderView) -> NewOrder {
-    NewOrder {
-        account: row.account.clone(),
-        client_order_id: row.client_order_id.clone(),
-        symbol: row.symbol.clone(),
-        side: row.side,
-        order_type: row.order_type,
-        time_in_force: row.time_in_force,
-        price: row.price,
-        qty: row.qty,
-        timestamp: row.timestamp,
-    }
-}
-
-fn open_order(row: &OrderView) -> OpenOrder {
-    OpenOrder { order_id: row.order_id, order: new_order(row), cum_qty: row.cum_qty, cum_quote: row.cum_quote }
+/// An order that was asked for as an open one, and so comes whole.
+fn open_order(row: &OrderView) -> Option<OpenOrder> {
+    let order = row.sent.clone()?;
+    Some(OpenOrder { order_id: row.order_id, order, cum_qty: row.cum_qty, cum_quote: row.cum_quote })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_binance_api::{
     ApiError,
-    model::{ExchangeInfo, OrderInfo, OrderPlaced, ReferencePrice, SetReferencePrice},
+    model::{ExchangeInfo, OrderPlaced, OrderStanding, ReferencePrice, SetReferencePrice},
     signing::{RECV_WINDOW_MAX_MS, sign},
 };
 use quorate_seams::{CallError, World, empty_body, full_body, read_body};
@@ -97,7 +97,7 @@ impl Venue {
         let name = escape(client_order_id);
         let query = self.windowed(format!("symbol={symbol}&origClientOrderId={name}&timestamp={timestamp}"));
         let request = self.request(method, &format!("/api/v3/order?{query}"), None);
-        let info: OrderInfo = self.call(request).await?;
+        let info: OrderStanding = self.call(request).await?;
         let status = info.status.to_string();
         Ok(Standing { order_id: info.order_id, status, executed_qty: info.executed_qty, fills: Vec::new() })
     }

@@ -4,7 +4,7 @@
 mod control;
 mod turns;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use quorate_domain::{MakerName, Side, Symbol};
 use quorate_ledger::{
@@ -15,6 +15,9 @@ use quorate_ledger::{
 use control::{Control, decided};
 
 use crate::evidence::{Export, Journal};
+
+/// So long after its order closed a name must not be executed again.
+const NAME_MEMORY_MS: u64 = 130_000;
 
 /// What a replay saw.
 #[derive(Debug, Default)]
@@ -104,7 +107,8 @@ pub struct Replay {
     books: BTreeMap<Symbol, Book>,
     orders: BTreeMap<u64, Order>,
     not_resting: Vec<u64>,
-    names: BTreeSet<(String, String)>,
+    /// When the last order of each name closed; `None` while it is open.
+    names: BTreeMap<(String, String), Option<u64>>,
     exchange_epoch: u64,
     /// By symbol, of the present exchange.
     last_exec: BTreeMap<Symbol, u64>,
@@ -213,13 +217,7 @@ impl Replay {
             }
             Event::OrderExecuted { .. } => self.executed(frame, event),
             Event::FillCommitted(fill) => self.filled(frame, fill),
-            Event::OrderClosed { order_id, status, cum_qty, .. } => match self.orders.remove(order_id) {
-                None => self.wrong(frame, &format!("order {order_id} closed, which was not open")),
-                Some(order) if order.cum != cum_qty.0 || (*status == OrderStatus::Filled) != (order.leaves == 0) => {
-                    self.wrong(frame, &format!("order {order_id} closed as {status:?} with {} filled", order.cum));
-                }
-                Some(_) => {}
-            },
+            Event::OrderClosed { .. } => self.closed(frame, event),
             Event::QuoteKept { symbol, quote_id, quote_seq, deadline, .. } => {
                 self.kept(frame, symbol, *quote_id, (*quote_seq, deadline.0));
             }
@@ -359,8 +357,23 @@ impl Replay {
         }
     }
 
+    fn closed(&mut self, frame: &Frame, event: &Event) {
+        let Event::OrderClosed { order_id, account, client_order_id, status, cum_qty, .. } = event else { return };
+        let name = (account.to_string(), client_order_id.to_string());
+        self.names.insert(name, Some(frame.log_time.0));
+        match self.orders.remove(order_id) {
+            None => self.wrong(frame, &format!("order {order_id} closed, which was not open")),
+            Some(order) if order.cum != cum_qty.0 || (*status == OrderStatus::Filled) != (order.leaves == 0) => {
+                self.wrong(frame, &format!("order {order_id} closed as {status:?} with {} filled", order.cum));
+            }
+            Some(_) => {}
+        }
+    }
+
     fn executed(&mut self, frame: &Frame, event: &Event) {
-        let Event::OrderExecuted { order_id, exchange_epoch, exec_id, order, leaves_qty, .. } = event else { return };
+        let Event::OrderExecuted { order_id, exchange_epoch, exec_id, order, status, leaves_qty, .. } = event else {
+            return;
+        };
         if self.control.kill_switch {
             self.wrong(frame, &format!("order {order_id} was executed while the kill switch is engaged"));
         }
@@ -369,8 +382,11 @@ impl Replay {
         if let Some(book) = self.books.get(&order.symbol) {
             self.found.lots.insert(name.clone(), book.lot_size.clone());
         }
-        if !self.names.insert((order.account.to_string(), name.clone())) {
-            self.wrong(frame, &format!("client order id {name} executed twice"));
+        let closed_at = (!status.is_open()).then_some(frame.log_time.0);
+        match self.names.insert((order.account.to_string(), name.clone()), closed_at) {
+            None => {}
+            Some(Some(closed_at)) if closed_at + NAME_MEMORY_MS <= frame.log_time.0 => {}
+            Some(_) => self.wrong(frame, &format!("client order id {name} executed twice")),
         }
         let last = self.last_exec.insert(order.symbol.clone(), *exec_id).unwrap_or(0);
         if *exchange_epoch != self.exchange_epoch || *exec_id != last + 1 {

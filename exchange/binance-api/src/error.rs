@@ -46,6 +46,12 @@ impl ApiError {
         Self::new(-1008, "Server is currently overloaded with other requests. Please try again in a few minutes.")
     }
 
+    /// -1015: not placed, because the account holds as many order names as it may for now.
+    #[must_use]
+    pub fn too_many_orders() -> Self {
+        Self::new(-1015, "Too many new orders.")
+    }
+
     /// -1013: a filter was failed.
     #[must_use]
     pub fn filter(name: &str) -> Self {

@@ -196,6 +196,32 @@ pub struct OrderInfo {
     pub is_working: bool,
 }
 
+/// Where an order stands: all that is known of one that closed before this exchange started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderStanding {
+    /// The symbol, as it was asked for.
+    pub symbol: String,
+    /// The order's id.
+    pub order_id: u64,
+    /// Always -1.
+    pub order_list_id: i64,
+    /// The sender's name for it, where it was asked for by that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_order_id: Option<String>,
+    /// Filled so far.
+    pub executed_qty: String,
+    /// Sum of price x quantity of its fills.
+    pub cummulative_quote_qty: String,
+    /// Its state.
+    pub status: OrderStatus,
+    /// When it closed, in ms since the Unix epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_time: Option<u64>,
+    /// Whether it rests.
+    pub is_working: bool,
+}
+
 /// The answer to a cancel: the order as it ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

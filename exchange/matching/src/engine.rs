@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_domain::{Account, Instrument, Millis, OrderType, Price, Qty, Side, Symbol, TimeInForce};
-use quorate_ledger::{Against, ExchangeEpoch, ExecuteOrder, Frame, NewOrder, Refusal, Remainder};
+use quorate_ledger::{
+    Against, ExchangeEpoch, ExecuteOrder, Frame, NewOrder, Refusal, Remainder, bounds::NAME_MEMORY_MS,
+};
 
 use crate::{
     cancels::{self, Cancels},
@@ -202,7 +204,7 @@ impl Engine {
             return Some(OrderOutcome::Refused(Refusal::Invalid { what: what.to_owned() }));
         }
         let known = self.order(&order.account, &Target::Client(order.client_order_id.clone()));
-        let (known_order, committed) = match known {
+        let (known_order, committed) = match known.filter(|known| self.is_name_taken(known)) {
             Some(Known::Pending { .. }) => return None,
             Some(Known::Open(open)) => {
                 let (index, log_time) = self.mirror.applied();
@@ -223,6 +225,13 @@ impl Engine {
         }
         let client_order_id = order.client_order_id.clone();
         Some(OrderOutcome::Refused(Refusal::DuplicateOrder { client_order_id, same: false, result }))
+    }
+
+    /// As the ledger counts: some time after an order closed its name is free again.
+    fn is_name_taken(&self, known: &Known) -> bool {
+        let Known::Closed { committed, .. } = known else { return true };
+        let (_, log_time) = self.mirror.applied();
+        committed.log_time.plus(NAME_MEMORY_MS) > log_time
     }
 
     fn on_cancel(&mut self, request: RequestId, account: Account, target: Target) {

@@ -375,7 +375,11 @@ impl ClosedOrders {
         while self.rows.len() > self.max {
             let Some(gone) = self.oldest_first.pop_front() else { return };
             if let Some((order, _)) = self.rows.remove(&gone) {
-                self.by_client.remove(&key_of(&order));
+                let key = key_of(&order);
+                // Its name may be another order's by now.
+                if self.by_client.get(&key) == Some(&gone) {
+                    self.by_client.remove(&key);
+                }
             }
         }
     }

@@ -68,7 +68,7 @@ fn any_target(world: &mut World) -> Target {
     match world.clients.keys().nth(at).cloned() {
         Some(id) if world.rng.percent(50) => Target::Client(id),
         Some(id) => {
-            let known = world.ledger.order_named(&names::account(), &id).map_or(999_999, |order| order.id);
+            let known = world.ledger.order_named(&names::account(), &id).map_or(999_999, |order| order.id());
             Target::Order(known)
         }
         None => Target::Client(client_id(999_999)),

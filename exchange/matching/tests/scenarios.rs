@@ -107,7 +107,7 @@ fn takes_the_quote_and_resting_orders_by_price_then_time() {
     done(&mut world, limit(2, Side::Sell, 101, 2, 1_000_000));
     done(&mut world, limit(3, Side::Sell, 100, 1, 1_000_000));
     let quote = world.ledger.active_quote(&symbol(0)).unwrap().id;
-    let id = |n| world.ledger.order_named(&account(), &client_id(n)).unwrap().id;
+    let id = |n| world.ledger.order_named(&account(), &client_id(n)).unwrap().id();
     let expected = [Against::Order(id(3)), Against::Order(id(1)), Against::Quote(quote), Against::Order(id(2))];
     let depth = world.live.engine.depth(Millis(world.time), &symbol(0), 5);
     let asks: Vec<(i64, i64)> = depth.asks.iter().map(|level| (level.price.0, level.leaves.0)).collect();

@@ -4,28 +4,33 @@ use std::sync::Arc;
 
 use axum::{extract::State, http::HeaderMap, response::Response};
 use futures_util::{StreamExt, stream};
-use quorate_api::OrderView;
 use quorate_binance_api::{
     ApiError,
-    model::{OrderCancelled, OrderInfo, OrderPlaced},
+    model::{OrderCancelled, OrderInfo, OrderPlaced, OrderStanding},
     params::{NamedOrder, Params, PlaceOrder},
     signing::{RECV_WINDOW_DEFAULT_MS, RECV_WINDOW_MAX_MS},
 };
 use quorate_client::OrderQuery;
 use quorate_domain::{Account, ClientOrderId, Millis, Symbol};
-use quorate_ledger::{NewOrder, Refusal, bounds::ORDER_TIMESTAMP_AHEAD_MS};
+use quorate_ledger::{
+    NewOrder, OrderResult, Refusal,
+    bounds::{self, ORDER_TIMESTAMP_AHEAD_MS},
+    order_check,
+};
 use quorate_matching::{Known, OrderOutcome, Target};
+use serde::Serialize;
 
 use super::{App, Failed, Sent, account, authenticated, check_window, filters, ok, reading, symbol_filters, unread};
 use crate::{
     desk::Desk,
-    orders::{cancelled, known_info, new_order, placed, placed_before, view_info},
-    recover,
+    orders::{cancelled, known_info, new_order, placed, placed_before, result_of, standing},
     refusals::Stamped,
 };
 
 /// `recvWindow` at most, in microseconds.
 const WINDOW_MAX_US: u64 = RECV_WINDOW_MAX_MS * 1_000;
+/// The ledger knows a name for as long as a request can be taken here.
+const _: () = assert!(RECV_WINDOW_MAX_MS <= bounds::RECV_WINDOW_MAX_MS);
 /// Cancels of one request under way at a time.
 const CANCELS_AT_ONCE: usize = 16;
 
@@ -60,9 +65,9 @@ async fn place_now(desk: &Arc<Desk>, account: Account, params: &Params) -> Resul
     let order = new_order(&request, &filters, account, name_of(desk, &request)?, timestamp)?;
     let outcome = desk.place(order.clone()).await;
     if request.client_order_id.is_some()
-        && let Some(row) = placed_earlier(desk, &order, &outcome).await?
+        && let Some((kept, result)) = placed_earlier(desk, &order, &outcome).await?
     {
-        return placed_before(&filters, request.response, &order, &row);
+        return placed_before(&filters, request.response, &order, &kept, &result);
     }
     placed(&order, &filters, request.response, outcome)
 }
@@ -85,7 +90,11 @@ fn order_time(desk: &Desk, given: Option<u64>) -> Millis {
 
 /// A repeat of an order that was placed long ago may be refused for a reason of today: the ledger's rules on time and
 /// on the kill switch come before its memory of names. Its sender must hear of the order, not of the refusal.
-async fn placed_earlier(desk: &Desk, order: &NewOrder, outcome: &OrderOutcome) -> Result<Option<OrderView>, ApiError> {
+async fn placed_earlier(
+    desk: &Desk,
+    order: &NewOrder,
+    outcome: &OrderOutcome,
+) -> Result<Option<(NewOrder, OrderResult)>, ApiError> {
     match outcome {
         OrderOutcome::Refused(Refusal::DuplicateOrder { .. })
         | OrderOutcome::Committed(_)
@@ -101,7 +110,27 @@ async fn placed_earlier(desk: &Desk, order: &NewOrder, outcome: &OrderOutcome) -
     };
     // Where it cannot be read, nobody may be told that the order is not there.
     let read = desk.client.orders(&query, &reading(desk)).await.map_err(|_| ApiError::unknown())?;
-    Ok(read.data.into_iter().next())
+    let Some(row) = read.data.into_iter().next() else { return Ok(None) };
+    let result = result_of(&row);
+    match row.sent.or_else(|| kept_here(desk, &order.account, row.order_id)) {
+        Some(kept) => Ok(Some((kept, result))),
+        // What it was is kept nowhere; whether it was the same, by the ledger.
+        None if row.check == Some(order_check(order)) => Ok(Some((order.clone(), result))),
+        None => Err(ApiError::duplicate_order()),
+    }
+}
+
+/// The order of this id, as this exchange remembers it.
+fn kept_here(desk: &Desk, account: &Account, order_id: u64) -> Option<NewOrder> {
+    desk.known(account, &Target::Order(order_id)).0.map(|known| known.order().clone())
+}
+
+/// What a query answers: of an order that closed before this exchange started, only where it stands.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Found {
+    Order(OrderInfo),
+    Standing(OrderStanding),
 }
 
 pub(super) async fn query(State(desk): App, headers: HeaderMap, Sent(params): Sent) -> Result<Response, Failed> {
@@ -111,7 +140,7 @@ pub(super) async fn query(State(desk): App, headers: HeaderMap, Sent(params): Se
 
 /// An order as the ledger has it. That it does not exist is said only where it is certain: where it neither waits nor
 /// is in doubt, and no exchange before this one can still execute it.
-async fn find(desk: &Desk, account: &Account, named: &NamedOrder) -> Result<OrderInfo, ApiError> {
+async fn find(desk: &Desk, account: &Account, named: &NamedOrder) -> Result<Found, ApiError> {
     let filters = symbol_filters(desk, &named.symbol).await?;
     // Before the read: what is not in doubt now, and not in what is read after, is not there.
     let (pending, certain) = match &named.client_order_id {
@@ -130,11 +159,34 @@ async fn find(desk: &Desk, account: &Account, named: &NamedOrder) -> Result<Orde
         ..OrderQuery::default()
     };
     let read = desk.client.orders(&query, &reading(desk)).await.map_err(|error| unread(&error))?;
-    match read.data.first() {
-        Some(row) => Ok(view_info(&filters, row)),
+    if let Some(row) = read.data.into_iter().next() {
+        let sent = row.sent.clone().or_else(|| kept_here(desk, account, row.order_id));
+        return match sent {
+            Some(sent) if sent.symbol == named.symbol => {
+                Ok(Found::Order(known_info(&filters, &sent, &result_of(&row))))
+            }
+            Some(_) => Err(ApiError::no_such_order()),
+            None => Ok(Found::Standing(standing(&filters, named, &row))),
+        };
+    }
+    match closed_long_ago(desk, account, named) {
+        Some((order, result)) => Ok(Found::Order(known_info(&filters, &order, &result))),
         None if pending => Err(ApiError::unknown()),
         None if !certain => Err(ApiError::disconnected("this exchange is catching up with the ledger")),
         None => Err(ApiError::no_such_order()),
+    }
+}
+
+/// An order that the ledger has forgotten, and this exchange has not yet.
+fn closed_long_ago(desk: &Desk, account: &Account, named: &NamedOrder) -> Option<(NewOrder, OrderResult)> {
+    let target = match (named.order_id, &named.client_order_id) {
+        (Some(id), _) => Target::Order(id),
+        (None, Some(name)) => Target::Client(name.clone()),
+        (None, None) => return None,
+    };
+    match desk.known(account, &target).0 {
+        Some(Known::Closed { order, committed }) if order.symbol == named.symbol => Some((order, committed.result)),
+        _ => None,
     }
 }
 
@@ -181,7 +233,7 @@ async fn order_of(desk: &Desk, account: &Account, order_id: u64) -> Result<NewOr
     let query = OrderQuery { account: Some(account.clone()), order_id: Some(order_id), ..OrderQuery::default() };
     // It is cancelled all the same: ask for the order.
     let read = desk.client.orders(&query, &reading(desk)).await.map_err(|_| ApiError::unknown())?;
-    read.data.first().map(recover::new_order).ok_or_else(ApiError::unknown)
+    read.data.into_iter().next().and_then(|row| row.sent).ok_or_else(ApiError::unknown)
 }
 
 pub(super) async fn open(State(desk): App, headers: HeaderMap, Sent(params): Sent) -> Result<Response, Failed> {

@@ -13,7 +13,7 @@ use quorate_api::{
 use quorate_domain::{Instrument, MakerName, Millis, Price, Qty, QuoteSide, Symbol};
 use quorate_ledger::{
     Answer, Command, CommitParameters, ControlChange, ControlCommand, DefineSymbol, Digest, Envelope, Event, Frame,
-    Input, Ledger, Order, Outcome, PlaceQuote, QuoteBasis, QuoteCause, QuoteLeg, RegisterExchange, RegisterMaker,
+    Input, KnownOrder, Ledger, Outcome, PlaceQuote, QuoteBasis, QuoteCause, QuoteLeg, RegisterExchange, RegisterMaker,
     Response, Secret,
 };
 use quorate_seams::{Body, Call, CallError, Clocks, Http, full_body, read_body, stream_body};
@@ -439,34 +439,38 @@ fn answer<T: serde::Serialize>(ledger: &Ledger, data: T) -> http::Response<Body>
 fn orders(ledger: &Ledger, query: &BTreeMap<String, String>) -> Vec<OrderView> {
     let is = |name: &str, value: String| query.get(name).is_none_or(|wanted| *wanted == value);
     let after: u64 = query.get("after").map_or(0, |after| after.parse().unwrap());
-    let wanted = |order: &&Order| {
-        is("account", order.order.account.to_string())
-            && is("client_order_id", order.order.client_order_id.to_string())
-            && is("order_id", order.id.to_string())
-            && is("symbol", order.order.symbol.to_string())
-            && (!query.contains_key("open") || order.status.is_open())
+    let wanted = |known: &KnownOrder<'_>| {
+        let sent = known.open().map(|open| &open.order);
+        let named = query.get("account").zip(query.get("client_order_id"));
+        let named = named.map(|(account, name)| (account.parse().unwrap(), name.parse().unwrap()));
+        let named = named.map(|(account, name)| ledger.order_named(&account, &name).map(|named| named.id()));
+        is("account", known.account().to_string())
+            && named.is_none_or(|named| named == Some(known.id()))
+            && is("order_id", known.id().to_string())
+            && sent.is_none_or(|sent| is("symbol", sent.symbol.to_string()))
+            && (!query.contains_key("open") || sent.is_some())
     };
     let mut rows: Vec<OrderView> = ledger.orders_after(after).filter(wanted).map(order_view).collect();
     rows.truncate(query.get("limit").map_or(1_000, |limit| limit.parse().unwrap()));
     rows
 }
 
-fn order_view(order: &Order) -> OrderView {
+fn order_view(known: KnownOrder<'_>) -> OrderView {
+    let result = known.result();
+    let closed = match &known {
+        KnownOrder::Open(_) => None,
+        KnownOrder::Closed(closed) => Some(closed),
+    };
     OrderView {
-        order_id: order.id,
-        account: order.order.account.clone(),
-        client_order_id: order.order.client_order_id.clone(),
-        symbol: order.order.symbol.clone(),
-        side: order.order.side,
-        order_type: order.order.order_type,
-        time_in_force: order.order.time_in_force,
-        price: order.order.price,
-        qty: order.order.qty,
-        cum_qty: order.cum_qty,
-        leaves_qty: order.leaves(),
-        cum_quote: order.cum_quote,
-        status: order.status,
-        timestamp: order.order.timestamp,
+        order_id: result.order_id,
+        account: known.account().clone(),
+        status: result.status,
+        cum_qty: result.cum_qty,
+        leaves_qty: result.leaves_qty,
+        cum_quote: result.cum_quote,
+        closed_at: closed.map(|closed| closed.closed_at),
+        sent: known.open().map(|open| open.order.clone()),
+        check: closed.map(|closed| closed.check),
     }
 }
 

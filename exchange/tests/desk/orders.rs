@@ -1,6 +1,7 @@
 //! Orders that go through: what they fill, how they rest, and what repeats of them are told.
 
 use quorate_binance_api::endpoints::ENDPOINTS;
+use quorate_ledger::bounds::NAME_MEMORY_MS;
 use serde_json::{Value, json};
 
 use crate::world::{Exchange, code, group};
@@ -134,6 +135,43 @@ async fn a_repeat_long_after_is_told_the_same_by_the_next_exchange_and_under_the
     group.kill_switch(false);
     exchange.until("open again", |exchange| exchange.desk.health().ready).await;
     assert_eq!(group.executions().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_order_is_found_after_a_restart_and_its_name_is_free_when_its_time_has_passed() {
+    let group = group();
+    let exchange = Exchange::start(&group).await;
+    // Something to hit when the quote is gone.
+    exchange.limit("s1", "SELL", "GTC", "102.00", 50).await;
+    let placed = exchange.market("o1", "BUY", 3).await;
+    assert_eq!(stands(&placed), (200, "FILLED", "0.003"));
+    let whole = exchange.query("o1").await;
+    assert_eq!((&whole.1["origQty"], &whole.1["type"]), (&json!("0.003"), &json!("MARKET")));
+    exchange.kill();
+    let exchange = Exchange::start(&group).await;
+    // By name and by id, with what is left of it: nothing is made up.
+    let by_name = exchange.query("o1").await;
+    assert_eq!((stands(&by_name), &by_name.1["orderId"]), ((200, "FILLED", "0.003"), &placed.1["orderId"]));
+    assert_eq!(by_name.1["cummulativeQuoteQty"], whole.1["cummulativeQuoteQty"]);
+    assert!(by_name.1.get("origQty").is_none() && by_name.1["updateTime"].is_u64(), "{by_name:?}");
+    let by_id = exchange.get(&format!("/api/v3/order?symbol=BTCUSDT&orderId={}", placed.1["orderId"])).await;
+    assert_eq!((stands(&by_id), by_id.1.get("clientOrderId")), ((200, "FILLED", "0.003"), None));
+    let by_stranger = "/api/v3/order?symbol=BTCUSDT&origClientOrderId=o1";
+    assert_eq!(code(&exchange.call_as(Some("other"), "GET", by_stranger, "").await), (400, -2013));
+
+    tokio::time::sleep(std::time::Duration::from_millis(NAME_MEMORY_MS - 5_000)).await;
+    assert_eq!(code(&exchange.market("o1", "BUY", 4).await), (400, -2010));
+    tokio::time::sleep(std::time::Duration::from_millis(5_000)).await;
+    assert_eq!(stands(&exchange.market("o1", "BUY", 4).await), (200, "FILLED", "0.004"));
+    assert_eq!(group.executions()["o1"], 2);
+    // The second of that name is the exchange's own: it is found for as long as the exchange remembers it.
+    tokio::time::sleep(std::time::Duration::from_millis(2 * NAME_MEMORY_MS)).await;
+    // A frame, that tells the time.
+    group.define("ETHUSDT");
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    let remembered = exchange.query("o1").await;
+    assert_eq!((stands(&remembered), &remembered.1["origQty"]), ((200, "FILLED", "0.004"), &json!("0.004")));
+    assert_eq!(stands(&exchange.market("o1", "BUY", 5).await), (200, "FILLED", "0.005"));
 }
 
 /// A network may deliver a request twice, and what refused the first copy may have passed when the second one comes.

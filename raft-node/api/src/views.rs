@@ -1,10 +1,10 @@
 //! What reads answer. Every answer is a [`Read`], which says how fresh it is.
 
 use quorate_domain::{
-    Account, ClientOrderId, Exposure, ExposureBasis, Instrument, MakerName, Millis, Money, OrderId, OrderType,
-    Position, Price, Qty, QuoteId, Side, Symbol, TimeInForce,
+    Account, Exposure, ExposureBasis, Instrument, MakerName, Millis, Money, OrderId, Position,
+    Price, Qty, QuoteId, Symbol,
 };
-use quorate_ledger::{Digest, Epoch, FillCommitted, Incarnation, OrderStatus, QuoteBasis, QuoteCause, Turn};
+use quorate_ledger::{Digest, Epoch, FillCommitted, Incarnation, NewOrder, OrderStatus, QuoteBasis, QuoteCause, Turn};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -249,37 +249,27 @@ pub struct ClosedView {
     pub settled: Option<Price>,
 }
 
-/// An order.
+/// An order: one that is open, or one that closed not long ago, of which the ledger keeps less.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OrderView {
     /// Its id.
     pub order_id: OrderId,
     /// Whose.
     pub account: Account,
-    /// Its name.
-    pub client_order_id: ClientOrderId,
-    /// The symbol.
-    pub symbol: Symbol,
-    /// Buy or sell.
-    pub side: Side,
-    /// Its type.
-    pub order_type: OrderType,
-    /// How long it lives.
-    pub time_in_force: TimeInForce,
-    /// Ticks; none for a market order.
-    pub price: Option<Price>,
-    /// Lots.
-    pub qty: Qty,
+    /// Its state.
+    pub status: OrderStatus,
     /// Lots filled.
     pub cum_qty: Qty,
     /// Lots that rest.
     pub leaves_qty: Qty,
     /// Sum of price x quantity of its fills, in the quote asset.
     pub cum_quote: Money,
-    /// Its state.
-    pub status: OrderStatus,
-    /// When its sender made it.
-    pub timestamp: Millis,
+    /// Log time when it closed; none of an open order.
+    pub closed_at: Option<Millis>,
+    /// The order as its sender made it; none of a closed order.
+    pub sent: Option<NewOrder>,
+    /// Of a closed order, what tells it from another of its name: 24 bits of a digest of its content.
+    pub check: Option<u32>,
 }
 
 /// A fill, with the index at which it was committed.

@@ -239,10 +239,15 @@ impl Applying<'_> {
         kept.0 = kept.0.saturating_add(fees.0);
     }
 
+    /// The account has a record from now on.
+    pub(crate) fn open_account(&mut self, account: &Account) {
+        self.change_account(account, |_| {});
+    }
+
     /// An order of the account begins to rest: says how much of it no free contracts cover.
     pub(crate) fn uncovered(&mut self, order: &Order, instrument: &Instrument) -> Qty {
         let account = &order.order.account;
-        self.change_account(account, |_| {});
+        self.open_account(account);
         self.account(account).map_or(Qty::ZERO, |state| state.uncovered(instrument, order.order.side, order.leaves()))
     }
 

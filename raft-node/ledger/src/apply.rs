@@ -36,6 +36,7 @@ pub(crate) struct Applying<'a> {
     /// Quote assets whose equity may have changed.
     pub(crate) equity_due: BTreeSet<Asset>,
     pub(crate) scratch: &'a mut Vec<u8>,
+    pub(crate) names_max: usize,
 }
 
 impl Ledger {
@@ -52,6 +53,7 @@ impl Ledger {
             rebalance_due: false,
             equity_due: BTreeSet::new(),
             scratch: &mut self.scratch,
+            names_max: self.names_max,
         };
         let response = applying.run(input);
         let events = applying.events;

@@ -6,9 +6,9 @@ use std::{collections::BTreeMap, fmt};
 use imbl::OrdMap;
 
 use crate::{
+    answer::OrderStatus,
     bounds::{
-        ACCOUNTS_MAX, CLOSED_ORDERS_MAX, EXEC_WINDOW, MAKERS_MAX, OPEN_ORDERS_MAX, QUOTING_OFF_MAKERS_MAX,
-        SESSIONS_MAX, SYMBOLS_MAX,
+        ACCOUNTS_MAX, EXEC_WINDOW, MAKERS_MAX, OPEN_ORDERS_MAX, QUOTING_OFF_MAKERS_MAX, SESSIONS_MAX, SYMBOLS_MAX,
     },
     control::hard_limit,
     indexes::Indexes,
@@ -45,6 +45,13 @@ impl Ledger {
     /// What does not hold, in words; empty where all does. Costs a walk over the whole state.
     #[must_use]
     pub fn audit(&self) -> Vec<Violation> {
+        let mut found = Findings(self.audit_tables());
+        self.audit_indexes(&mut found);
+        found.0
+    }
+
+    /// As [`Ledger::audit`], where the indexes were made from the tables this moment.
+    pub(crate) fn audit_tables(&self) -> Vec<Violation> {
         let mut found = Findings::default();
         self.audit_bounds(&mut found);
         self.audit_exposure(&mut found);
@@ -61,7 +68,6 @@ impl Ledger {
         self.audit_orders(&mut found);
         self.audit_balances(&mut found);
         self.audit_answers(&mut found);
-        self.audit_indexes(&mut found);
         found.0
     }
 
@@ -73,8 +79,8 @@ impl Ledger {
             ("makers", tables.makers.len(), MAKERS_MAX),
             ("makers turned off", tables.control.makers_off.len(), QUOTING_OFF_MAKERS_MAX),
             ("symbols turned off", tables.control.symbols_off.len(), tables.symbols.len()),
-            ("open orders", self.indexes.open.len(), OPEN_ORDERS_MAX),
-            ("closed orders", self.indexes.closed.len(), CLOSED_ORDERS_MAX),
+            ("open orders", tables.orders.len(), OPEN_ORDERS_MAX),
+            ("names", tables.name_count(), self.names_max),
         ] {
             found.check(count <= max, || format!("{count} {what}, at most {max}"));
         }
@@ -186,8 +192,9 @@ impl Ledger {
 
     fn audit_orders(&self, found: &mut Findings) {
         let orders = self.tables.orders.len();
-        let named = self.indexes.names.len();
+        let named = self.indexes.names.open.len();
         found.check(named == orders, || format!("{orders} orders have {named} names"));
+        found.0.extend(self.audit_names().into_iter().map(Violation));
         for (id, order) in &self.tables.orders {
             found.check(*id == order.id, || format!("order {} is kept as {id}", order.id));
             let known = self.tables.symbols.contains_key(&order.order.symbol);
@@ -195,7 +202,7 @@ impl Ledger {
             found.check(order_adds_up(order), || format!("order {id} does not add up"));
         }
         let kill_switch = self.tables.control.kill_switch;
-        found.check(!kill_switch || self.indexes.open.is_empty(), || {
+        found.check(!kill_switch || self.tables.orders.is_empty(), || {
             "the kill switch is engaged, and orders are open".to_owned()
         });
         let quote_fills: u128 = self.tables.symbols.values().map(|state| u128::from(state.position_seq)).sum();
@@ -280,11 +287,9 @@ impl Ledger {
             ("moves due", kept.moves_due == rebuilt.moves_due),
             ("quotes due", kept.quotes_due == rebuilt.quotes_due),
             ("idle sessions", kept.sessions_idle == rebuilt.sessions_idle),
-            ("closed orders", kept.closed == rebuilt.closed),
             ("holders", kept.holders == rebuilt.holders),
-            ("open orders", kept.open == rebuilt.open),
             ("open orders by account", kept.open_by_account == rebuilt.open_by_account),
-            ("client order ids", kept.names == rebuilt.names),
+            ("names", kept.names == rebuilt.names),
             ("books", kept.books == rebuilt.books),
         ] {
             found.check(equal, || format!("the index of {name} differs from its tables"));
@@ -325,15 +330,11 @@ fn audit_position(found: &mut Findings, symbol: &Symbol, state: &SymbolState) {
 }
 
 fn order_adds_up(order: &Order) -> bool {
-    use crate::answer::OrderStatus;
     let (qty, filled) = (order.order.qty, order.cum_qty);
     let fills = match order.status {
-        OrderStatus::New | OrderStatus::Rejected => filled == Qty::ZERO,
+        OrderStatus::New => filled == Qty::ZERO,
         OrderStatus::PartiallyFilled => Qty::ZERO < filled && filled < qty,
-        OrderStatus::Filled => filled == qty,
-        OrderStatus::Cancelled | OrderStatus::Expired => Qty::ZERO <= filled && filled < qty,
+        OrderStatus::Filled | OrderStatus::Cancelled | OrderStatus::Rejected | OrderStatus::Expired => false,
     };
-    fills
-        && (order.cum_quote == Money::default()) == (filled == Qty::ZERO)
-        && order.status.is_open() <= order.order.price.is_some()
+    fills && (order.cum_quote == Money::default()) == (filled == Qty::ZERO) && order.order.price.is_some()
 }

@@ -38,10 +38,12 @@ pub const STRATEGY_STATE_MAX: usize = 256;
 pub const ORDER_DEADLINE_MAX_MS: u64 = 60_000;
 /// Farthest ahead of log time that an order's timestamp may lie.
 pub const ORDER_TIMESTAMP_AHEAD_MS: u64 = 10_000;
-/// How long a closed order is remembered by (account, client order id), counted from its timestamp.
-pub const CLOSED_ORDER_RETENTION_MS: u64 = 24 * 3_600_000;
-/// How many closed orders are remembered. Past this the oldest by timestamp go, and the floor rises.
-pub const CLOSED_ORDERS_MAX: usize = 100_000;
+/// The largest `recvWindow` that an exchange may grant: so long after its timestamp it takes an order.
+pub const RECV_WINDOW_MAX_MS: u64 = 60_000;
+/// How long an order's name is known after the order closed: as long as a repeat of one request can be on its way.
+pub const NAME_MEMORY_MS: u64 = ORDER_DEADLINE_MAX_MS + ORDER_TIMESTAMP_AHEAD_MS + RECV_WINDOW_MAX_MS;
+/// Names of orders at most, of open ones and of closed ones, over all accounts.
+pub const NAMES_MAX: usize = 2_000_000;
 /// A session idle this long is evicted.
 pub const SESSION_IDLE_MS: u64 = 600_000;
 /// A session idle for less than this is never evicted to make room for another.

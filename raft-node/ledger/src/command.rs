@@ -493,7 +493,7 @@ pub struct NewOrder {
     pub price: Option<Price>,
     /// Lots.
     pub qty: Qty,
-    /// When the sender made it: the age of its client order id.
+    /// When the sender made it.
     pub timestamp: Millis,
 }
 

@@ -192,7 +192,7 @@ impl Applying<'_> {
             for symbol in self.symbols_where(|_| true) {
                 self.forget_demands(&symbol);
             }
-            let open: Vec<_> = self.indexes.open.iter().copied().collect();
+            let open: Vec<_> = self.tables.orders.keys().copied().collect();
             for id in open {
                 self.close_order(id, OrderStatus::Cancelled);
             }

@@ -5,7 +5,7 @@
 //! and a decoded snapshot is indexed by the same function. Every change goes through one of the
 //! `*_changed` functions, which take out what the old value implied and put in what the new one does.
 
-use std::{cmp::Reverse, sync::Arc};
+use std::cmp::Reverse;
 
 use imbl::{OrdMap, OrdSet};
 
@@ -14,7 +14,8 @@ use quorate_planted::{Bug, planted};
 use crate::{
     command::SessionId,
     event::Turn,
-    state::{Demand, Maker, Order, OrderName, Session, SymbolState, Tables},
+    names::NameIndex,
+    state::{Demand, Maker, Order, Session, SymbolState, Tables},
     turns::turn_ends,
 };
 use quorate_domain::{
@@ -67,12 +68,9 @@ pub(crate) struct Indexes {
     pub(crate) quotes_due: OrdSet<(Millis, Symbol)>,
     /// By last use.
     pub(crate) sessions_idle: OrdSet<(Millis, SessionId)>,
-    /// By timestamp.
-    pub(crate) closed: OrdSet<(Millis, OrderId)>,
     pub(crate) holders: OrdSet<(MakerName, Symbol)>,
-    pub(crate) open: OrdSet<OrderId>,
     pub(crate) open_by_account: OrdSet<(Account, OrderId)>,
-    pub(crate) names: OrdMap<OrderName, OrderId>,
+    pub(crate) names: NameIndex,
     /// Only of symbols that have resting orders.
     pub(crate) books: OrdMap<Symbol, Book>,
 }
@@ -120,7 +118,7 @@ impl SymbolFacts {
 impl Indexes {
     /// The indexes of these tables, from nothing.
     pub(crate) fn of(tables: &Tables) -> Self {
-        let mut indexes = Self::default();
+        let mut indexes = Self { names: NameIndex::of(tables), ..Self::default() };
         for (symbol, state) in &tables.symbols {
             indexes.symbol_changed(symbol, &SymbolFacts::default(), &SymbolFacts::of(state));
         }
@@ -131,7 +129,7 @@ impl Indexes {
             indexes.session_changed(*id, None, Some(session));
         }
         for order in tables.orders.values() {
-            indexes.order_changed(None, Some(order));
+            indexes.order_opened(order);
         }
         indexes
     }
@@ -203,31 +201,9 @@ impl Indexes {
         move_key(&mut self.sessions_idle, &id, old.map(|session| session.last_use), new.map(|s| s.last_use));
     }
 
-    pub(crate) fn order_changed(&mut self, old: Option<&Arc<Order>>, new: Option<&Arc<Order>>) {
-        if let (Some(old), Some(new)) = (old, new)
-            && old.status.is_open()
-            && new.status.is_open()
-        {
-            return;
-        }
-        if let Some(order) = old {
-            self.take_out(order, new.is_none());
-        }
-        if let Some(order) = new {
-            self.put_in(order, old.is_none());
-        }
-    }
-
-    fn take_out(&mut self, order: &Order, forget_name: bool) {
+    pub(crate) fn order_closed(&mut self, order: &Order) {
         let (id, new_order) = (order.id, &order.order);
-        if forget_name {
-            self.names.remove(&(new_order.account.clone(), new_order.client_order_id.clone()));
-        }
-        if !order.status.is_open() {
-            self.closed.remove(&(new_order.timestamp, id));
-            return;
-        }
-        self.open.remove(&id);
+        self.names.open.remove(&(new_order.account.clone(), new_order.client_order_id.clone()));
         self.open_by_account.remove(&(new_order.account.clone(), id));
         let Some(price) = new_order.price else { return };
         let Some(book) = self.books.get_mut(&new_order.symbol) else { return };
@@ -240,16 +216,9 @@ impl Indexes {
         }
     }
 
-    fn put_in(&mut self, order: &Order, learn_name: bool) {
+    pub(crate) fn order_opened(&mut self, order: &Order) {
         let (id, new_order) = (order.id, &order.order);
-        if learn_name {
-            self.names.insert((new_order.account.clone(), new_order.client_order_id.clone()), id);
-        }
-        if !order.status.is_open() {
-            self.closed.insert((new_order.timestamp, id));
-            return;
-        }
-        self.open.insert(id);
+        self.names.open.insert((new_order.account.clone(), new_order.client_order_id.clone()), id);
         self.open_by_account.insert((new_order.account.clone(), id));
         let Some(price) = new_order.price else { return };
         if !self.books.contains_key(&new_order.symbol) {

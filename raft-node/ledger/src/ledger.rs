@@ -7,14 +7,14 @@ use std::ops::Bound;
 
 use crate::{
     accounts::AccountState,
-    bounds::MARK_AGE_MAX_MS,
+    bounds::{MARK_AGE_MAX_MS, NAMES_MAX},
     command::{Command, ControlChange, Incarnation, Input},
     digest::Digest,
     indexes::Indexes,
     state::{Control, Exchange, Maker, Order, Quote, SymbolState, Tables},
 };
 use quorate_domain::{
-    Account, Asset, ClientOrderId, Drawdown, Exposure, MakerName, Millis, Money, OrderId, Price, Side, Sides, Symbol,
+    Account, Asset, Drawdown, Exposure, MakerName, Millis, Money, OrderId, Price, Side, Sides, Symbol,
 };
 
 /// The highest version of the ledger's rules that this program knows.
@@ -27,6 +27,8 @@ pub struct Ledger {
     pub(crate) indexes: Indexes,
     /// Reused by every apply; empty in between, so that a clone copies nothing.
     pub(crate) scratch: Vec<u8>,
+    /// `NAMES_MAX`, except in tests.
+    pub(crate) names_max: usize,
 }
 
 impl Default for Ledger {
@@ -60,7 +62,14 @@ impl Ledger {
     /// The ledger before the first entry.
     #[must_use]
     pub fn new() -> Self {
-        Self { tables: Tables::genesis(), indexes: Indexes::default(), scratch: Vec::new() }
+        Self::with_names_max(NAMES_MAX)
+    }
+
+    /// As [`Ledger::new`], with room for so many names of orders only: for tests, which reach that sooner. Every ledger
+    /// of a group has room for [`NAMES_MAX`].
+    #[must_use]
+    pub fn with_names_max(names_max: usize) -> Self {
+        Self { tables: Tables::genesis(), indexes: Indexes::default(), scratch: Vec::new(), names_max }
     }
 
     /// Whether this program can apply `input`. The proposer asks before it proposes, and answers
@@ -212,44 +221,32 @@ impl Ledger {
         self.tables.exchange.as_ref()
     }
 
-    /// An order that is open, or closed and remembered.
+    /// One open order.
     #[must_use]
-    pub fn order(&self, id: OrderId) -> Option<&Order> {
+    pub fn open_order(&self, id: OrderId) -> Option<&Order> {
         self.tables.orders.get(&id).map(AsRef::as_ref)
-    }
-
-    /// The order that an account gave this id, open, or closed and remembered.
-    #[must_use]
-    pub fn order_named(&self, account: &Account, client_order_id: &ClientOrderId) -> Option<&Order> {
-        self.order(*self.indexes.names.get(&(account.clone(), client_order_id.clone()))?)
-    }
-
-    /// Every order with an id above `after`, open, or closed and remembered, by id.
-    pub fn orders_after(&self, after: OrderId) -> impl Iterator<Item = &Order> {
-        let above = (Bound::Excluded(after), Bound::Unbounded);
-        self.tables.orders.range(above).map(|(_, order)| order.as_ref())
     }
 
     /// Every open order, by id.
     pub fn open_orders(&self) -> impl Iterator<Item = &Order> {
-        self.indexes.open.iter().filter_map(|id| self.order(*id))
+        self.tables.orders.values().map(AsRef::as_ref)
     }
 
     /// Every open order with an id above `after`, by id.
     pub fn open_orders_after(&self, after: OrderId) -> impl Iterator<Item = &Order> {
         let above = (Bound::Excluded(after), Bound::Unbounded);
-        self.indexes.open.range(above).filter_map(|id| self.order(*id))
+        self.tables.orders.range(above).map(|(_, order)| order.as_ref())
     }
 
     /// How many orders are open.
     #[must_use]
     pub fn open_order_count(&self) -> usize {
-        self.indexes.open.len()
+        self.tables.orders.len()
     }
 
     /// A symbol's open orders on one side, best price first and oldest first within it.
     pub fn resting_orders(&self, symbol: &Symbol, side: Side) -> impl Iterator<Item = &Order> {
-        self.indexes.resting(symbol, side).filter_map(|id| self.order(id))
+        self.indexes.resting(symbol, side).filter_map(|id| self.open_order(id))
     }
 
     /// A symbol's best resting price on one side.
@@ -261,19 +258,7 @@ impl Ledger {
     /// An account's open orders with an id above `after`, by id.
     pub fn open_orders_of_after<'a>(&'a self, account: &'a Account, after: OrderId) -> impl Iterator<Item = &'a Order> {
         let above = after.checked_add(1).into_iter();
-        above.flat_map(move |first| self.indexes.open_of(account, first)).filter_map(|id| self.order(id))
-    }
-
-    /// How many closed orders are remembered.
-    #[must_use]
-    pub fn closed_order_count(&self) -> usize {
-        self.indexes.closed.len()
-    }
-
-    /// Orders with a timestamp up to this are refused, for they could be repeats of forgotten ones.
-    #[must_use]
-    pub fn closed_floor(&self) -> Millis {
-        self.tables.closed_floor
+        above.flat_map(move |first| self.indexes.open_of(account, first)).filter_map(|id| self.open_order(id))
     }
 
     /// The number of fills so far, and the last trade id.

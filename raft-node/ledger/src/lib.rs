@@ -17,6 +17,7 @@
 //! | `accounts`, `equity` | what accounts have; what the house is worth, and the breakers on that |
 //! | `marks`, `closing` | prices and the listing, as the exchange has them; how a symbol ends |
 //! | `order`, `plan`, `fill` | orders: what identifies them, the checks of a plan, what a fill does |
+//! | `names` | the names of orders, and what is kept of closed ones |
 //! | `snapshot`, `maps`, `audit` | the state as bytes; how maps are read; whether it adds up |
 
 pub mod bounds;
@@ -37,6 +38,7 @@ mod indexes;
 mod ledger;
 mod maps;
 mod marks;
+mod names;
 mod order;
 mod plan;
 mod quote;
@@ -60,6 +62,7 @@ pub use command::*;
 pub use digest::Digest;
 pub use event::*;
 pub use ledger::{Equity, LEDGER_VERSION, Ledger, UnsupportedVersion};
+pub use names::{ClosedOrder, KnownOrder, order_check};
 pub use refusal::*;
 pub use secret::*;
 pub use snapshot::DecodeError;

@@ -1,8 +1,7 @@
 //! External orders: executed whole or refused whole, cancelled, closed, remembered.
 //!
 //! Invariant: nothing of an order is posted before all of it has been checked. A symbol's `exec_id` grows by exactly
-//! one within an exchange epoch, and (account, client order id) is used once for as long as it is
-//! remembered: a closed order is forgotten only together with raising the floor of timestamps.
+//! one within an exchange epoch. An order is kept whole while it is open; of a closed one remains its name (`names`).
 
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use quorate_planted::{Bug, planted};
 use crate::{
     answer::{Answer, OrderStatus, Response},
     apply::{Applying, Handled, invalid},
-    bounds::{CLOSED_ORDERS_MAX, EXEC_WINDOW},
+    bounds::EXEC_WINDOW,
     command::{Against, CancelOrder, ExchangeEpoch, ExecuteOrder, NewOrder, PlannedFill, RegisterExchange, Remainder},
     digest::Digest,
     event::Event,
@@ -148,10 +147,17 @@ impl Applying<'_> {
         });
         let trades = command.fills.iter().map(|fill| self.post_fill(id, &command.order, fill)).collect();
         let result = order.result(trades);
-        let uncovered = instrument.map_or(Qty::ZERO, |instrument| self.uncovered(&order, &instrument));
-        self.set_order(Order { uncovered, ..order });
+        self.hold_name(&command.order.account);
+        if status.is_open() {
+            let uncovered = instrument.map_or(Qty::ZERO, |instrument| self.uncovered(&order, &instrument));
+            let order = Order { uncovered, ..order };
+            self.indexes.order_opened(&order);
+            self.set_order(order);
+        } else {
+            self.open_account(&command.order.account);
+            self.remember_closed(&order);
+        }
         self.protect(&command.order.symbol, from_quote);
-        self.trim_closed_orders();
         Answer::OrderExecuted(result)
     }
 
@@ -164,36 +170,33 @@ impl Applying<'_> {
         self.tables.symbols.get_key_value(symbol).map_or(symbol, |(symbol, _)| symbol).clone()
     }
 
+    /// Of an order that is open before and after.
     pub(crate) fn set_order(&mut self, order: Order) {
         let new = Arc::new(order);
         let old = self.tables.orders.insert(new.id, Arc::clone(&new));
         self.relock(old.as_deref(), &new);
-        self.indexes.order_changed(old.as_ref(), Some(&new));
-        if planted(Bug::ForgetClosedOrders) && !new.status.is_open() {
-            self.tables.orders.remove(&new.id);
-            self.indexes.order_changed(Some(&new), None);
-        }
     }
 
     pub(crate) fn cancel_order(&mut self, command: &CancelOrder) -> Handled {
         self.check_exchange(command.exchange_epoch)?;
         let CancelOrder { account, order_id, .. } = command;
-        let order = self.tables.orders.get(order_id).filter(|order| order.order.account == *account);
-        let Some(order) = order else {
-            return Err(Refusal::UnknownOrder { account: account.clone(), order_id: *order_id });
-        };
-        if !order.status.is_open() {
-            return Err(Refusal::OrderClosed { result: order.result(Vec::new()) });
+        if self.tables.orders.get(order_id).is_some_and(|order| order.order.account == *account)
+            && let Some(closed) = self.close_order(*order_id, OrderStatus::Cancelled)
+        {
+            return Ok(Answer::OrderCancelled(closed.result(Vec::new())));
         }
-        let closed = Order { status: OrderStatus::Cancelled, ..order.as_ref().clone() };
-        self.close_order(*order_id, OrderStatus::Cancelled);
-        Ok(Answer::OrderCancelled(closed.result(Vec::new())))
+        Err(match self.closed_order_of(account, *order_id) {
+            Some(result) => Refusal::OrderClosed { result },
+            None => Refusal::UnknownOrder { account: account.clone(), order_id: *order_id },
+        })
     }
 
-    /// Closes an order that rests.
-    pub(crate) fn close_order(&mut self, id: OrderId, status: OrderStatus) {
-        let Some(order) = self.tables.orders.get(&id) else { return };
+    /// Closes an order that rests; how it ended.
+    pub(crate) fn close_order(&mut self, id: OrderId, status: OrderStatus) -> Option<Order> {
+        let order = self.tables.orders.remove(&id)?;
+        self.indexes.order_closed(&order);
         let closed = Order { status, ..order.as_ref().clone() };
+        self.relock(Some(&order), &closed);
         self.events.push(Event::OrderClosed {
             order_id: id,
             symbol: closed.order.symbol.clone(),
@@ -202,22 +205,7 @@ impl Applying<'_> {
             status,
             cum_qty: closed.cum_qty,
         });
-        self.set_order(closed);
-        self.trim_closed_orders();
-    }
-
-    fn trim_closed_orders(&mut self) {
-        while self.indexes.closed.len() > CLOSED_ORDERS_MAX {
-            self.forget_oldest_closed_order();
-        }
-    }
-
-    /// From then on nothing as old as it is taken: it could be the same order again.
-    pub(crate) fn forget_oldest_closed_order(&mut self) {
-        let Some((timestamp, id)) = self.indexes.closed.get_min().copied() else { return };
-        if let Some(order) = self.tables.orders.remove(&id) {
-            self.indexes.order_changed(Some(&order), None);
-        }
-        self.tables.closed_floor = self.tables.closed_floor.max(timestamp);
+        self.remember_closed(&closed);
+        Some(closed)
     }
 }

@@ -41,9 +41,9 @@ impl Applying<'_> {
         check_order_form(order, &state.instrument)?;
         check_plan_form(command)?;
         check_times(command, self.log_time())?;
-        self.check_client_order_id(order)?;
+        self.check_name(order)?;
         self.check_order_deadline(command.deadline)?;
-        self.check_timestamp(order.timestamp)?;
+        self.check_places(&order.account)?;
         let mut trial = self.trial(state, order);
         for fill in &command.fills {
             self.check_fill(&mut trial, order, fill)?;
@@ -54,29 +54,9 @@ impl Applying<'_> {
         self.check_covered(command, &state.instrument)
     }
 
-    fn check_client_order_id(&self, order: &NewOrder) -> Result<(), Refusal> {
-        let name = (order.account.clone(), order.client_order_id.clone());
-        let Some(known) = self.indexes.names.get(&name).and_then(|id| self.tables.orders.get(id)) else {
-            return Ok(());
-        };
-        if planted(Bug::ApplyExecIdTwice) {
-            return Ok(());
-        }
-        Err(Refusal::DuplicateOrder {
-            client_order_id: order.client_order_id.clone(),
-            same: NewOrder { timestamp: order.timestamp, ..known.order.clone() } == *order,
-            result: known.result(Vec::new()),
-        })
-    }
-
     fn check_order_deadline(&self, deadline: Millis) -> Result<(), Refusal> {
         let log_time = self.log_time();
         if deadline <= log_time { Err(Refusal::DeadlinePassed { log_time }) } else { Ok(()) }
-    }
-
-    fn check_timestamp(&self, timestamp: Millis) -> Result<(), Refusal> {
-        let floor = self.tables.closed_floor;
-        if timestamp <= floor { Err(Refusal::TimestampTooOld { floor }) } else { Ok(()) }
     }
 
     fn trial<'a>(&self, state: &'a SymbolState, order: &NewOrder) -> Trial<'a> {
@@ -152,7 +132,7 @@ impl Applying<'_> {
         {
             return Err(Refusal::WouldCross { against: Against::Order(resting.id), price });
         }
-        if self.indexes.open.len() >= OPEN_ORDERS_MAX {
+        if self.tables.orders.len() >= OPEN_ORDERS_MAX {
             return Err(Refusal::Full { what: "open orders".to_owned(), max: OPEN_ORDERS_MAX as u64 });
         }
         Ok(())

@@ -306,11 +306,15 @@ pub enum Refusal {
         /// Where that order stands now; `trades` is empty.
         result: OrderResult,
     },
-    /// Older than what is remembered of client order ids: whether it is a repeat cannot be known.
-    #[error("orders with a timestamp up to {floor} can no longer be told from repeats")]
-    TimestampTooOld {
-        /// Timestamps must be above this.
-        floor: Millis,
+    /// The account holds as many order names, of open orders and of those closed not long ago, as it may.
+    #[error(
+        "account {account} has as many order names as it may hold now, {max}: they are free again some time after the orders close"
+    )]
+    NamesFull {
+        /// Whose order it is.
+        account: Account,
+        /// How many it may hold now.
+        max: u64,
     },
     /// What the plan would hit is not there (replaced, expired, filled, cancelled).
     #[error("{against} is not active")]
@@ -448,8 +452,9 @@ impl Refusal {
             | Self::ExposureShort { .. }
             | Self::BalanceShort { .. }
             | Self::TooHeavy { .. }
-            | Self::PositionLimit { .. } => RefusalClass::Full,
-            Self::DeadlinePassed { .. } | Self::TimestampTooOld { .. } => RefusalClass::Late,
+            | Self::PositionLimit { .. }
+            | Self::NamesFull { .. } => RefusalClass::Full,
+            Self::DeadlinePassed { .. } => RefusalClass::Late,
             Self::DuplicateOrder { .. } | Self::OrderClosed { .. } => RefusalClass::Known,
         }
     }

@@ -5,6 +5,7 @@
 
 use crate::{
     audit::Violation,
+    bounds::NAMES_MAX,
     digest::Digest,
     indexes::Indexes,
     ledger::{LEDGER_VERSION, Ledger, UnsupportedVersion},
@@ -65,8 +66,8 @@ impl Ledger {
             return Err(UnsupportedVersion { asked: tables.ledger_version, known: LEDGER_VERSION }.into());
         }
         let indexes = Indexes::of(&tables);
-        let ledger = Self { tables, indexes, scratch: Vec::new() };
-        let violations = ledger.audit();
+        let ledger = Self { tables, indexes, scratch: Vec::new(), names_max: NAMES_MAX };
+        let violations = ledger.audit_tables();
         if violations.is_empty() { Ok(ledger) } else { Err(DecodeError::Violations(violations)) }
     }
 

@@ -17,6 +17,7 @@ use crate::{
     control::hard_limit,
     digest::Digest,
     event::Turn,
+    names::Names,
 };
 
 use quorate_domain::{
@@ -307,7 +308,7 @@ pub struct QuoteLeg {
     pub lot: Exposure,
 }
 
-/// An order that was executed: it rests, or it is closed and remembered.
+/// An order that rests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
     /// Its id.
@@ -427,11 +428,10 @@ pub(crate) struct Tables {
     /// Breakers on the equity of quote assets.
     #[serde(deserialize_with = "crate::maps::read")]
     pub(crate) drawdowns: OrdMap<Asset, Drawdown>,
-    /// Open ones, and closed ones that are remembered.
+    /// Open ones.
     #[serde(deserialize_with = "crate::maps::read")]
     pub(crate) orders: OrdMap<OrderId, Arc<Order>>,
-    /// Orders with a timestamp up to this can no longer be told from repeats.
-    pub(crate) closed_floor: Millis,
+    pub(crate) names: Names,
     pub(crate) last_trade_id: u64,
 }
 
@@ -463,7 +463,7 @@ impl Tables {
             deposits: OrdMap::new(),
             drawdowns: OrdMap::new(),
             orders: OrdMap::new(),
-            closed_floor: Millis::ZERO,
+            names: Names::default(),
             last_trade_id: 0,
         }
     }
@@ -482,5 +482,5 @@ impl Tables {
     }
 }
 
-/// The key of the index of client order ids.
+/// What an account calls an order.
 pub(crate) type OrderName = (Account, ClientOrderId);

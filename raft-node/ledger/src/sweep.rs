@@ -1,4 +1,4 @@
-//! What time ends: leases, moves, turns, quotes, idle sessions, old closed orders, remembered demands.
+//! What time ends: leases, moves, turns, quotes, idle sessions, names of closed orders, remembered demands.
 //!
 //! Invariant: sweeping is cleaning only. Whoever uses a thing checks its deadline, so that it does not
 //! matter when the sweep comes to it; and one apply sweeps at most `SWEEP_MAX` things.
@@ -8,7 +8,7 @@ use quorate_planted::{Bug, planted};
 
 use crate::{
     apply::Applying,
-    bounds::{CLOSED_ORDER_RETENTION_MS, SESSION_IDLE_MS, SWEEP_MAX},
+    bounds::{SESSION_IDLE_MS, SWEEP_MAX},
     event::{AuthorityEndReason, DepartReason, Event, QuoteEndReason},
     ledger::Ledger,
     state::Maker,
@@ -32,7 +32,7 @@ impl Ledger {
             first(&indexes.turns_due),
             first(&indexes.quotes_due).map(|deadline| deadline.plus(quotes_late())),
             first(&indexes.sessions_idle).map(|last_use| last_use.plus(SESSION_IDLE_MS)),
-            first(&indexes.closed).map(|timestamp| timestamp.plus(CLOSED_ORDER_RETENTION_MS)),
+            self.tables.names.next_due(),
         ]
         .into_iter()
         .flatten()
@@ -81,10 +81,8 @@ impl Applying<'_> {
             && let Some(id) = due(&self.indexes.sessions_idle, EARLY_MS, now)
         {
             self.remove_session(id);
-        } else if due(&self.indexes.closed, CLOSED_ORDER_RETENTION_MS, now).is_some() {
-            self.forget_oldest_closed_order();
         } else {
-            return false;
+            return self.sweep_name();
         }
         true
     }

@@ -293,7 +293,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::ExecReused { exec_id: 1 },
         Refusal::DeadlinePassed { log_time: Millis(400) },
         Refusal::DuplicateOrder { client_order_id: client_order_id(), same: true, result: result() },
-        Refusal::TimestampTooOld { floor: Millis(300) },
+        Refusal::NamesFull { account: account(), max: 300 },
         Refusal::NotActive { against },
         Refusal::LeavesMoved { against, leaves: Qty(2) },
         Refusal::DoesNotCross { against, price },

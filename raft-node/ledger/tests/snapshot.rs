@@ -331,7 +331,7 @@ fn random_histories_reach_what_they_are_to_test() {
             count(|event| matches!(event, Event::QuoteEnded { .. })),
             count(|event| matches!(event, Event::QuoteKept { .. })),
             count(|event| matches!(event, Event::TurnChanged { .. })),
-            ledger.open_order_count() + ledger.closed_order_count(),
+            ledger.name_count(),
         ]
         .into_iter()
         .enumerate()

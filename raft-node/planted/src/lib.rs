@@ -82,6 +82,8 @@ bugs! {
     ExecIdShared = "exec-id-shared-across-symbols",
     /// Closed orders are forgotten at once.
     ForgetClosedOrders = "forget-closed-orders",
+    /// A closed order's name is known for a second.
+    NameForgottenEarly = "name-forgotten-early",
     /// A session that is not known is made.
     CreateSessionsSilently = "create-sessions-silently",
     /// A session is evicted after a second of idleness.

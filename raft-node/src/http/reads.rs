@@ -10,7 +10,7 @@ use quorate_api::{
     PnlView, PositionView, Problem, ProblemKind, QuoteView, ROWS_MAX, Read, SymbolView, WaitingView,
 };
 use quorate_domain::{Account, ClientOrderId, Symbol};
-use quorate_ledger::Event;
+use quorate_ledger::{Event, KnownOrder, NewOrder};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -75,12 +75,27 @@ pub(crate) struct OrdersQuery {
 }
 
 impl OrdersQuery {
-    fn wants(&self, order: &quorate_ledger::Order) -> bool {
-        self.symbol.as_ref().is_none_or(|symbol| *symbol == order.order.symbol)
-            && self.account.as_ref().is_none_or(|account| *account == order.order.account)
-            && self.client_order_id.as_ref().is_none_or(|name| *name == order.order.client_order_id)
-            && self.open.is_none_or(|open| open == order.status.is_open())
-            && self.after.is_none_or(|after| order.id > after)
+    fn wants(&self, known: &KnownOrder<'_>) -> bool {
+        let sent = known.open().map(|open| &open.order);
+        self.wants_symbol(sent)
+            && self.account.as_ref().is_none_or(|account| account == known.account())
+            // Of a closed order it is not kept; where it is named, the order was found by it, or by its id.
+            && self.client_order_id.as_ref().is_none_or(|name| sent.is_none_or(|sent| *name == sent.client_order_id))
+            && self.open.is_none_or(|open| open == sent.is_some())
+            && self.after.is_none_or(|after| known.id() > after)
+    }
+
+    /// The symbol of a closed order is not kept: one that is asked for by itself is taken to be of it, a list has none.
+    fn wants_symbol(&self, sent: Option<&NewOrder>) -> bool {
+        match (&self.symbol, sent) {
+            (Some(symbol), Some(sent)) => *symbol == sent.symbol,
+            (Some(_), None) => self.is_of_one(),
+            (None, _) => true,
+        }
+    }
+
+    fn is_of_one(&self) -> bool {
+        self.order_id.is_some() || self.client_order_id.is_some()
     }
 }
 
@@ -232,7 +247,8 @@ fn rows_limit(limit: Option<usize>) -> Result<usize, Failure> {
     }
 }
 
-/// Orders, open and remembered, by id. Ask for the next page with `after` set to the last id of this one.
+/// Orders, open and closed not long ago, by id. Ask for the next page with `after` set to the last id of this one.
+/// Of a closed order neither symbol nor client order id is kept: a list of one symbol holds open orders only.
 #[utoipa::path(
     get, path = "/v1/orders", tag = "reads", params(OrdersQuery),
     responses((status = 200, body = Read<Vec<OrderView>>), (status = "default", body = Problem))
@@ -249,24 +265,25 @@ pub(crate) async fn orders(
     let snapshot = fresh(&node, &headers, query.consistency, query.min_index).await?;
     defined(&snapshot, query.symbol.as_ref())?;
     let consistency = query.consistency;
-    let one = query.order_id.is_some() || query.client_order_id.is_some();
-    let data: Vec<OrderView> = if one {
+    let data: Vec<OrderView> = if query.is_of_one() {
         let ledger = &snapshot.ledger;
         let found = match (query.order_id, &query.account, &query.client_order_id) {
             (None, Some(account), Some(name)) => ledger.order_named(account, name),
             (id, _, _) => id.and_then(|id| ledger.order(id)),
         };
-        found.filter(|order| query.wants(order)).map(rows::order).into_iter().collect()
+        found.filter(|order| query.wants(order)).as_ref().map(rows::order).into_iter().collect()
     } else {
         let ledger = snapshot.ledger.clone();
         node.walk(deadline(&headers)?, move || {
             let after = query.after.unwrap_or(0);
-            let rows = |orders: &mut dyn Iterator<Item = &quorate_ledger::Order>| -> Vec<OrderView> {
-                orders.filter(|order| query.wants(order)).take(limit).map(rows::order).collect()
+            let rows = |orders: &mut dyn Iterator<Item = KnownOrder<'_>>| -> Vec<OrderView> {
+                orders.filter(|order| query.wants(order)).take(limit).map(|order| rows::order(&order)).collect()
             };
             match (query.open, &query.account) {
-                (Some(true), Some(account)) => rows(&mut ledger.open_orders_of_after(account, after)),
-                (Some(true), None) => rows(&mut ledger.open_orders_after(after)),
+                (Some(true), Some(account)) => {
+                    rows(&mut ledger.open_orders_of_after(account, after).map(KnownOrder::Open))
+                }
+                (Some(true), None) => rows(&mut ledger.open_orders_after(after).map(KnownOrder::Open)),
                 (Some(false) | None, _) => rows(&mut ledger.orders_after(after)),
             }
         })

@@ -5,7 +5,7 @@ use quorate_api::{
     SymbolExposure, SymbolView, WaitingView,
 };
 use quorate_domain::{Exposure, Instrument, Mark, Money, Symbol};
-use quorate_ledger::{Ledger, Order, QuoteLeg, SymbolState, Turn};
+use quorate_ledger::{KnownOrder, Ledger, OrderResult, QuoteLeg, SymbolState, Turn};
 
 type Row<'a> = (&'a Symbol, &'a SymbolState);
 
@@ -170,21 +170,22 @@ pub(super) fn symbols(ledger: &Ledger, only: Option<&Symbol>) -> Vec<SymbolView>
     chosen(ledger, only).map(row).collect()
 }
 
-pub(super) fn order(order: &Order) -> OrderView {
+pub(super) fn order(order: &KnownOrder<'_>) -> OrderView {
+    let OrderResult { order_id, status, cum_qty, leaves_qty, cum_quote, .. } = order.result();
+    let (sent, closed) = match order {
+        KnownOrder::Open(open) => (Some(open.order.clone()), None),
+        KnownOrder::Closed(closed) => (None, Some(closed)),
+    };
+    let (closed_at, check) = closed.map(|closed| (closed.closed_at, closed.check)).unzip();
     OrderView {
-        order_id: order.id,
-        account: order.order.account.clone(),
-        client_order_id: order.order.client_order_id.clone(),
-        symbol: order.order.symbol.clone(),
-        side: order.order.side,
-        order_type: order.order.order_type,
-        time_in_force: order.order.time_in_force,
-        price: order.order.price,
-        qty: order.order.qty,
-        cum_qty: order.cum_qty,
-        leaves_qty: order.leaves(),
-        cum_quote: order.cum_quote,
-        status: order.status,
-        timestamp: order.order.timestamp,
+        order_id,
+        account: order.account().clone(),
+        status,
+        cum_qty,
+        leaves_qty,
+        cum_quote,
+        closed_at,
+        sent,
+        check,
     }
 }

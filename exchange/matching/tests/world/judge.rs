@@ -61,7 +61,7 @@ impl Judge {
                 }
                 Event::FillCommitted(fill) => self.fill(fill),
                 Event::OrderExecuted { exchange_epoch, exec_id, order, .. } => {
-                    let result = after.order_named(&order.account, &order.client_order_id).unwrap().result(Vec::new());
+                    let result = after.order_named(&order.account, &order.client_order_id).unwrap().result();
                     let twice = self.executed.insert(order.client_order_id.clone(), result);
                     assert!(twice.is_none(), "{} is executed twice", order.client_order_id);
                     assert!(
@@ -130,11 +130,11 @@ impl Judge {
         let name = match outcome {
             OrderOutcome::Committed(committed) => {
                 let known = known.expect("nothing is reported before it is committed");
-                assert_eq!(known.id, committed.result.order_id);
+                assert_eq!(known.id(), committed.result.order_id);
                 assert!(committed.index <= ledger.last_index());
                 let traded: i64 = committed.result.trades.iter().map(|trade| trade.qty.0).sum();
                 assert!(traded <= committed.result.cum_qty.0);
-                assert!(committed.result.cum_qty <= known.cum_qty);
+                assert!(committed.result.cum_qty <= known.result().cum_qty);
                 if committed.repeat {
                     assert!(committed.result.trades.is_empty());
                     "repeat"
@@ -182,18 +182,18 @@ impl Judge {
         };
         let name = match outcome {
             CancelOutcome::Cancelled(committed) => {
-                assert_eq!(known.map(|order| order.status), Some(OrderStatus::Cancelled));
-                assert_eq!(known.map(|order| order.id), Some(committed.result.order_id));
+                let known = known.map(|order| (order.id(), order.result().status));
+                assert_eq!(known, Some((committed.result.order_id, OrderStatus::Cancelled)));
                 "cancelled"
             }
             CancelOutcome::Closed(committed) => {
                 let known = known.expect("a closed order is remembered");
-                assert!(!known.status.is_open());
-                assert_eq!((known.id, known.status), (committed.result.order_id, committed.result.status));
+                assert!(known.open().is_none());
+                assert_eq!((known.id(), known.result().status), (committed.result.order_id, committed.result.status));
                 "cancel of closed"
             }
             CancelOutcome::UnknownOrder => {
-                assert!(known.is_none_or(|order| !order.status.is_open()), "{target:?} is open");
+                assert!(known.is_none_or(|order| order.open().is_none()), "{target:?} is open");
                 "cancel of nothing"
             }
             CancelOutcome::NotExecuted(_) => "cancel not made",
@@ -230,7 +230,7 @@ impl Judge {
         for (id, client) in &world.clients {
             let known = world.ledger.order_named(&names::account(), id);
             match client.end.unwrap() {
-                End::Executed(order_id) => assert_eq!(known.map(|order| order.id), Some(order_id)),
+                End::Executed(order_id) => assert_eq!(known.map(|order| order.id()), Some(order_id)),
                 End::NotExecuted => assert!(known.is_none(), "{id}: {known:?}, and its caller knows otherwise"),
             }
         }
@@ -238,10 +238,11 @@ impl Judge {
             assert!(world.clients.contains_key(id), "{id} was executed, and nobody asked for it");
         }
         // Each fill is reported to its taker, or its taker learnt by a repeat where the order stands.
+        let takers: BTreeMap<u64, &ClientOrderId> =
+            judge.executed.iter().map(|(id, result)| (result.order_id, id)).collect();
         for (trade_id, fill) in &judge.fills {
-            let order = world.ledger.order(fill.taker_order_id).unwrap();
-            let client = &world.clients[&order.order.client_order_id];
-            let known = client.end == Some(End::Executed(order.id));
+            let client = &world.clients[takers[&fill.taker_order_id]];
+            let known = client.end == Some(End::Executed(fill.taker_order_id));
             assert!(known, "nobody was told of trade {trade_id}");
             assert!(judge.reported.contains(trade_id) || client.ever_lost, "trade {trade_id} was not reported");
         }

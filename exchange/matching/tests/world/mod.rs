@@ -426,7 +426,7 @@ impl World {
             OrderOutcome::Refused(_) | OrderOutcome::NotExecuted(_) => {
                 let known = self.ledger.order_named(&account(), &id);
                 if let Some(order) = known {
-                    client.end = Some(End::Executed(order.id));
+                    client.end = Some(End::Executed(order.id()));
                 } else if client.waiting.is_empty() && !client.lost {
                     client.end = Some(End::NotExecuted);
                     self.judge.denied_for_good(&id);

@@ -2,6 +2,7 @@
 
 use super::{Rig, maker, symbol};
 use crate::{
+    names::ClosedName,
     state::{Order, Tables},
     *,
 };
@@ -40,6 +41,8 @@ fn damage_is_found() {
     let quote = |change: fn(&mut Quote)| -> Damage {
         Box::new(move |tables| change(tables.symbols.get_mut(&symbol("AAA")).unwrap().quote.as_mut().unwrap()))
     };
+    let closed =
+        |change: fn(&mut ClosedName)| -> Damage { Box::new(move |tables| change(&mut tables.names.closed[0])) };
     let damages: Vec<(&str, Damage)> = vec![
         ("limit", Box::new(|tables| tables.control.limit = Exposure(99))),
         ("limit", Box::new(|tables| tables.control.limit = Exposure(101))),
@@ -72,7 +75,28 @@ fn damage_is_found() {
         ("lease longer", Box::new(|tables| tables.makers.get_mut(&maker("m1")).unwrap().deadline = Millis(u64::MAX))),
         ("does not add up", Box::new(move |tables| order(tables, |order| order.cum_qty = Qty(1)))),
         ("a buy rests at 110", Box::new(move |tables| order(tables, |order| order.order.price = Some(Price(110))))),
-        ("index of closed orders", Box::new(move |tables| order(tables, |o| o.status = OrderStatus::Cancelled))),
+        ("does not add up", Box::new(move |tables| order(tables, |o| o.status = OrderStatus::Cancelled))),
+        ("closed order 99 does not add up", closed(|closed| closed.record.order_id = 99)),
+        ("does not add up", closed(|closed| closed.record.status = OrderStatus::New)),
+        ("does not add up", closed(|closed| closed.record.cum_qty = Qty::ZERO)),
+        ("out of its turn", closed(|closed| closed.record.closed_at = Millis(u64::MAX))),
+        ("number 7, which nobody has", closed(|closed| closed.record.account = 7)),
+        ("index of names", closed(|closed| closed.record.order_id -= 1)),
+        ("have gaps", Box::new(|tables| tables.names.free.push_back(2))),
+        ("given twice", Box::new(|tables| tables.names.free.push_back(0))),
+        ("no name", Box::new(|tables| drop(tables.names.accounts.insert(1, Account::new("nobody").unwrap())))),
+        ("without a number", Box::new(|tables| drop(tables.names.accounts.remove(&0)))),
+        (
+            "has the name of a closed one",
+            Box::new(move |tables| order(tables, |o| o.order.client_order_id = ClientOrderId::new("o3").unwrap())),
+        ),
+        (
+            "have one id",
+            Box::new(|tables| {
+                let first = tables.names.closed[0];
+                tables.names.closed.push_back(first);
+            }),
+        ),
         (
             "exec ids",
             Box::new(|tables| tables.exchange.as_mut().unwrap().lanes.get_mut(&symbol("AAA")).unwrap().last += 1),

@@ -261,8 +261,8 @@ fn the_kill_switch_ends_everything_and_latches() {
     let closed: Vec<_> = rig
         .ledger
         .orders_after(0)
-        .filter(|order| !order.status.is_open())
-        .map(|order| (order.id, order.status))
+        .filter(|order| order.open().is_none())
+        .map(|order| (order.id(), order.result().status))
         .collect();
     assert_eq!(closed, [(buy, OrderStatus::Cancelled), (sell, OrderStatus::Cancelled)]);
 

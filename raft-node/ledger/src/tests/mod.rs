@@ -4,6 +4,7 @@ mod audit;
 mod authority;
 mod control;
 mod instrument;
+mod names;
 mod order;
 mod quote;
 mod session;
@@ -34,7 +35,19 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn new() -> Self {
-        let mut rig = Self { ledger: Ledger::new(), now: START, session: 0, seq: 0, events: Vec::new(), last: None };
+        Self::of(Ledger::new())
+    }
+
+    /// With room for so many names of orders, a symbol and an exchange.
+    pub(crate) fn with_names_max(names_max: usize) -> Self {
+        let mut rig = Self::of(Ledger::with_names_max(names_max));
+        rig.define("AAA", 1);
+        rig.register_exchange();
+        rig
+    }
+
+    fn of(ledger: Ledger) -> Self {
+        let mut rig = Self { ledger, now: START, session: 0, seq: 0, events: Vec::new(), last: None };
         rig.session = rig.open_session();
         rig
     }

@@ -3,7 +3,7 @@
 use quorate_domain::{Millis, OrderId, Price, Side};
 use quorate_ledger::{
     Answer, CancelOrder, Command, Envelope, Event, ExecuteOrder, Input, Ledger, Outcome, Refusal, Remainder,
-    bounds::{CLOSED_ORDERS_MAX, OPEN_ORDERS_MAX},
+    bounds::OPEN_ORDERS_MAX,
 };
 
 use crate::script::{define, order, register_exchange};
@@ -85,37 +85,5 @@ fn open_orders_beyond_their_bound_are_refused_until_one_closes() {
     venue.send(Command::CancelOrder(CancelOrder { exchange_epoch, account, order_id: last }));
     venue.execute(venue.order(Remainder::Rest)).unwrap();
     assert_eq!(venue.ledger.open_order_count(), OPEN_ORDERS_MAX);
-    venue.clean();
-}
-
-#[test]
-fn closed_orders_beyond_their_bound_raise_the_floor_and_stay_refused() {
-    let mut venue = Venue::open();
-    let beyond = 3;
-    let count = u64::try_from(CLOSED_ORDERS_MAX).unwrap() + beyond;
-    let first_timestamp = NOW - count;
-    let nth = |venue: &Venue, nth: u64| {
-        let mut execute = order(venue.exchange_epoch, nth, NOW, 10, None, Remainder::Expire);
-        (execute.exec_id, execute.answered_below) = (venue.exec_id + 1, venue.exec_id + 1);
-        execute.order.timestamp = Millis(first_timestamp + nth);
-        execute
-    };
-    for n in 1..=count {
-        venue.execute(nth(&venue, n)).unwrap();
-    }
-    assert_eq!(venue.ledger.closed_order_count(), CLOSED_ORDERS_MAX);
-    let floor = Millis(first_timestamp + beyond);
-    assert_eq!(venue.ledger.closed_floor(), floor);
-    for forgotten in 1..=beyond {
-        assert_eq!(venue.execute(nth(&venue, forgotten)), Err(Refusal::TimestampTooOld { floor }));
-    }
-    let remembered = venue.execute(nth(&venue, beyond + 1));
-    assert!(matches!(remembered, Err(Refusal::DuplicateOrder { same: true, .. })), "{remembered:?}");
-    // One more, as old as the oldest that is remembered: of the two the lower id goes.
-    let mut oldest = nth(&venue, beyond + 1);
-    oldest.order.timestamp = Millis(floor.0 + 1);
-    oldest.order.client_order_id = "another".parse().unwrap();
-    venue.execute(oldest.clone()).unwrap();
-    assert_eq!(venue.ledger.closed_floor(), Millis(floor.0 + 1));
     venue.clean();
 }

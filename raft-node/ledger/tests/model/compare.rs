@@ -6,7 +6,7 @@ use std::{
 };
 
 use quorate_domain::{Money, Qty, Side};
-use quorate_ledger::{Event, Ledger, Outcome, Refusal, Response};
+use quorate_ledger::{Event, Ledger, Outcome, Refusal, Response, bounds::NAMES_MAX};
 
 use crate::{
     coverage::Coverage,
@@ -36,6 +36,9 @@ impl Subject for Ledger {
     }
 }
 
+/// Makes one, with room for so many names.
+pub(crate) type New<S> = fn(usize) -> S;
+
 /// The first entry at which the two part, and how.
 #[derive(Debug, Clone)]
 pub(crate) struct Mismatch {
@@ -56,8 +59,9 @@ struct Run {
 }
 
 /// Applies what `next` gives, to both, until it gives nothing or they part.
-fn run<S: Subject>(mut subject: S, next: &mut dyn FnMut(&Model) -> Option<Step>) -> Run {
-    let (mut model, mut coverage, mut steps) = (Model::new(), Coverage::default(), Vec::new());
+fn run<S: Subject>(new: New<S>, names_max: usize, next: &mut dyn FnMut(&Model) -> Option<Step>) -> Run {
+    let (mut subject, mut model) = (new(names_max), Model::new(names_max));
+    let (mut coverage, mut steps) = (Coverage::default(), Vec::new());
     while let Some(step) = next(&model) {
         let at = steps.len();
         steps.push(step.clone());
@@ -74,6 +78,7 @@ fn run<S: Subject>(mut subject: S, next: &mut dyn FnMut(&Model) -> Option<Step>)
                 let filled = expected.1.iter().any(|event| matches!(event, Event::FillCommitted(_)));
                 differs(expected.clone(), got)
                     .or_else(|| wrong_state(&model, subject.ledger(), &violations))
+                    .or_else(|| wrong_orders(&model, subject.ledger(), at))
                     .or_else(|| filled.then(|| wrong_position(&model, subject.ledger())).flatten())
             }
         };
@@ -118,18 +123,40 @@ fn wrong_state(model: &Model, ledger: &Ledger, violations: &[String]) -> Option<
         return Some(format!("reserved exposure, {long} long and {short} short, is above the limit {}", model.limit));
     }
     let reserved = ledger.reserved();
-    let of_ledger = (reserved.bid, reserved.ask, ledger.exposure_limit(), ledger.closed_floor(), ledger.fills());
+    let of_ledger = (reserved.bid, reserved.ask, ledger.exposure_limit(), ledger.fills());
     let fills = u64::try_from(model.fills.len()).unwrap();
-    let of_model = (long, short, model.limit, model.floor, fills);
+    let of_model = (long, short, model.limit, fills);
     if of_ledger != of_model {
-        return Some(format!("(long, short, limit, floor, fills)\n  model:  {of_model:?}\n  ledger: {of_ledger:?}"));
+        return Some(format!("(long, short, limit, fills)\n  model:  {of_model:?}\n  ledger: {of_ledger:?}"));
     }
     let open = model.orders.iter().filter(|order| model.is_open(order)).count();
-    let closed = model.orders.iter().filter(|order| !order.forgotten).count() - open;
-    let of_ledger = (ledger.log_time(), ledger.open_order_count(), ledger.closed_order_count(), ledger.session_count());
-    let of_model = (model.log_time, open, closed, model.sessions.len());
-    (of_ledger != of_model).then(|| {
-        format!("(log time, open orders, closed orders, sessions)\n  model:  {of_model:?}\n  ledger: {of_ledger:?}")
+    let names = model.orders.iter().filter(|order| !order.swept).count();
+    let of_ledger = (ledger.log_time(), ledger.open_order_count(), ledger.name_count(), ledger.session_count());
+    let of_model = (model.log_time, open, names, model.sessions.len());
+    (of_ledger != of_model)
+        .then(|| format!("(log time, open orders, names, sessions)\n  model:  {of_model:?}\n  ledger: {of_ledger:?}"))
+}
+
+/// What the ledger says of an order when asked for it by its id and by its name: of each whether it is known, and of
+/// one in sixteen how it stands.
+fn wrong_orders(model: &Model, ledger: &Ledger, at: usize) -> Option<String> {
+    model.orders.iter().enumerate().find_map(|(place, order)| {
+        let by_id = ledger.order(order.id).map(|known| known.result());
+        let named = ledger.order_named(&order.new.account, &order.new.client_order_id);
+        let by_name = named.filter(|known| known.id() == order.id).map(|known| known.result());
+        let known = model.is_known(order);
+        let expected = if (place + at).is_multiple_of(16) {
+            known.then(|| model.result(order))
+        } else {
+            by_id.clone().filter(|_| known)
+        };
+        let right = by_id.is_some() == known && by_id == expected && by_name == expected;
+        (!right).then(|| {
+            format!(
+                "order {}\n  model:  {expected:?}, known: {known}\n  ledger: {by_id:?} by id, {by_name:?} by name",
+                order.id
+            )
+        })
     })
 }
 
@@ -167,28 +194,29 @@ fn without_texts((mut response, mut events): (Response, Vec<Event>)) -> (Respons
 }
 
 /// `count` entries of this seed.
-pub(crate) fn check_seed<S: Subject>(seed: u64, count: usize, new: fn() -> S) -> Result<Coverage, Failure> {
+pub(crate) fn check_seed<S: Subject>(seed: u64, count: usize, new: New<S>) -> Result<Coverage, Failure> {
     let mut generator = Generator::new(seed);
+    let names_max = generator.names_max;
     let mut left = count;
-    let done = run(new(), &mut |model| {
+    let done = run(new, names_max, &mut |model| {
         left = left.checked_sub(1)?;
         Some(generator.next(model))
     });
-    done.result.map_err(|mismatch| shrink(done.steps, mismatch, new))
+    done.result.map_err(|mismatch| shrink(done.steps, mismatch, new, names_max))
 }
 
 /// These entries.
-pub(crate) fn check_steps<S: Subject>(steps: &[Step], new: fn() -> S) -> Result<Coverage, Failure> {
-    replay(steps, new).map_err(|mismatch| shrink(steps.to_vec(), mismatch, new))
+pub(crate) fn check_steps<S: Subject>(steps: &[Step], new: New<S>) -> Result<Coverage, Failure> {
+    replay(steps, new, NAMES_MAX).map_err(|mismatch| shrink(steps.to_vec(), mismatch, new, NAMES_MAX))
 }
 
-fn replay<S: Subject>(steps: &[Step], new: fn() -> S) -> Result<Coverage, Mismatch> {
+fn replay<S: Subject>(steps: &[Step], new: New<S>, names_max: usize) -> Result<Coverage, Mismatch> {
     let mut steps = steps.iter();
-    run(new(), &mut |_| steps.next().cloned()).result
+    run(new, names_max, &mut |_| steps.next().cloned()).result
 }
 
 /// Drops entries, many at a time and then one at a time, while the two still part somewhere.
-fn shrink<S: Subject>(mut steps: Vec<Step>, mut mismatch: Mismatch, new: fn() -> S) -> Failure {
+fn shrink<S: Subject>(mut steps: Vec<Step>, mut mismatch: Mismatch, new: New<S>, names_max: usize) -> Failure {
     steps.truncate(mismatch.at + 1);
     let (mut chunk, mut applied) = (steps.len().div_ceil(2), 0);
     while applied < SHRINK_ENTRIES_MAX {
@@ -197,7 +225,7 @@ fn shrink<S: Subject>(mut steps: Vec<Step>, mut mismatch: Mismatch, new: fn() ->
             let mut fewer = steps.clone();
             fewer.drain(from..(from + chunk).min(steps.len()));
             applied += fewer.len();
-            match replay(&fewer, new) {
+            match replay(&fewer, new, names_max) {
                 Err(still) => {
                     fewer.truncate(still.at + 1);
                     (steps, mismatch) = (fewer, still);

@@ -26,7 +26,7 @@ variants!(REFUSALS, refusal, Refusal:
     SymbolExists, ControlVersion, LimitOutOfRange, LedgerVersion, KillSwitch, QuotingOff, UnknownMaker, StaleEpoch,
     AuthorityExpired, WrongSecret, UnknownParameters, StaleQuoteSeq, StalePosition, CrossesResting, ExposureShort,
     TooHeavy, PositionLimit, StaleExchange, ExecGap, ExecReused,
-    ExecWindowFull, DeadlinePassed, DuplicateOrder, TimestampTooOld, NotActive, LeavesMoved, DoesNotCross, WouldCross, Overflow,
+    ExecWindowFull, DeadlinePassed, DuplicateOrder, NamesFull, NotActive, LeavesMoved, DoesNotCross, WouldCross, Overflow,
     UnknownOrder, OrderClosed,
 );
 variants!(ANSWERS, answer, Answer:

@@ -5,7 +5,7 @@ use quorate_domain::{Decimal, Exposure, MAX_QTY, MakerName, Millis, Qty, Symbol,
 use quorate_ledger::{
     Command, CommitParameters, ControlChange, ControlCommand, DefineSymbol, Envelope, Input, LeaderCommand, MakerRef,
     QuotingScope, RegisterExchange, RegisterMaker, ReleaseSymbol, Secret, Turn,
-    bounds::{PARAMETERS_MAX, REASON_MAX},
+    bounds::{NAME_MEMORY_MS, NAMES_MAX, PARAMETERS_MAX, REASON_MAX},
 };
 
 use crate::{naive::Model, rng::Rng};
@@ -76,6 +76,8 @@ const SYMBOLS: [&str; 12] =
 pub(crate) struct Generator {
     pub(super) rng: Rng,
     weights: Vec<(Act, u64)>,
+    /// Room for so many names of orders: in most runs fewer than there is.
+    pub(crate) names_max: usize,
     /// How many in a thousand commands are bent out of shape.
     pub(super) wrong: u64,
     /// How many in a thousand steps leap in time.
@@ -134,6 +136,7 @@ impl Generator {
         let weights = weights.collect();
         Self {
             weights,
+            names_max: [NAMES_MAX, 6, 20, 60][usize::try_from(seed % 4).unwrap()],
             wrong: [0, 40, 120, 120, 250][usize::try_from(rng.below(5)).unwrap()],
             leaps: if crowded { rng.below(5) } else { [0, 0, 5, 20, 60][usize::try_from(rng.below(5)).unwrap()] },
             step_ms: [0, 10, 60, 150, 400][usize::try_from(rng.below(5)).unwrap()],
@@ -186,7 +189,9 @@ impl Generator {
             Turn::Offered { until } | Turn::Running { until } => Some(until),
             Turn::Waiting { .. } => None,
         });
-        let all = quotes.chain(moves).chain(leases).chain(demands).chain(turns);
+        let names = model.orders.iter().filter(|order| !order.swept).filter_map(|order| order.closed_at);
+        let names = names.map(|closed_at| Millis(closed_at.0 + NAME_MEMORY_MS));
+        let all = quotes.chain(moves).chain(leases).chain(demands).chain(turns).chain(names);
         let mut due: Vec<Millis> = if self.rng.chance(200) {
             all.collect()
         } else {

@@ -8,7 +8,7 @@ use quorate_ledger::{
     Against, CancelOrder, Command, Digest, ExecuteOrder, KeepQuote, NewOrder, PlaceQuote, PlannedFill, PullQuote,
     QuoteBasis, QuoteCause, Reference, Remainder, Turn,
     bounds::{
-        CLOSED_ORDER_RETENTION_MS, FILLS_PER_ORDER_MAX, ORDER_DEADLINE_MAX_MS, ORDER_TIMESTAMP_AHEAD_MS,
+        FILLS_PER_ORDER_MAX, ORDER_DEADLINE_MAX_MS, ORDER_TIMESTAMP_AHEAD_MS,
         STRATEGY_STATE_MAX,
     },
 };
@@ -263,9 +263,8 @@ impl Generator {
             _ => (OrderType::LimitMaker, TimeInForce::Gtc),
         };
         let timestamp = match self.rng.below(100) {
-            // About to be forgotten: this raises the floor.
-            0 => (model.log_time.0 + self.rng.below(2_000)).saturating_sub(CLOSED_ORDER_RETENTION_MS),
-            1 | 2 if model.floor.0 > 0 => model.floor.0 + self.rng.below(2),
+            // However old it says to be.
+            0 => self.rng.below(model.log_time.0 + 1),
             _ => (model.log_time.0 + 1_000).saturating_sub(self.rng.below(3_000)),
         };
         let side = *self.rng.pick(&[Side::Buy, Side::Sell]).unwrap();

@@ -47,7 +47,7 @@ fn accept(seed: u64, checked: Result<Coverage, Failure>) -> Coverage {
 }
 
 fn check_script(steps: &[Step]) -> Coverage {
-    check_steps(steps, Ledger::new).unwrap_or_else(|failure| panic!("{failure}"))
+    check_steps(steps, Ledger::with_names_max).unwrap_or_else(|failure| panic!("{failure}"))
 }
 
 fn before_the_sweep() -> Vec<Vec<Step>> {
@@ -66,10 +66,10 @@ const BEYOND_SEEDS: [&str; 2] = ["Refusal::ExecWindowFull", "Refusal::Overflow"]
 fn fixed_seeds_equal_the_model_and_reach_every_variant() {
     let mut coverage = Coverage::default();
     for seed in 1..=FIXED_SEEDS {
-        coverage.add(&accept(seed, check_seed(seed, ENTRIES, Ledger::new)));
+        coverage.add(&accept(seed, check_seed(seed, ENTRIES, Ledger::with_names_max)));
     }
     for seed in FIXED_SEEDS + 1..=FIXED_SEEDS + LONG_SEEDS {
-        coverage.add(&accept(seed, check_seed(seed, LONG_ENTRIES, Ledger::new)));
+        coverage.add(&accept(seed, check_seed(seed, LONG_ENTRIES, Ledger::with_names_max)));
     }
     let beyond_chance =
         [script::sessions_at_the_bound(), script::makers_at_the_bound(), script_sweep::quote_before_the_sweep()];
@@ -83,13 +83,13 @@ fn fixed_seeds_equal_the_model_and_reach_every_variant() {
 #[test]
 fn fresh_seeds_equal_the_model() {
     if let Some(seed) = variable(SEED_VARIABLE) {
-        accept(seed, check_seed(seed, LONG_ENTRIES, Ledger::new));
+        accept(seed, check_seed(seed, LONG_ENTRIES, Ledger::with_names_max));
         return;
     }
     for _ in 0..variable(SEEDS_VARIABLE).unwrap_or(FRESH_SEEDS) {
         let seed = rng::fresh_seed();
         println!("seed {seed}");
-        accept(seed, check_seed(seed, ENTRIES, Ledger::new));
+        accept(seed, check_seed(seed, ENTRIES, Ledger::with_names_max));
     }
 }
 
@@ -148,7 +148,8 @@ impl Subject for Planted {
 
 #[test]
 fn a_planted_difference_is_found_and_cut_down_to_what_it_takes() {
-    let failure = (1..=FIXED_SEEDS).find_map(|seed| check_seed(seed, ENTRIES, || Planted(Ledger::new())).err());
+    let failure =
+        (1..=FIXED_SEEDS).find_map(|seed| check_seed(seed, ENTRIES, |max| Planted(Ledger::with_names_max(max))).err());
     let failure = failure.expect("the seeds lower the limit below what quotes hold");
     // It takes five at least: a session, a symbol, a maker, its quote, the limit.
     assert!((5..=ENTRIES / 10).contains(&failure.steps.len()), "{failure}");

@@ -9,8 +9,8 @@ use quorate_ledger::{
     Input, LeaderCommand, MakerRef, NewOrder, PlaceQuote, PlannedFill, QuoteBasis, QuoteCause, QuotingScope,
     RegisterExchange, RegisterMaker, Remainder, Secret,
     bounds::{
-        EXEC_WINDOW, FILLS_PER_ORDER_MAX, MAKERS_MAX, QUOTING_OFF_MAKERS_MAX, SESSION_IDLE_MIN_MS, SESSION_IDLE_MS,
-        SESSIONS_MAX, SYMBOLS_MAX,
+        EXEC_WINDOW, FILLS_PER_ORDER_MAX, MAKERS_MAX, NAMES_MAX, QUOTING_OFF_MAKERS_MAX, SESSION_IDLE_MIN_MS,
+        SESSION_IDLE_MS, SESSIONS_MAX, SYMBOLS_MAX,
     },
 };
 
@@ -27,7 +27,7 @@ pub(crate) struct Script {
 
 impl Script {
     fn new() -> Self {
-        Self { steps: Vec::new(), model: Model::new(), now: 1_700_000_000_000, session: 0, seq: 0 }
+        Self { steps: Vec::new(), model: Model::new(NAMES_MAX), now: 1_700_000_000_000, session: 0, seq: 0 }
     }
 
     /// With a session open, in which [`Script::send`] sends.

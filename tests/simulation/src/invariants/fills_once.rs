@@ -1,7 +1,8 @@
 //! Every fill once, no order twice, none filled above its quantity; exec ids without a gap.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use quorate_domain::Millis;
 use quorate_ledger::{Event, FilledMaker, Frame};
 
 use super::{Invariant, hold};
@@ -10,11 +11,19 @@ use super::{Invariant, hold};
 #[derive(Default)]
 pub(super) struct FillsOnce {
     trades: u64,
-    names: BTreeSet<(String, String)>,
+    /// When the last order of each name closed; `None` while it is open.
+    names: BTreeMap<(String, String), Option<Millis>>,
     left: BTreeMap<u64, i64>,
     exchange_epoch: u64,
     /// By symbol, of the present exchange.
     last_exec: BTreeMap<String, u64>,
+}
+
+/// So long after its order closed a name must not be executed again.
+const NAME_MEMORY_MS: u64 = 130_000;
+
+fn is_free(closed_at: Option<Millis>, now: Millis) -> bool {
+    closed_at.is_some_and(|at| at.plus(NAME_MEMORY_MS) <= now)
 }
 
 impl FillsOnce {
@@ -40,9 +49,12 @@ impl Invariant for FillsOnce {
                     self.last_exec.clear();
                     hold(*exchange_epoch > before, || format!("index {at}: exchange {exchange_epoch} after {before}"))?;
                 }
-                Event::OrderExecuted { order_id, exchange_epoch, exec_id, order, .. } => {
+                Event::OrderExecuted { order_id, exchange_epoch, exec_id, order, status, .. } => {
                     let name = (order.account.to_string(), order.client_order_id.to_string());
-                    hold(self.names.insert(name.clone()), || format!("index {at}: {name:?} executed twice"))?;
+                    let closed_at = (!status.is_open()).then_some(frame.log_time);
+                    let before = self.names.insert(name.clone(), closed_at);
+                    let free = before.is_none_or(|closed_at| is_free(closed_at, frame.log_time));
+                    hold(free, || format!("index {at}: {name:?} executed twice"))?;
                     let last = self.last_exec.entry(order.symbol.to_string()).or_default();
                     *last += 1;
                     let sound = *exec_id == *last && *exchange_epoch == self.exchange_epoch;
@@ -58,7 +70,9 @@ impl Invariant for FillsOnce {
                         self.fill(at, order_id, fill.qty.0)?;
                     }
                 }
-                Event::OrderClosed { order_id, .. } => {
+                Event::OrderClosed { order_id, account, client_order_id, .. } => {
+                    let name = (account.to_string(), client_order_id.to_string());
+                    self.names.insert(name, Some(frame.log_time));
                     self.left.remove(order_id);
                 }
                 _ => {}

@@ -5,7 +5,9 @@
 //! later answers contradict goes; where all are gone, nothing explains the history.
 
 use quorate_domain::{Millis, Price, Sides};
-use quorate_ledger::{Command, Envelope, Event, Frame, Input, LeaderCommand, OrderStatus, Outcome, Refusal, Response};
+use quorate_ledger::{Command, Envelope, Event, Frame, Input, LeaderCommand, OrderStatus, Outcome, Refusal, Response,
+    bounds::NAMES_MAX,
+};
 
 use super::{traces, views};
 use crate::history::{
@@ -60,7 +62,7 @@ struct World {
 
 impl<'a> Worlds<'a> {
     pub(super) fn new(open: Vec<(&'a Write, u64)>) -> Self {
-        Self { worlds: vec![World { model: Model::new(), done: vec![false; open.len()] }], open }
+        Self { worlds: vec![World { model: Model::new(NAMES_MAX), done: vec![false; open.len()] }], open }
     }
 
     /// Applies the entry of `frame`.

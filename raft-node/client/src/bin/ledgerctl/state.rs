@@ -246,18 +246,27 @@ impl Ctl {
         ];
         let mut grid = Grid::new(&columns);
         for view in &read.data {
+            let (id, account, status) = (view.order_id.to_string(), view.account.to_string(), word(&view.status));
+            let Some(sent) = &view.sent else {
+                // Of a closed order the ledger keeps lots, not what a lot is.
+                let filled = format!("{} lots", view.cum_qty);
+                let unknown = || "-".to_owned();
+                let [name, symbol, side, order_type, tif, price, qty] = std::array::from_fn(|_| unknown());
+                grid.row([id, account, name, symbol, side, order_type, tif, price, qty, filled, status]);
+                continue;
+            };
             grid.row([
-                view.order_id.to_string(),
-                view.account.to_string(),
-                view.client_order_id.to_string(),
-                view.symbol.to_string(),
-                word(&view.side),
-                word(&view.order_type),
-                word(&view.time_in_force),
-                or_dash(view.price.map(|price| instruments.price(&view.symbol, price))),
-                instruments.qty(&view.symbol, view.qty),
-                instruments.qty(&view.symbol, view.cum_qty),
-                word(&view.status),
+                id,
+                account,
+                sent.client_order_id.to_string(),
+                sent.symbol.to_string(),
+                word(&sent.side),
+                word(&sent.order_type),
+                word(&sent.time_in_force),
+                or_dash(sent.price.map(|price| instruments.price(&sent.symbol, price))),
+                instruments.qty(&sent.symbol, sent.qty),
+                instruments.qty(&sent.symbol, view.cum_qty),
+                status,
             ]);
         }
         self.out.line(&footer(&read, grid))

@@ -21,7 +21,7 @@ use quorate_ledger::{
     Against, Answer, AuthorityEndReason, Command, DepartReason, Digest, Epoch, Event, ExchangeEpoch, ExecuteOrder,
     Incarnation, Input, LeaderCommand, NewOrder, OrderStatus, Outcome, QuoteEndReason, Refusal, Response, SessionId,
     Turn,
-    bounds::{CLOSED_ORDER_RETENTION_MS, CLOSED_ORDERS_MAX, HARD_EXPOSURE_LIMIT, SESSION_IDLE_MS, SWEEP_MAX},
+    bounds::{HARD_EXPOSURE_LIMIT, NAME_MEMORY_MS, SESSION_IDLE_MS, SWEEP_MAX},
 };
 
 /// The version at genesis, and the highest there is.
@@ -53,7 +53,10 @@ pub(crate) struct Model {
     pub(crate) orders: Vec<Order>,
     /// Every fill ever; the trade id is the place, from 1.
     pub(crate) fills: Vec<Fill>,
-    pub(crate) floor: Millis,
+    /// Closed orders whose names take a place, in the order in which they closed.
+    closings: Vec<(OrderId, Millis)>,
+    /// Room for so many names.
+    names_max: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -106,8 +109,9 @@ pub(crate) struct Order {
     pub(crate) new: NewOrder,
     /// How it ended otherwise than by its fills.
     pub(crate) ended: Option<OrderStatus>,
-    /// Closed, and gone from memory.
-    pub(crate) forgotten: bool,
+    pub(crate) closed_at: Option<Millis>,
+    /// Its name takes no place any more.
+    pub(crate) swept: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -152,7 +156,7 @@ fn full(max: usize) -> Refusal {
 }
 
 impl Model {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(names_max: usize) -> Self {
         Self {
             log_time: Millis(0),
             term: 0,
@@ -172,7 +176,8 @@ impl Model {
             answered_below: BTreeMap::new(),
             orders: Vec::new(),
             fills: Vec::new(),
-            floor: Millis(0),
+            closings: Vec::new(),
+            names_max,
         }
     }
 
@@ -209,7 +214,8 @@ impl Model {
                 self.response(index, Outcome::Accepted(Answer::Done))
             }
         };
-        self.forget_beyond_the_bound();
+        self.note_closings(index, &events);
+        events.extend(begun);
         (response, events)
     }
 
@@ -259,8 +265,9 @@ impl Model {
                 self.end_quote(&symbol, QuoteEndReason::Expired, events);
             } else if let Some(session) = self.first_idle_session() {
                 self.sessions.remove(&session);
-            } else if let Some(order) = self.first_closed(|order| self.past_retention(order)) {
-                self.forget(order);
+            } else if let Some(order) = self.first_due_name() {
+                self.order_mut(order).swept = true;
+                self.closings.remove(0);
             } else {
                 return;
             }
@@ -300,31 +307,31 @@ impl Model {
         self.log_time.0 - session.last_use.0
     }
 
-    /// The first by (timestamp, order id) of the closed orders that are remembered, and `which`.
-    fn first_closed(&self, which: impl Fn(&Order) -> bool) -> Option<OrderId> {
-        let closed = self.orders.iter().filter(|order| which(order) && !order.forgotten && !self.is_open(order));
-        closed.map(|order| (order.new.timestamp, order.id)).min().map(|(_, id)| id)
+    fn first_due_name(&self) -> Option<OrderId> {
+        let (first, closed_at) = self.closings.first()?;
+        self.past_memory(*closed_at).then_some(*first)
     }
 
-    fn past_retention(&self, order: &Order) -> bool {
-        self.passed(Millis(order.new.timestamp.0.saturating_add(CLOSED_ORDER_RETENTION_MS)))
+    fn past_memory(&self, closed_at: Millis) -> bool {
+        self.passed(Millis(closed_at.0.saturating_add(NAME_MEMORY_MS)))
     }
 
-    fn forget(&mut self, id: OrderId) {
-        let order = self.order_mut(id);
-        order.forgotten = true;
-        let timestamp = order.new.timestamp;
-        self.floor = self.floor.max(timestamp);
+    pub(crate) fn is_known(&self, order: &Order) -> bool {
+        !order.closed_at.is_some_and(|at| self.past_memory(at))
     }
 
-    fn forget_beyond_the_bound(&mut self) {
-        // No fewer orders closed than there are orders at all.
-        if self.orders.len() <= CLOSED_ORDERS_MAX {
-            return;
-        }
-        while self.orders.iter().filter(|order| !order.forgotten && !self.is_open(order)).count() > CLOSED_ORDERS_MAX {
-            let first = self.first_closed(|_| true).unwrap();
-            self.forget(first);
+    /// What this apply closed: orders that rested, as the events tell, and then the one that it executed.
+    fn note_closings(&mut self, index: u64, events: &[Event]) {
+        let closed = events.iter().filter_map(|event| match event {
+            Event::OrderClosed { order_id, .. } => Some(*order_id),
+            _ => None,
+        });
+        let executed = self.orders.iter().filter(|order| order.id == index && !self.is_open(order));
+        let closed: Vec<OrderId> = closed.chain(executed.map(|order| order.id)).collect();
+        for id in closed {
+            let at = self.log_time;
+            self.order_mut(id).closed_at = Some(at);
+            self.closings.push((id, at));
         }
     }
 }

@@ -1,6 +1,10 @@
 //! Orders, fills, and the positions they make.
 
-use quorate_domain::{Exposure, Money, OrderId, OrderType, Position, Price, Qty, QuoteId, Side, Symbol, TimeInForce};
+use std::collections::BTreeMap;
+
+use quorate_domain::{
+    Account, Exposure, Money, OrderId, OrderType, Position, Price, Qty, QuoteId, Side, Symbol, TimeInForce,
+};
 use quorate_ledger::{
     Against, Answer, CancelOrder, Event, ExecuteOrder, FillCommitted, FilledMaker, NewOrder, OrderResult, OrderStatus,
     Outcome, PlannedFill, QuoteEndReason, Refusal, RegisterExchange, Remainder, Trade,
@@ -51,14 +55,14 @@ impl Model {
     }
 
     pub(crate) fn is_open(&self, order: &Order) -> bool {
-        order.ended.is_none() && !order.forgotten && self.filled(order.id) < order.new.qty.0
+        order.ended.is_none() && self.filled(order.id) < order.new.qty.0
     }
 
     pub(crate) fn open_leaves(&self, order: &Order) -> Qty {
         Qty(order.new.qty.0 - self.filled(order.id))
     }
 
-    fn result(&self, order: &Order) -> OrderResult {
+    pub(crate) fn result(&self, order: &Order) -> OrderResult {
         let money: i128 = self.fills_of(order.id).map(|fill| i128::from(fill.price.0) * i128::from(fill.qty.0)).sum();
         OrderResult {
             order_id: order.id,
@@ -224,7 +228,7 @@ impl Model {
     fn new_and_in_time(&self, execute: &ExecuteOrder) -> Result<(), Refusal> {
         let order = &execute.order;
         let known = self.orders.iter().find(|known| {
-            !known.forgotten
+            self.is_known(known)
                 && (&known.new.account, &known.new.client_order_id) == (&order.account, &order.client_order_id)
         });
         if let Some(known) = known {
@@ -237,10 +241,25 @@ impl Model {
         if self.passed(execute.deadline) {
             return Err(Refusal::DeadlinePassed { log_time: self.log_time });
         }
-        if order.timestamp <= self.floor {
-            return Err(Refusal::TimestampTooOld { floor: self.floor });
+        self.has_a_place(&order.account)
+    }
+
+    fn has_a_place(&self, account: &Account) -> Result<(), Refusal> {
+        let mut held: BTreeMap<&Account, usize> = BTreeMap::new();
+        for order in self.orders.iter().filter(|order| !order.swept) {
+            *held.entry(&order.new.account).or_default() += 1;
         }
-        Ok(())
+        let own = held.remove(account).unwrap_or(0);
+        let others: usize = held.values().sum();
+        let larger: Vec<usize> = held.into_values().filter(|names| *names > own).collect();
+        let counted = if let [largest] = larger[..] { others - largest + own } else { others };
+        let free = self.names_max - own - others;
+        if 2 * own < self.names_max - counted && free > 0 {
+            return Ok(());
+        }
+        let half = (self.names_max - counted).div_ceil(2);
+        let max = u64::try_from(half.min(own + free)).unwrap();
+        Err(Refusal::NamesFull { account: account.clone(), max })
     }
 
     /// Checks 10 and 11, carrying the fills out as they come; their events, in order.
@@ -353,7 +372,7 @@ impl Model {
             Remainder::Expire => Some(OrderStatus::Expired),
             Remainder::Reject => Some(OrderStatus::Rejected),
         };
-        let order = Order { id: index, new: execute.order.clone(), ended, forgotten: false };
+        let order = Order { id: index, new: execute.order.clone(), ended, closed_at: None, swept: false };
         let mut result = self.result(&order);
         self.orders.push(order);
         events.push(Event::OrderExecuted {
@@ -385,8 +404,10 @@ impl Model {
     pub(super) fn cancel_order(&mut self, cancel: &CancelOrder, events: &mut Vec<Event>) -> Result<Done, Refusal> {
         self.present_exchange(cancel.exchange_epoch)?;
         let CancelOrder { account, order_id, .. } = cancel;
-        let known =
-            self.orders.iter().find(|order| order.id == *order_id && order.new.account == *account && !order.forgotten);
+        let known = self
+            .orders
+            .iter()
+            .find(|order| order.id == *order_id && order.new.account == *account && self.is_known(order));
         let Some(order) = known else {
             return Err(Refusal::UnknownOrder { account: account.clone(), order_id: *order_id });
         };
