@@ -150,7 +150,7 @@ pub(crate) fn standing(filters: &SymbolFilters, named: &NamedOrder, row: &OrderV
         order_list_id: -1,
         client_order_id: named.client_order_id.as_ref().map(ToString::to_string),
         executed_qty: filters.qty(row.cum_qty),
-        cummulative_quote_qty: filters.money(row.cum_quote.0),
+        cummulative_quote_qty: row.cum_quote.to_string(),
         status: status(row.status),
         update_time: row.closed_at.map(|at| at.0),
         is_working: row.status.is_open(),
