@@ -2,6 +2,7 @@
 //! not add up is a violation.
 
 mod control;
+mod money;
 mod turns;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use quorate_ledger::{
 };
 
 use control::{Control, decided};
+pub use money::{Profit, Sums};
 
 use crate::evidence::{Export, Journal};
 
@@ -104,6 +106,7 @@ struct Order {
 pub struct Replay {
     found: Findings,
     control: Control,
+    money: money::Money,
     books: BTreeMap<Symbol, Book>,
     orders: BTreeMap<u64, Order>,
     not_resting: Vec<u64>,
@@ -153,6 +156,9 @@ impl Replay {
         if frame.index <= self.last_index {
             self.wrong(frame, "indexes do not grow");
         }
+        if self.last_time.is_none() {
+            self.money.begin(frame.index);
+        }
         let time = frame.log_time.0;
         if let Some(last) = self.last_time {
             if time < last {
@@ -167,6 +173,7 @@ impl Replay {
         self.last_time = Some(time);
         for event in &frame.events {
             self.event(frame, event);
+            self.money_event(frame, event);
         }
         // What neither rests nor is filled further in this frame is out of the book.
         for order_id in std::mem::take(&mut self.not_resting) {
@@ -175,6 +182,13 @@ impl Replay {
         self.exposure(frame);
         self.controlled(frame);
         self.turns_are_served(frame);
+        self.money_adds_up(frame);
+    }
+
+    /// What is known of money after the last frame.
+    #[must_use]
+    pub fn sums(&self) -> Sums {
+        self.money.sums()
     }
 
     fn event(&mut self, frame: &Frame, event: &Event) {
@@ -222,7 +236,16 @@ impl Replay {
                 self.kept(frame, symbol, *quote_id, (*quote_seq, deadline.0));
             }
             Event::TurnChanged { symbol, turn } => self.turn_changed(frame, symbol, *turn),
-            Event::ParametersCommitted { .. }
+            Event::SymbolClosed { symbol, settled: Some(settlement) } => {
+                let book = self.books.entry(symbol.clone()).or_default();
+                (book.position, book.position_seq) = (0, settlement.position_seq);
+            }
+            Event::MarksPublished { .. }
+            | Event::ListingChanged { .. }
+            | Event::BreakerTripped { .. }
+            | Event::ProtectionTripped { .. }
+            | Event::SymbolClosed { .. }
+            | Event::ParametersCommitted { .. }
             | Event::MakerRegistered { .. }
             | Event::MakerRenewed { .. }
             | Event::MakerDeparted { .. }
@@ -489,11 +512,11 @@ impl Replay {
 
     fn exposure(&mut self, frame: &Frame) {
         let (mut long, mut short) = (0, 0);
-        for book in self.books.values() {
-            if let Some(quote) = &book.quote {
-                long += i128::from(quote.bid.1) * i128::from(book.per_lot);
-                short += i128::from(quote.ask.1) * i128::from(book.per_lot);
-            }
+        for (symbol, book) in &self.books {
+            let Some(quote) = &book.quote else { continue };
+            let (buys, sells) = self.control.lots_at_risk(&self.money, symbol, book.per_lot, (quote.bid.0, quote.ask.0));
+            long += i128::from(quote.bid.1) * buys;
+            short += i128::from(quote.ask.1) * sells;
         }
         self.found.exposure_max = self.found.exposure_max.max(long).max(short);
         if long.max(short) > self.found.limit {

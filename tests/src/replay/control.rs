@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_domain::{ActorName, MakerName, Symbol};
+use quorate_domain::{ActorName, ExposureBasis, MakerName, Symbol};
 use quorate_ledger::{ControlChange, Event, Frame, QuotingScope};
 
-use super::Replay;
+use super::{Replay, money::Money};
 
 /// What is off, and what is bounded.
 #[derive(Default)]
@@ -16,6 +16,8 @@ pub(super) struct Control {
     all_off: bool,
     symbols_off: BTreeSet<Symbol>,
     makers_off: BTreeSet<MakerName>,
+    /// Whether exposure is the worst loss, and not counted in units.
+    worst_loss: bool,
     /// The largest position of a symbol, in lots.
     positions: BTreeMap<Symbol, i64>,
 }
@@ -28,6 +30,20 @@ impl Control {
             || self.symbols_off.contains(symbol)
             || maker.is_some_and(|maker| self.makers_off.contains(maker));
         !off
+    }
+
+    /// What one lot may cost when it is bought at the first price, and sold at the second.
+    pub(super) fn lots_at_risk(
+        &self,
+        money: &Money,
+        symbol: &Symbol,
+        per_lot: i64,
+        (bid, ask): (i64, i64),
+    ) -> (i128, i128) {
+        match money.worst_losses(symbol, (bid, ask)).filter(|_| self.worst_loss) {
+            Some(losses) => losses,
+            None => (per_lot.into(), per_lot.into()),
+        }
     }
 
     fn set_quoting(&mut self, scope: &QuotingScope, on: bool) {
@@ -65,7 +81,19 @@ impl Replay {
             ControlChange::PositionLimit { symbol, max: None } => drop(self.control.positions.remove(symbol)),
             ControlChange::Quoting { scope, on } => self.control.set_quoting(scope, *on),
             ControlChange::KillSwitch { engaged } => self.control.kill_switch = *engaged,
-            ControlChange::LedgerVersion { .. } => {}
+            ControlChange::ExposureBasis { basis, limit } => {
+                self.found.limit = limit.0;
+                self.control.worst_loss = *basis != ExposureBasis::Units;
+            }
+            ControlChange::Instrument { .. }
+            | ControlChange::Protection { .. }
+            | ControlChange::DrawdownLimit { .. }
+            | ControlChange::Rearm { .. }
+            | ControlChange::LimitAccount { .. }
+            | ControlChange::Deposit { .. }
+            | ControlChange::Settle { .. }
+            | ControlChange::CloseSymbol { .. }
+            | ControlChange::LedgerVersion { .. } => {}
         }
     }
 
