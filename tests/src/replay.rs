@@ -514,7 +514,8 @@ impl Replay {
         let (mut long, mut short) = (0, 0);
         for (symbol, book) in &self.books {
             let Some(quote) = &book.quote else { continue };
-            let (buys, sells) = self.control.lots_at_risk(&self.money, symbol, book.per_lot, (quote.bid.0, quote.ask.0));
+            let (buys, sells) =
+                self.control.lots_at_risk(&self.money, symbol, book.per_lot, (quote.bid.0, quote.ask.0));
             long += i128::from(quote.bid.1) * buys;
             short += i128::from(quote.ask.1) * sells;
         }

@@ -1,8 +1,8 @@
 //! What reads answer. Every answer is a [`Read`], which says how fresh it is.
 
 use quorate_domain::{
-    Account, Exposure, ExposureBasis, Instrument, MakerName, Millis, Money, OrderId, Position,
-    Price, Qty, QuoteId, Symbol,
+    Account, Exposure, ExposureBasis, Instrument, MakerName, Millis, Money, OrderId, Position, Price, Qty, QuoteId,
+    Symbol,
 };
 use quorate_ledger::{Digest, Epoch, FillCommitted, Incarnation, NewOrder, OrderStatus, QuoteBasis, QuoteCause, Turn};
 use serde::{Deserialize, Serialize};

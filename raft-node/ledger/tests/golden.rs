@@ -87,7 +87,7 @@ fn the_pinned_snapshot_still_reads() {
     let waits = ledger.symbol(&Symbol::new("SOLUSDT").unwrap()).unwrap();
     assert!(matches!(waits.demand.turn, Some(Turn::Waiting { .. })));
     let symbol = ledger.symbol(&symbol()).unwrap();
-    assert_eq!((symbol.position, symbol.position_seq, symbol.cash), (Position(-3), 1, Money(303)));
+    assert_eq!((symbol.position(), symbol.position_seq, symbol.pnl.cash), (Position(-3), 1, Money(30_300_606)));
 }
 
 fn symbol() -> Symbol {
@@ -106,8 +106,36 @@ fn client_order_id() -> ClientOrderId {
     ClientOrderId::new("o-1").unwrap()
 }
 
-fn spec() -> SymbolSpec {
-    SymbolSpec { tick_size: "0.01".parse().unwrap(), lot_size: "0.00001".parse().unwrap(), exposure_per_lot: 2 }
+fn settlement() -> Settlement {
+    Settlement { price: Price(1_000), position: Position(-3), cash: Money(-30_000_000), position_seq: 9 }
+}
+
+fn instrument() -> Instrument {
+    Instrument {
+        base: "BTC".parse().unwrap(),
+        quote: asset(),
+        tick_size: "0.01".parse().unwrap(),
+        lot_size: "0.00001".parse().unwrap(),
+        min_price: Price(3),
+        max_price: Price(999),
+        min_notional: Money(5),
+        maker_fee_ppm: -20,
+        taker_fee_ppm: 400,
+        exposure_per_lot: 2,
+        kind: Kind::Spot,
+    }
+}
+
+fn contract() -> Instrument {
+    Instrument { base: "RAIN".parse().unwrap(), kind: Kind::Binary { pays: Price(1_000) }, ..instrument() }
+}
+
+fn asset() -> Asset {
+    "USDT".parse().unwrap()
+}
+
+fn mark() -> SymbolMark {
+    SymbolMark { symbol: symbol(), revision: 1, price: RefPrice(201), time: Millis(1_700_000_000_300) }
 }
 
 fn side(price: i64, qty: i64) -> QuoteSide {
@@ -170,16 +198,30 @@ fn control(change: ControlChange, control_version: u64) -> ControlCommand {
 fn changes() -> Vec<ControlChange> {
     vec![
         ControlChange::ExposureLimit { limit: Exposure(90) },
+        ControlChange::ExposureBasis { basis: ExposureBasis::WorstLoss { asset: asset() }, limit: Exposure(90) },
         ControlChange::PositionLimit { symbol: symbol(), max: Some(Qty(70)) },
+        ControlChange::Instrument { symbol: symbol(), instrument: contract(), revision: 2 },
+        ControlChange::Protection { symbol: symbol(), protection: Some(protection()) },
+        ControlChange::DrawdownLimit { asset: asset(), limit: Some(Money(70)) },
+        ControlChange::Rearm { asset: asset() },
+        ControlChange::LimitAccount { account: account() },
+        ControlChange::Deposit { account: account(), asset: asset(), amount: Money(-70) },
+        ControlChange::Settle { symbol: symbol(), price: Price(1_000) },
+        ControlChange::CloseSymbol { symbol: symbol() },
         ControlChange::Quoting { scope: QuotingScope::Symbol(symbol()), on: true },
         ControlChange::KillSwitch { engaged: true },
         ControlChange::LedgerVersion { version: 1 },
     ]
 }
 
+fn protection() -> Protection {
+    Protection { lots_max: Qty(70), window_ms: 800, pause_ms: 3_000 }
+}
+
 fn keep_quote() -> KeepQuote {
-    let PlaceQuote { symbol, incarnation, secret, epoch, quote_seq, position_seq, ttl_ms, basis, .. } = place_quote();
-    KeepQuote { symbol, incarnation, secret, epoch, quote_seq, quote_id: 12, position_seq, ttl_ms, basis }
+    let PlaceQuote { symbol, incarnation, secret, epoch, revision, quote_seq, position_seq, ttl_ms, basis, .. } =
+        place_quote();
+    KeepQuote { symbol, incarnation, secret, epoch, revision, quote_seq, quote_id: 12, position_seq, ttl_ms, basis }
 }
 
 fn commit_parameters(incarnation: Incarnation, symbol: Symbol) -> Command {
@@ -193,6 +235,7 @@ fn place_quote() -> PlaceQuote {
         incarnation: 5,
         secret: SECRET,
         epoch: 4,
+        revision: 1,
         quote_seq: 7,
         position_seq: 8,
         bid: Some(side(99, 10)),
@@ -209,6 +252,7 @@ fn execute_order() -> ExecuteOrder {
         exchange_epoch: 6,
         exec_id: 2,
         answered_below: 1,
+        revision: 1,
         deadline: Millis(1_700_000_001_000),
         order: order(),
         fills: vec![PlannedFill { against: Against::Quote(12), leaves: Qty(10), price: Price(6_000_000), qty: Qty(3) }],
@@ -221,7 +265,7 @@ fn commands() -> Vec<Command> {
     vec![
         Command::OpenSession,
         Command::CloseSession,
-        Command::DefineSymbol(DefineSymbol { symbol: symbol(), spec: spec() }),
+        Command::DefineSymbol(DefineSymbol { symbol: symbol(), instrument: instrument() }),
         Command::Control(control(ControlChange::ExposureLimit { limit: Exposure(90) }, 3)),
         Command::RegisterMaker(RegisterMaker { maker: maker(), ttl_ms: 9_000, secret_hash: SECRET.hash() }),
         Command::RenewMaker(maker_ref.clone()),
@@ -234,6 +278,8 @@ fn commands() -> Vec<Command> {
         Command::RegisterExchange(RegisterExchange { exchange: ExchangeName::new("venue").unwrap() }),
         Command::ExecuteOrder(execute_order()),
         Command::CancelOrder(CancelOrder { exchange_epoch: 6, account: account(), order_id: 17 }),
+        Command::PublishMarks(PublishMarks { exchange_epoch: 6, marks: vec![mark()] }),
+        Command::SetListing(SetListing { exchange_epoch: 6, symbols: vec![symbol()] }),
     ]
 }
 
@@ -255,6 +301,8 @@ fn answers() -> Vec<Answer> {
         Answer::ExchangeRegistered { exchange_epoch: 6 },
         Answer::OrderExecuted(result()),
         Answer::OrderCancelled(result()),
+        Answer::MarksPublished { counted: 1, waiting: 2, ignored: 300 },
+        Answer::ListingSet,
         Answer::Done,
     ]
 }
@@ -271,11 +319,21 @@ fn refusals() -> Vec<Refusal> {
         Refusal::Full { what: "makers".to_owned(), max: 64 },
         Refusal::UnknownSymbol { symbol: symbol() },
         Refusal::SymbolExists { symbol: symbol() },
+        Refusal::SymbolClosed { symbol: symbol(), settled: Some(Price(1_000)) },
+        Refusal::StaleRevision { revision: 2 },
+        Refusal::UnknownAsset { asset: asset() },
+        Refusal::SymbolsDefined,
+        Refusal::OtherQuoteAsset { asset: asset() },
+        Refusal::SymbolBusy { symbol: symbol() },
+        Refusal::NotTripped { asset: asset() },
+        Refusal::AccountBusy { account: account() },
         Refusal::ControlVersion { control_version: 4 },
         Refusal::LimitOutOfRange { hard_limit: Exposure(100) },
         Refusal::LedgerVersion { present: 1, known: 2 },
         Refusal::KillSwitch { control_version: 4 },
         Refusal::QuotingOff { scope: QuotingScope::Maker(maker()) },
+        Refusal::BreakerTripped { asset: asset() },
+        Refusal::Paused { until: Millis(400) },
         Refusal::UnknownMaker { incarnation: 5, present: Some(6) },
         Refusal::StaleEpoch { symbol: symbol(), epoch: 4, holder: Some(maker()) },
         Refusal::AuthorityExpired { symbol: symbol(), deadline: Millis(400) },
@@ -298,6 +356,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::LeavesMoved { against, leaves: Qty(2) },
         Refusal::DoesNotCross { against, price },
         Refusal::WouldCross { against, price },
+        Refusal::BalanceShort { asset: asset(), free: Money(-3), needed: Money(70) },
         Refusal::Overflow { what: "the cash".to_owned() },
         Refusal::UnknownOrder { account: account(), order_id: 17 },
         Refusal::OrderClosed { result: result() },
@@ -330,8 +389,11 @@ fn fill(maker: FilledMaker) -> FillCommitted {
         symbol: symbol(),
         price: Price(99),
         qty: Qty(3),
+        notional: Money(29_700_000),
         taker_order_id: 17,
         taker_side: Side::Buy,
+        taker_fee: Money(11_880),
+        maker_fee: Money(-594),
         maker,
     }
 }
@@ -361,7 +423,7 @@ fn events() -> Vec<Event> {
     let maker = || maker_name.clone();
     vec![
         Event::TermBegan { term: 2, graced: 3, quotes_pulled: true, clock_jump_ms: 70 },
-        Event::SymbolDefined { symbol: symbol(), spec: spec() },
+        Event::SymbolDefined { symbol: symbol(), instrument: instrument() },
         control_changed(ControlChange::Quoting { scope: QuotingScope::All, on: false }),
         Event::MakerRegistered { maker: maker(), incarnation, deadline },
         Event::MakerRenewed { maker: maker(), incarnation, deadline },
@@ -398,6 +460,18 @@ fn events() -> Vec<Event> {
             reason: QuoteEndReason::Pulled,
         },
         Event::TurnChanged { symbol: symbol(), turn: Some(Turn::Offered { until: deadline }) },
+        Event::MarksPublished {
+            marks: vec![MarkTaken {
+                symbol: symbol(),
+                price: RefPrice(201),
+                time: Millis(1_700_000_000_300),
+                counts: true,
+            }],
+        },
+        Event::ListingChanged { symbols: vec![symbol()] },
+        Event::BreakerTripped { asset: asset(), equity: Money(-9), high_water: Money(70) },
+        Event::ProtectionTripped { symbol: symbol(), until: deadline },
+        Event::SymbolClosed { symbol: symbol(), settled: Some(settlement()) },
         Event::ExchangeRegistered { exchange: ExchangeName::new("venue").unwrap(), exchange_epoch: 6 },
         Event::OrderExecuted {
             order_id: 17,
@@ -426,6 +500,8 @@ fn words(pins: &mut Pins) {
     pins.variants("scope", &scopes);
     pins.variants("change", &changes());
     let until = Millis(400);
+    pins.variants("basis", &[ExposureBasis::Units, ExposureBasis::WorstLoss { asset: asset() }]);
+    pins.variants("kind", &[Kind::Spot, Kind::Binary { pays: Price(1_000) }]);
     pins.variants("turn", &[Turn::Waiting { since: 300 }, Turn::Offered { until }, Turn::Running { until }]);
     pins.variants("side", &[Side::Buy, Side::Sell]);
     pins.variants("order_type", &[OrderType::Limit, OrderType::Market, OrderType::LimitMaker]);
@@ -456,6 +532,8 @@ fn words(pins: &mut Pins) {
         AuthorityEndReason::MoveDeadline,
         AuthorityEndReason::MakerLeft,
         AuthorityEndReason::LeaseExpired,
+        AuthorityEndReason::Unlisted,
+        AuthorityEndReason::SymbolClosed,
     ];
     pins.variants("authority_ended", &ends);
     let ends = [
@@ -468,6 +546,8 @@ fn words(pins: &mut Pins) {
         QuoteEndReason::LimitLowered,
         QuoteEndReason::PositionLimit,
         QuoteEndReason::TurnEnded,
+        QuoteEndReason::Breaker,
+        QuoteEndReason::Protection,
         QuoteEndReason::AgeUnproven,
         QuoteEndReason::Replaced,
     ];
@@ -507,8 +587,10 @@ fn small_ledger() -> Ledger {
     let session = send(&mut ledger, 0, Command::OpenSession);
     for name in ["BTCUSDT", "ETHUSDT", "SOLUSDT"] {
         let symbol = Symbol::new(name).unwrap();
-        send(&mut ledger, session, Command::DefineSymbol(DefineSymbol { symbol, spec: spec() }));
+        send(&mut ledger, session, Command::DefineSymbol(DefineSymbol { symbol, instrument: instrument() }));
     }
+    let rain = Symbol::new("RAIN").unwrap();
+    send(&mut ledger, session, Command::DefineSymbol(DefineSymbol { symbol: rain.clone(), instrument: contract() }));
     let secret_hash = SECRET.hash();
     let register = |maker| Command::RegisterMaker(RegisterMaker { maker, ttl_ms: 9_000, secret_hash });
     let incarnation = send(&mut ledger, session, register(maker()));
@@ -551,6 +633,7 @@ fn small_ledger() -> Ledger {
             exchange_epoch,
             exec_id,
             answered_below: exec_id,
+            revision: 1,
             deadline,
             order,
             fills,
@@ -570,8 +653,22 @@ fn small_ledger() -> Ledger {
     send(&mut ledger, session, execute(3, sweeping, fills, Remainder::None));
     let scope = QuotingScope::Maker(MakerName::new("m3").unwrap());
     send(&mut ledger, 0, Command::Control(control(ControlChange::Quoting { scope, on: false }, 0)));
-    let limited = ControlChange::PositionLimit { symbol: Symbol::new("BTCUSDT").unwrap(), max: Some(Qty(90)) };
-    send(&mut ledger, 0, Command::Control(control(limited, 1)));
+    let marks = vec![mark(), SymbolMark { symbol: rain.clone(), price: RefPrice(1_000), ..mark() }];
+    send(&mut ledger, session, Command::PublishMarks(PublishMarks { exchange_epoch, marks }));
+    let listed = ["BTCUSDT", "ETHUSDT", "SOLUSDT"].map(|name| Symbol::new(name).unwrap()).to_vec();
+    send(&mut ledger, session, Command::SetListing(SetListing { exchange_epoch, symbols: listed.clone() }));
+    let changes = [
+        ControlChange::PositionLimit { symbol: listed[0].clone(), max: Some(Qty(90)) },
+        ControlChange::Protection { symbol: listed[0].clone(), protection: Some(protection()) },
+        ControlChange::DrawdownLimit { asset: asset(), limit: Some(Money(70_000_000)) },
+        ControlChange::Deposit { account: Account::new("bob").unwrap(), asset: asset(), amount: Money(70) },
+        ControlChange::LimitAccount { account: Account::new("bob").unwrap() },
+        ControlChange::Settle { symbol: rain, price: Price(1_000) },
+    ];
+    for change in changes {
+        let control_version = ledger.control().version;
+        send(&mut ledger, 0, Command::Control(control(change, control_version)));
+    }
     assert!(ledger.audit().is_empty());
     ledger
 }

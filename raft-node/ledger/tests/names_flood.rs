@@ -41,8 +41,8 @@ impl Venue {
         venue.send(Command::OpenSession);
         venue.session = venue.ledger.last_index();
         let size: Decimal = "0.01".parse().unwrap();
-        let spec = SymbolSpec { tick_size: size, lot_size: size, exposure_per_lot: 1 };
-        venue.send(Command::DefineSymbol(DefineSymbol { symbol: symbol(), spec }));
+        let instrument = Instrument::spot("BASE".parse().unwrap(), "QUOTE".parse().unwrap(), size, size, 1);
+        venue.send(Command::DefineSymbol(DefineSymbol { symbol: symbol(), instrument }));
         venue.send(Command::RegisterExchange(RegisterExchange { exchange: "venue".parse().unwrap() }));
         venue.exchange_epoch = venue.ledger.last_index();
         venue
@@ -73,6 +73,7 @@ impl Venue {
             exchange_epoch: self.exchange_epoch,
             exec_id,
             answered_below: exec_id,
+            revision: 1,
             deadline: Millis(self.now + 1_000),
             order,
             fills: Vec::new(),

@@ -101,7 +101,7 @@ impl Author {
             return Ok(Command::CommitParameters(CommitParameters { maker, incarnation, secret, symbol, text }));
         }
         Ok(match step.kind {
-            0 | 1 => Command::DefineSymbol(DefineSymbol { symbol, spec: spec(1 + i64::from(step.wrong)) }),
+            0 | 1 => Command::DefineSymbol(DefineSymbol { symbol, instrument: instrument(1 + i64::from(step.wrong)) }),
             2 => Command::RegisterMaker(RegisterMaker { maker, ttl_ms: 9_000, secret_hash: SECRET.hash() }),
             3 => Command::RenewMaker(MakerRef { maker, incarnation, secret }),
             4 if step.qty < 10 => Command::DeregisterMaker(MakerRef { maker, incarnation, secret }),
@@ -118,7 +118,7 @@ impl Author {
                 return Err(LeaderCommand::BeginTerm { term, quote_age_proven, clock_jump_ms: 0 });
             }
             11 => {
-                let limit = Exposure(40 + step.qty);
+                let limit = Exposure(i128::from(40 + step.qty));
                 control(ControlChange::ExposureLimit { limit }, control_version)
             }
             12 => {
@@ -180,6 +180,7 @@ impl Author {
             exchange_epoch: ledger.exchange().map_or(0, |exchange| exchange.epoch),
             exec_id,
             answered_below: exec_id,
+            revision: ledger.symbol(&symbol).map_or(1, |state| state.revision),
             deadline: Millis(self.now + 5_000),
             order: NewOrder {
                 account: account(),
@@ -206,6 +207,7 @@ fn quote(state: Option<&SymbolState>, step: &Step, symbol: Symbol, epoch: Epoch)
         incarnation: holder.map_or(0, |holder| holder.incarnation),
         secret: SECRET,
         epoch,
+        revision: state.map_or(1, |state| state.revision),
         quote_seq: state.map_or(0, |state| state.quote_seq) + 1,
         position_seq: state.map_or(0, |state| state.position_seq),
         bid: if step.which.is_multiple_of(5) { None } else { side(step.price - 1, step.qty) },
@@ -225,6 +227,7 @@ fn keep(state: Option<&SymbolState>, step: &Step, symbol: Symbol, epoch: Epoch) 
         incarnation: holder.map_or(0, |holder| holder.incarnation),
         secret: SECRET,
         epoch,
+        revision: state.map_or(1, |state| state.revision),
         quote_seq: state.map_or(0, |state| state.quote_seq) + 1,
         quote_id: quote.map_or(1, |quote| quote.id),
         position_seq: state.map_or(0, |state| state.position_seq),
@@ -254,8 +257,9 @@ fn account() -> Account {
     Account::new("alice").unwrap()
 }
 
-fn spec(exposure_per_lot: i64) -> SymbolSpec {
-    SymbolSpec { tick_size: "1".parse().unwrap(), lot_size: "1".parse().unwrap(), exposure_per_lot }
+fn instrument(exposure_per_lot: i64) -> Instrument {
+    let one = "1".parse().unwrap();
+    Instrument::spot("B".parse().unwrap(), "Q".parse().unwrap(), one, one, exposure_per_lot)
 }
 
 /// What each apply answered, with the input and its stamp, so that it can be applied again.

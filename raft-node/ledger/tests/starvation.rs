@@ -103,12 +103,13 @@ impl Market {
         };
         market.send(Command::OpenSession);
         (market.session, market.seq) = (market.ledger.last_index(), 0);
-        market.control(ControlChange::ExposureLimit { limit: Exposure(limit) });
+        market.control(ControlChange::ExposureLimit { limit: Exposure(limit.into()) });
         for (number, wish) in wishes.iter().enumerate() {
             let symbol = Symbol::new(&format!("S{number:04}")).unwrap();
             let size: Decimal = "0.01".parse().unwrap();
-            let spec = SymbolSpec { tick_size: size, lot_size: size, exposure_per_lot: wish.weight };
-            market.send(Command::DefineSymbol(DefineSymbol { symbol: symbol.clone(), spec }));
+            let (base, quote) = ("B".parse().unwrap(), "Q".parse().unwrap());
+            let instrument = Instrument::spot(base, quote, size, size, wish.weight);
+            market.send(Command::DefineSymbol(DefineSymbol { symbol: symbol.clone(), instrument }));
             market.agenda.push(Reverse((START + wish.from_ms, symbol.clone(), Visit::Refresh)));
             market.wishes.insert(symbol, wish.clone());
         }
@@ -195,20 +196,20 @@ impl Market {
         let waiting: Vec<&SymbolState> = self.ledger.symbols().map(|(_, state)| state).filter(waits).collect();
         let fit = |side: Side| {
             let heaviest = waiting.iter().map(|state| state.demand.lot.of(side).0).max().unwrap_or(0);
-            if heaviest == 0 { i64::MAX } else { self.for_turns(side) / heaviest }
+            if heaviest == 0 { i128::from(i64::MAX) } else { self.for_turns(side) / heaviest }
         };
         let at_once = u64::try_from(fit(Side::Buy).min(fit(Side::Sell)).max(1)).unwrap();
         u64::try_from(waiting.len()).unwrap().div_ceil(at_once)
     }
 
     /// *R* of a side.
-    fn for_turns(&self, side: Side) -> i64 {
+    fn for_turns(&self, side: Side) -> i128 {
         let demanding = self.ledger.symbols().map(|(_, state)| state).filter(|state| self.demands(state, side));
         let demanding: Vec<&SymbolState> = demanding.collect();
         let limit = self.ledger.exposure_limit().0;
-        let share = limit / i64::try_from(demanding.len().max(1)).unwrap();
+        let share = limit / i128::try_from(demanding.len().max(1)).unwrap();
         let fair = demanding.iter().filter(|state| state.demand.turn.is_none() && state.demand.lot.of(side).0 <= share);
-        limit - share * i64::try_from(fair.count()).unwrap()
+        limit - share * i128::try_from(fair.count()).unwrap()
     }
 
     fn run(&mut self, for_ms: u64) {
@@ -271,6 +272,7 @@ impl Market {
             incarnation: self.incarnation,
             secret: SECRET,
             epoch: state.epoch,
+            revision: state.revision,
             quote_seq: state.quote_seq + 1,
             position_seq: state.position_seq,
             bid,
@@ -307,6 +309,7 @@ impl Market {
             incarnation: self.incarnation,
             secret: SECRET,
             epoch: state.epoch,
+            revision: state.revision,
             quote_seq: state.quote_seq + 1,
             quote_id: state.quote.as_ref().unwrap().id,
             position_seq: state.position_seq,

@@ -96,7 +96,8 @@ pub(super) struct Money {
 
 impl Traded {
     fn unit(&self) -> i128 {
-        let (tick, lot) = (scaled(&self.instrument.tick_size.to_string()), scaled(&self.instrument.lot_size.to_string()));
+        let (tick, lot) =
+            (scaled(&self.instrument.tick_size.to_string()), scaled(&self.instrument.lot_size.to_string()));
         tick * lot / 1_000_000_000_000
     }
 
@@ -127,7 +128,8 @@ impl Traded {
     /// Cash, and the position at the mark that counts; at its cost where there is none.
     fn equity(&self) -> i128 {
         let unit = self.unit();
-        self.profit.cash + self.counts.map_or(self.profit.cost, |(half_ticks, _)| half_ticks * self.profit.position * unit / 2)
+        self.profit.cash
+            + self.counts.map_or(self.profit.cost, |(half_ticks, _)| half_ticks * self.profit.position * unit / 2)
     }
 
     fn marked(&mut self, half_ticks: i128, time: u64) -> bool {
@@ -173,7 +175,12 @@ impl Money {
             whole: self.whole,
             symbols: self.symbols.iter().map(|(symbol, traded)| (symbol.clone(), traded.profit)).collect(),
             equity: equity.collect(),
-            balances: self.balances.iter().filter(|(_, sum)| **sum != 0).map(|(key, sum)| (key.clone(), *sum)).collect(),
+            balances: self
+                .balances
+                .iter()
+                .filter(|(_, sum)| **sum != 0)
+                .map(|(key, sum)| (key.clone(), *sum))
+                .collect(),
             fees: self.fees.iter().filter(|(_, sum)| **sum != 0).map(|(asset, sum)| (asset.clone(), *sum)).collect(),
         }
     }
@@ -215,13 +222,16 @@ impl Money {
     fn free(&self, account: &Account, asset: &Asset) -> i128 {
         let mut locked = self.base_locked(account, asset);
         for rests in self.rests.values().filter(|rests| rests.account == *account) {
-            let Some(traded) = self.symbols.get(&rests.symbol).filter(|traded| traded.instrument.quote == *asset) else {
+            let Some(traded) = self.symbols.get(&rests.symbol).filter(|traded| traded.instrument.quote == *asset)
+            else {
                 continue;
             };
             let (lots, price) = match (traded.instrument.kind, rests.side) {
                 (_, Side::Buy) => (rests.leaves, rests.price),
                 (Kind::Spot, Side::Sell) => continue,
-                (Kind::Binary { pays }, Side::Sell) => (rests.uncovered.min(rests.leaves), i128::from(pays.0) - rests.price),
+                (Kind::Binary { pays }, Side::Sell) => {
+                    (rests.uncovered.min(rests.leaves), i128::from(pays.0) - rests.price)
+                }
             };
             locked += lots * price * traded.unit();
             let ppm = i128::from(traded.instrument.maker_fee_ppm.max(0));
@@ -322,7 +332,10 @@ impl Replay {
             traded.trade(-bought * qty, price, maker_fee);
             let profit = traded.profit;
             if profit.position != i128::from(position.0) {
-                wrong.push(format!("trade {}: the position is {position}, and comes to {}", fill.trade_id, profit.position));
+                wrong.push(format!(
+                    "trade {}: the position is {position}, and comes to {}",
+                    fill.trade_id, profit.position
+                ));
             }
             // At a mark of 0, and so at any.
             if profit.realised - profit.cost - profit.fees != profit.cash {
@@ -353,7 +366,10 @@ impl Replay {
         let counts = traded.marked(i128::from(mark.price.0), mark.time.0);
         self.money.due.insert(traded.instrument.quote.clone());
         if counts != mark.counts {
-            let what = format!("{}: a mark of {} counts: {}, and it is told: {}", mark.symbol, mark.price.0, counts, mark.counts);
+            let what = format!(
+                "{}: a mark of {} counts: {}, and it is told: {}",
+                mark.symbol, mark.price.0, counts, mark.counts
+            );
             self.wrong(frame, &what);
         }
     }
@@ -450,7 +466,9 @@ impl Replay {
     fn money_rests(&mut self, frame: &Frame) {
         for (order_id, order) in std::mem::take(&mut self.money.orders) {
             let leaves = frame.events.iter().find_map(|event| match event {
-                Event::OrderExecuted { order_id: id, leaves_qty, .. } if *id == order_id => Some(i128::from(leaves_qty.0)),
+                Event::OrderExecuted { order_id: id, leaves_qty, .. } if *id == order_id => {
+                    Some(i128::from(leaves_qty.0))
+                }
                 _ => None,
             });
             let (Some(leaves), Some(price)) = (leaves.filter(|leaves| *leaves > 0), order.price) else { continue };
@@ -458,10 +476,13 @@ impl Replay {
             let base = &traded.instrument.base;
             let binary = matches!(traded.instrument.kind, Kind::Binary { .. });
             let free = self.money.has(&order.account, base) - self.money.base_locked(&order.account, base);
-            let covered = if binary && order.side == Side::Sell { (free / traded.lot()).clamp(0, leaves) } else { leaves };
+            let covered =
+                if binary && order.side == Side::Sell { (free / traded.lot()).clamp(0, leaves) } else { leaves };
             let NewOrder { account, symbol, side, .. } = order;
             let price = i128::from(price.0);
-            self.money.rests.insert(order_id, Rests { account, symbol, side, price, leaves, uncovered: leaves - covered });
+            self.money
+                .rests
+                .insert(order_id, Rests { account, symbol, side, price, leaves, uncovered: leaves - covered });
         }
     }
 

@@ -80,7 +80,7 @@ fn a_repeat_of_a_filled_order_is_told_what_became_of_it() {
         status: OrderStatus::Filled,
         cum_qty: Qty(4),
         leaves_qty: Qty(0),
-        cum_quote: Money::of(Price(101), Qty(4)),
+        cum_quote: super::money(404),
         trades: Vec::new(),
     };
     let duplicate =

@@ -5,12 +5,13 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use quorate_domain::{Money, Qty, Side};
+use quorate_domain::Side;
 use quorate_ledger::{Event, Ledger, Outcome, Refusal, Response, bounds::NAMES_MAX};
 
 use crate::{
     coverage::Coverage,
     generate::{Generator, Step},
+    money,
     naive::Model,
 };
 
@@ -65,7 +66,8 @@ fn run<S: Subject>(new: New<S>, names_max: usize, next: &mut dyn FnMut(&Model) -
     while let Some(step) = next(&model) {
         let at = steps.len();
         steps.push(step.clone());
-        let before = model.log_time;
+        let before = model.clone();
+        let high_waters = money::high_waters(&model, subject.ledger());
         let expected = model.apply(step.index, step.now, &step.input);
         let got = catch_unwind(AssertUnwindSafe(|| {
             let done = subject.apply(&step);
@@ -74,18 +76,17 @@ fn run<S: Subject>(new: New<S>, names_max: usize, next: &mut dyn FnMut(&Model) -
         }));
         let what = match got {
             Err(_) => Some(String::from("the ledger panicked; its message stands above")),
-            Ok((got, violations)) => {
-                let filled = expected.1.iter().any(|event| matches!(event, Event::FillCommitted(_)));
-                differs(expected.clone(), got)
-                    .or_else(|| wrong_state(&model, subject.ledger(), &violations))
-                    .or_else(|| wrong_orders(&model, subject.ledger(), at))
-                    .or_else(|| filled.then(|| wrong_position(&model, subject.ledger())).flatten())
-            }
+            Ok((got, violations)) => differs(expected.clone(), got)
+                .or_else(|| wrong_state(&model, subject.ledger(), &violations))
+                .or_else(|| wrong_orders(&model, subject.ledger(), at))
+                .or_else(|| money::wrong(&model, subject.ledger()))
+                .or_else(|| money::wrong_rise(&step, &model, &high_waters, subject.ledger())),
         };
         if let Some(what) = what {
             return Run { steps, result: Err(Mismatch { at, what }) };
         }
-        if step.now < before {
+        money::record(&mut coverage, &before, &model, &step, &expected.0, &expected.1);
+        if step.now < before.log_time {
             coverage.saw("log time stood still where the stamp went back");
         }
         let reserved = subject.ledger().reserved();
@@ -156,21 +157,6 @@ fn wrong_orders(model: &Model, ledger: &Ledger, at: usize) -> Option<String> {
                 "order {}\n  model:  {expected:?}, known: {known}\n  ledger: {by_id:?} by id, {by_name:?} by name",
                 order.id
             )
-        })
-    })
-}
-
-/// Positions and cash are the sums of the fills.
-fn wrong_position(model: &Model, ledger: &Ledger) -> Option<String> {
-    model.symbols.keys().find_map(|symbol| {
-        let state = ledger.symbol(symbol)?;
-        let of_ledger = (state.position, state.position_seq, state.bought, state.sold, state.cash);
-        let (bought, sold) = (model.quote_fills(symbol, Side::Sell), model.quote_fills(symbol, Side::Buy));
-        let position = model.position(symbol)?;
-        let cash = Money(sold.1 - bought.1);
-        let of_model = (position, model.position_seq(symbol), Qty(bought.0), Qty(sold.0), cash);
-        (of_ledger != of_model).then(|| {
-            format!("{symbol}: position, number, bought, sold, cash\n  model:  {of_model:?}\n  ledger: {of_ledger:?}")
         })
     })
 }

@@ -23,28 +23,34 @@ macro_rules! variants {
 
 variants!(REFUSALS, refusal, Refusal:
     SessionRequired, SessionExpired, SeqReused, SeqTooOld, TooManySessions, Invalid, Full, UnknownSymbol,
-    SymbolExists, ControlVersion, LimitOutOfRange, LedgerVersion, KillSwitch, QuotingOff, UnknownMaker, StaleEpoch,
+    SymbolExists, SymbolClosed, StaleRevision, UnknownAsset, SymbolsDefined, OtherQuoteAsset, SymbolBusy, NotTripped,
+    AccountBusy, ControlVersion, LimitOutOfRange, LedgerVersion, KillSwitch, QuotingOff, BreakerTripped, Paused, UnknownMaker, StaleEpoch,
     AuthorityExpired, WrongSecret, UnknownParameters, StaleQuoteSeq, StalePosition, CrossesResting, ExposureShort,
     TooHeavy, PositionLimit, StaleExchange, ExecGap, ExecReused,
-    ExecWindowFull, DeadlinePassed, DuplicateOrder, NamesFull, NotActive, LeavesMoved, DoesNotCross, WouldCross, Overflow,
+    ExecWindowFull, DeadlinePassed, DuplicateOrder, NamesFull, NotActive, LeavesMoved, DoesNotCross, WouldCross, BalanceShort, Overflow,
     UnknownOrder, OrderClosed,
 );
 variants!(ANSWERS, answer, Answer:
     SessionOpened, SessionClosed, SymbolDefined, ControlChanged, MakerRegistered, MakerRenewed, MakerDeregistered,
-    ParametersCommitted, SymbolReleased, QuotePlaced, QuoteKept, QuotePulled, ExchangeRegistered, OrderExecuted, OrderCancelled, Done,
+    ParametersCommitted, SymbolReleased, QuotePlaced, QuoteKept, QuotePulled, ExchangeRegistered, OrderExecuted, OrderCancelled,
+    MarksPublished, ListingSet, Done,
 );
 variants!(EVENTS, event, Event:
     TermBegan, SymbolDefined, ControlChanged, MakerRegistered, MakerRenewed, MakerDeparted, ParametersCommitted,
     AuthorityGranted, AuthorityMoving, AuthorityEnded, QuotePlaced, QuoteKept, QuoteRefused, QuoteEnded, TurnChanged,
+    MarksPublished, ListingChanged, BreakerTripped, ProtectionTripped, SymbolClosed,
     ExchangeRegistered, OrderExecuted, FillCommitted, OrderClosed,
 );
 variants!(DEPARTURES, departure, DepartReason: Left, Expired, Superseded);
-variants!(AUTHORITY_ENDS, authority_end, AuthorityEndReason: Released, MoveDeadline, MakerLeft, LeaseExpired);
+variants!(AUTHORITY_ENDS, authority_end, AuthorityEndReason: Released, MoveDeadline, MakerLeft, LeaseExpired, Unlisted, SymbolClosed);
 variants!(QUOTE_ENDS, quote_end, QuoteEndReason:
     Expired, Pulled, Filled, AuthorityEnded, QuotingOff, KillSwitch, LimitLowered, PositionLimit, TurnEnded,
-    AgeUnproven, Replaced,
+    Breaker, Protection, AgeUnproven, Replaced,
 );
-variants!(CHANGES, change, ControlChange: ExposureLimit, PositionLimit, Quoting, KillSwitch, LedgerVersion);
+variants!(CHANGES, change, ControlChange:
+    ExposureLimit, ExposureBasis, PositionLimit, Instrument, Protection, DrawdownLimit, Rearm, LimitAccount, Deposit,
+    Settle, CloseSymbol, Quoting, KillSwitch, LedgerVersion,
+);
 variants!(FILLED_MAKERS, filled_maker, FilledMaker: Quote, Order);
 variants!(STATUSES, status, OrderStatus: New, PartiallyFilled, Filled, Cancelled, Rejected, Expired);
 
@@ -58,6 +64,31 @@ const SITUATIONS: &[&str] = &[
     "log time stood still where the stamp went back",
     "a fill left a quote with leaves",
     "a term gave grace",
+];
+
+/// What must have happened to money, as [`crate::compare`] sees it.
+const MONEY: &[&str] = &[
+    "a rebate was paid",
+    "a position went through 0",
+    "a part of a position closed, and its cost left a remainder",
+    "a limited account owed contracts",
+    "a sale locked contracts, and was filled",
+    "a sale locked what it could owe",
+    "a limited account went from one balance to another at a settlement",
+    "an account was short of the base asset",
+    "an account was short of the quote asset",
+    "an account traded with itself",
+    "a deposit was taken out",
+    "a mark counted",
+    "a mark waited",
+    "a mark that waited was confirmed",
+    "a mark was ignored",
+    "equity was unmarked above the high-water mark",
+    "the high-water mark rose",
+    "a breaker tripped while equity was unmarked",
+    "a position was settled",
+    "a symbol was revised in another tick, with a mark",
+    "quotes were placed where the basis is the worst loss",
 ];
 
 /// From where to where a symbol's place in the turns went.
@@ -162,6 +193,11 @@ impl Coverage {
                     self.saw("a fill left a quote with leaves");
                 }
             }
+            Event::MarksPublished { marks } => {
+                for mark in marks {
+                    self.saw(if mark.counts { "a mark counted" } else { "a mark waited" });
+                }
+            }
             Event::AuthorityMoving { to: None, .. } => self.saw("a move was called off"),
             Event::QuotePlaced(placed) if placed.superseded.is_some() => self.saw("a quote superseded another"),
             Event::TurnChanged { symbol, turn } => {
@@ -172,6 +208,10 @@ impl Coverage {
             Event::TermBegan { graced: 1.., .. } => self.saw("a term gave grace"),
             Event::TermBegan { .. }
             | Event::SymbolDefined { .. }
+            | Event::ListingChanged { .. }
+            | Event::BreakerTripped { .. }
+            | Event::ProtectionTripped { .. }
+            | Event::SymbolClosed { .. }
             | Event::ParametersCommitted { .. }
             | Event::QuoteKept { .. }
             | Event::MakerRegistered { .. }
@@ -197,6 +237,7 @@ impl Coverage {
             FILLED_MAKERS,
             STATUSES,
             SITUATIONS,
+            MONEY,
             TURN_CHANGES,
             KEEP_REFUSALS,
         ];

@@ -1,14 +1,14 @@
 //! Commands chosen by chance, but with an eye on the state: mostly such as are accepted, so that deep
 //! states are reached, and with a share that is stale, late, repeated, overdone or plainly wrong.
 
-use quorate_domain::{Decimal, Exposure, MAX_QTY, MakerName, Millis, Qty, Symbol, SymbolSpec};
+use quorate_domain::{Exposure, ExposureBasis, Instrument, MAX_QTY, MakerName, Millis, Qty, Symbol};
 use quorate_ledger::{
-    Command, CommitParameters, ControlChange, ControlCommand, DefineSymbol, Envelope, Input, LeaderCommand, MakerRef,
-    QuotingScope, RegisterExchange, RegisterMaker, ReleaseSymbol, Secret, Turn,
-    bounds::{NAME_MEMORY_MS, NAMES_MAX, PARAMETERS_MAX, REASON_MAX},
+    Command, CommitParameters, ControlChange, ControlCommand, Envelope, Input, LeaderCommand, MakerRef, QuotingScope,
+    RegisterExchange, RegisterMaker, ReleaseSymbol, Secret, Turn,
+    bounds::{MARK_AGE_MAX_MS, NAME_MEMORY_MS, NAMES_MAX, PARAMETERS_MAX, REASON_MAX},
 };
 
-use crate::{naive::Model, rng::Rng};
+use crate::{generate_money, naive::Model, rng::Rng};
 
 /// One entry of the log.
 #[derive(Debug, Clone)]
@@ -24,6 +24,17 @@ enum Act {
     CloseSession,
     DefineSymbol,
     SetLimit,
+    SetBasis,
+    Revise,
+    Protect,
+    SetDrawdown,
+    Rearm,
+    LimitAccount,
+    Deposit,
+    Settle,
+    CloseSymbol,
+    PublishMarks,
+    SetListing,
     SetPositionLimit,
     SetQuoting,
     SetKillSwitch,
@@ -45,11 +56,22 @@ enum Act {
 }
 
 /// How often each is done before the seed's own bent is applied.
-const ACTS: [(Act, u64); 22] = [
+const ACTS: [(Act, u64); 33] = [
     (Act::OpenSession, 4),
     (Act::CloseSession, 1),
     (Act::DefineSymbol, 4),
     (Act::SetLimit, 8),
+    (Act::SetBasis, 1),
+    (Act::Revise, 6),
+    (Act::Protect, 5),
+    (Act::SetDrawdown, 5),
+    (Act::Rearm, 2),
+    (Act::LimitAccount, 3),
+    (Act::Deposit, 10),
+    (Act::Settle, 1),
+    (Act::CloseSymbol, 1),
+    (Act::PublishMarks, 30),
+    (Act::SetListing, 2),
     (Act::SetPositionLimit, 6),
     (Act::SetQuoting, 4),
     (Act::SetKillSwitch, 2),
@@ -89,11 +111,15 @@ pub(crate) struct Generator {
     /// How many in a thousand steps define a symbol, while there are more.
     defining: u64,
     /// What the exposure limit is mostly set to.
-    limits: Vec<i64>,
+    pub(super) limits: Vec<i128>,
+    /// Whether exposure is to be the worst loss.
+    pub(super) worst_loss: bool,
+    /// How many in a thousand accounts are limited before they trade.
+    limited: u64,
     /// Log time at the entry that is being made.
     pub(super) log_time: u64,
     index: u64,
-    symbols: Vec<(Symbol, i64)>,
+    pub(super) symbols: Vec<(Symbol, Instrument)>,
     makers: Vec<MakerName>,
     pub(super) accounts: u64,
     pub(super) orders_named: u64,
@@ -107,18 +133,23 @@ impl Generator {
         let crowded = rng.chance(500);
         let count = if crowded { 4 + rng.below(9) } else { 1 + rng.below(4) };
         let heaviest = *rng.pick(&[3, 8, 20, 30]).unwrap();
+        let worst_loss = rng.chance(300);
         let symbols = (0..count).map(|n| {
             let name = Symbol::new(SYMBOLS[usize::try_from(n).unwrap()]).unwrap();
             let per_lot =
                 if crowded { rng.within(1, heaviest) } else { *rng.pick(&[1, 1, 2, 3, 7, 10, 25, 100]).unwrap() };
-            (name, per_lot)
+            let lot = if worst_loss { 1 + per_lot / 8 } else { rng.within(1, 2) };
+            (name, generate_money::instrument(&mut rng, n, per_lot, lot, worst_loss))
         });
         let symbols = symbols.collect();
-        let limits = if crowded {
+        let limits: Vec<i128> = if crowded {
+            let heaviest = i128::from(heaviest);
             vec![heaviest, heaviest, heaviest + heaviest / 2, 2 * heaviest, 3 * heaviest, heaviest - 1]
         } else {
             vec![100, 100, 60, 30, 10, 3, 0]
         };
+        let scale = if worst_loss { 2 * generate_money::TICK_LOT } else { 1 };
+        let limits = limits.into_iter().map(|limit| limit * scale).collect();
         let makers = (0..=rng.below(4))
             .map(|n| MakerName::new(["ada", "bob", "cyd", "dee"][usize::try_from(n).unwrap()]).unwrap());
         let makers = makers.collect();
@@ -129,7 +160,16 @@ impl Generator {
             // Turns take time, in which nobody comes or goes.
             let ends_turns = matches!(
                 act,
-                Act::RegisterMaker | Act::DeregisterMaker | Act::ReleaseSymbol | Act::SetKillSwitch | Act::SetLimit
+                Act::RegisterMaker
+                    | Act::DeregisterMaker
+                    | Act::ReleaseSymbol
+                    | Act::SetKillSwitch
+                    | Act::SetLimit
+                    | Act::Settle
+                    | Act::CloseSymbol
+                    | Act::SetListing
+                    | Act::Protect
+                    | Act::SetDrawdown
             );
             (*act, if crowded && ends_turns { 1 } else { bent })
         });
@@ -143,6 +183,8 @@ impl Generator {
             care: if crowded { 990 } else { [0, 300, 700, 900][usize::try_from(rng.below(4)).unwrap()] },
             defining: if crowded { 800 } else { 300 },
             limits,
+            worst_loss,
+            limited: [0, 0, 500, 1_000][usize::try_from(rng.below(4)).unwrap()],
             start: if rng.chance(100) { 0 } else { 1_700_000_000_000 },
             log_time: 0,
             index: rng.below(3),
@@ -191,7 +233,21 @@ impl Generator {
         });
         let names = model.orders.iter().filter(|order| !order.swept).filter_map(|order| order.closed_at);
         let names = names.map(|closed_at| Millis(closed_at.0 + NAME_MEMORY_MS));
-        let all = quotes.chain(moves).chain(leases).chain(demands).chain(turns).chain(names);
+        let ages = model.symbols.values().filter_map(|state| Some(state.mark?.time.plus(MARK_AGE_MAX_MS)));
+        let waits = model
+            .symbols
+            .values()
+            .filter_map(|state| Some(state.waiting_mark?.time.plus(quorate_domain::MARK_WAIT_MS)));
+        let pauses = model.symbols.values().filter_map(|state| state.paused_until);
+        let all = quotes
+            .chain(moves)
+            .chain(leases)
+            .chain(demands)
+            .chain(turns)
+            .chain(ages)
+            .chain(waits)
+            .chain(pauses)
+            .chain(names);
         let mut due: Vec<Millis> = if self.rng.chance(200) {
             all.collect()
         } else {
@@ -225,6 +281,9 @@ impl Generator {
     }
 
     fn act(&mut self, model: &Model) -> Act {
+        if self.worst_loss && model.basis == ExposureBasis::Units && model.symbols.is_empty() && self.rng.chance(950) {
+            return Act::SetBasis;
+        }
         // What everything else needs comes first, mostly.
         if self.rng.chance(700) {
             let usable = model.sessions.values().filter(|session| session.highest_seen() < u64::MAX / 2).count();
@@ -238,6 +297,10 @@ impl Generator {
                 return Act::RegisterMaker;
             } else if model.exchange.is_none() {
                 return Act::RegisterExchange;
+            } else if let Some(act) = self.fund(model) {
+                return act;
+            } else if model.breakers.values().any(|breaker| breaker.tripped) && self.rng.chance(60) {
+                return Act::Rearm;
             } else if model.kill_switch && self.rng.chance(200) {
                 return Act::SetKillSwitch;
             } else if self.quoting_is_off(model) && self.rng.chance(100) {
@@ -254,6 +317,18 @@ impl Generator {
             at -= weight;
         }
         Act::Tick
+    }
+
+    /// Limits accounts before they trade, and gives them something.
+    fn fund(&mut self, model: &Model) -> Option<Act> {
+        if model.symbols.is_empty() || !self.rng.chance(self.limited / 4) {
+            return None;
+        }
+        let wanted = usize::try_from(self.accounts).unwrap();
+        if model.limited.len() < wanted {
+            return Some(Act::LimitAccount);
+        }
+        self.rng.chance(60).then_some(Act::Deposit)
     }
 
     fn envelope(&mut self, command: Command, model: &Model) -> Envelope {
@@ -305,9 +380,21 @@ impl Generator {
             Act::DefineSymbol => self.define_symbol(),
             Act::SetLimit => {
                 let usual = *self.rng.pick(&self.limits).unwrap();
-                let limit = if self.rng.chance(150) { *self.rng.pick(&[0, 1, -1, 101]).unwrap() } else { usual };
+                let odd = [0, 1, -1, 101, i128::MAX];
+                let limit = if self.rng.chance(150) { *self.rng.pick(&odd).unwrap() } else { usual };
                 self.control(model, ControlChange::ExposureLimit { limit: Exposure(limit) })
             }
+            Act::SetBasis => self.set_basis(model),
+            Act::Revise => self.revise(model),
+            Act::Protect => self.protect(model),
+            Act::SetDrawdown => self.set_drawdown(model),
+            Act::Rearm => self.rearm(model),
+            Act::LimitAccount => self.limit_account(model),
+            Act::Deposit => self.deposit(model),
+            Act::Settle => self.settle(model),
+            Act::CloseSymbol => self.close_symbol(model),
+            Act::PublishMarks => self.publish_marks(model),
+            Act::SetListing => self.set_listing(model),
             Act::SetPositionLimit => {
                 let lots = *self.rng.pick(&[0, 1, 3, 10, 10, 40, 40, MAX_QTY, -1, MAX_QTY + 1]).unwrap();
                 let max = self.rng.chance(600).then_some(Qty(lots));
@@ -357,15 +444,6 @@ impl Generator {
         }
     }
 
-    fn define_symbol(&mut self) -> Command {
-        let (symbol, per_lot) = self.rng.pick(&self.symbols).cloned().unwrap();
-        let exposure_per_lot = if self.rng.chance(100) { self.rng.within(-1, 101) } else { per_lot };
-        let size = |mantissa| Decimal::new(mantissa, 3).unwrap();
-        let tick_size = size(if self.rng.chance(50) { self.rng.within(-1, 1) } else { 10 });
-        let lot_size = size(if self.rng.chance(50) { self.rng.within(-1, 2) } else { 1 });
-        Command::DefineSymbol(DefineSymbol { symbol, spec: SymbolSpec { tick_size, lot_size, exposure_per_lot } })
-    }
-
     fn quoting_is_off(&self, model: &Model) -> bool {
         model.all_off || !model.symbols_off.is_empty() || !model.makers_off.is_empty()
     }
@@ -395,7 +473,7 @@ impl Generator {
         self.control(model, ControlChange::Quoting { scope, on })
     }
 
-    fn control(&mut self, model: &Model, change: ControlChange) -> Command {
+    pub(super) fn control(&mut self, model: &Model, change: ControlChange) -> Command {
         let control_version = self.control_version(model);
         let reason = if self.rng.chance(self.wrong / 4) {
             let wrong = [String::new(), "r".repeat(REASON_MAX + 1), "a\nb".to_owned(), "\u{85}".to_owned()];

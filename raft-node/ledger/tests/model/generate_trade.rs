@@ -7,13 +7,10 @@ use quorate_domain::{
 use quorate_ledger::{
     Against, CancelOrder, Command, Digest, ExecuteOrder, KeepQuote, NewOrder, PlaceQuote, PlannedFill, PullQuote,
     QuoteBasis, QuoteCause, Reference, Remainder, Turn,
-    bounds::{
-        FILLS_PER_ORDER_MAX, ORDER_DEADLINE_MAX_MS, ORDER_TIMESTAMP_AHEAD_MS,
-        STRATEGY_STATE_MAX,
-    },
+    bounds::{FILLS_PER_ORDER_MAX, ORDER_DEADLINE_MAX_MS, ORDER_TIMESTAMP_AHEAD_MS, STRATEGY_STATE_MAX},
 };
 
-use crate::{generate::Generator, naive::Model};
+use crate::{generate::Generator, generate_money, naive::Model};
 
 const CAUSES: [QuoteCause; 5] = [
     QuoteCause::Fill,
@@ -44,7 +41,7 @@ impl Generator {
         let state = model.symbols.get(&symbol);
         let holder = state.and_then(|state| state.holder.as_ref()).map(|holder| model.makers[holder].incarnation);
         let last = state.map_or(0, |state| state.quote_seq);
-        let per_lot = state.map_or(1, |state| state.spec.exposure_per_lot);
+        let per_lot = state.map_or(1, |state| generate_money::weight(model, &state.instrument));
         let position_seq = state.map_or(0, |_| model.position_seq(&symbol));
         let bid_price = self.rng.within(4, 9);
         let ask_price = bid_price + self.rng.within(1, 3);
@@ -62,6 +59,7 @@ impl Generator {
             incarnation: holder.unwrap_or(1),
             secret: self.holders_secret(&symbol, model),
             epoch,
+            revision: self.revision(&symbol, model),
             quote_seq: last + 1 + self.rng.below(2),
             position_seq,
             bid,
@@ -129,6 +127,7 @@ impl Generator {
             incarnation: holder.unwrap_or(1),
             secret: self.holders_secret(&symbol, model),
             epoch: self.epoch(&symbol, model),
+            revision: self.revision(&symbol, model),
             quote_seq: state.map_or(0, |state| state.quote_seq) + 1 + self.rng.below(2),
             quote_id: quote.map_or(1, |quote| quote.id),
             position_seq: state.map_or(0, |_| model.position_seq(&symbol)),
@@ -194,11 +193,11 @@ impl Generator {
         }
     }
 
-    fn account(&mut self) -> Account {
+    pub(crate) fn account(&mut self) -> Account {
         Account::new(&format!("acc{}", self.rng.below(self.accounts))).unwrap()
     }
 
-    fn exchange_epoch(&mut self, model: &Model) -> u64 {
+    pub(crate) fn exchange_epoch(&mut self, model: &Model) -> u64 {
         let present = model.exchange.unwrap_or(0);
         if self.rng.chance(self.wrong / 8) { self.rng.below(present + 2) } else { present }
     }
@@ -217,6 +216,7 @@ impl Generator {
         let mut execute = ExecuteOrder {
             exchange_epoch: self.exchange_epoch(model),
             exec_id,
+            revision: self.revision(&order.symbol, model),
             answered_below: if self.rng.chance(50) { exec_id } else { kept_from.min(exec_id) },
             deadline: Millis(model.log_time.0 + 1 + self.rng.below(5_000)),
             order,

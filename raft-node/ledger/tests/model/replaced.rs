@@ -2,7 +2,7 @@
 //! is used up, nothing stands afterwards.
 
 use quorate_domain::Symbol;
-use quorate_ledger::{Command, Envelope, Event, Input, Ledger, Outcome, QuoteEndReason, Refusal};
+use quorate_ledger::{Command, Envelope, Event, Input, Ledger, Outcome, QuoteEndReason, Refusal, bounds::NAMES_MAX};
 
 use crate::{generate::Generator, naive::Model};
 
@@ -33,7 +33,7 @@ fn no_quote_stands_after_a_refused_replacement() {
     // How often one stood before, by the kind of the refusal.
     let mut ended = [0; 4];
     for seed in 1..=SEEDS {
-        let (mut generator, mut model, mut ledger) = (Generator::new(seed), Model::new(), Ledger::new());
+        let (mut generator, mut model, mut ledger) = (Generator::new(seed), Model::new(NAMES_MAX), Ledger::new());
         for _ in 0..ENTRIES {
             let step = generator.next(&model);
             model.apply(step.index, step.now, &step.input);

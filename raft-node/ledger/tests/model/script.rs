@@ -1,7 +1,7 @@
 //! Entries written by hand, for the bounds that chance does not reach.
 
 use quorate_domain::{
-    Account, ClientOrderId, Decimal, MakerName, Millis, OrderType, Price, Qty, QuoteSide, Side, Symbol, SymbolSpec,
+    Account, ClientOrderId, Decimal, Instrument, MakerName, Millis, OrderType, Price, Qty, QuoteSide, Side, Symbol,
     TimeInForce,
 };
 use quorate_ledger::{
@@ -100,6 +100,7 @@ impl Script {
             incarnation: self.model.makers[holder].incarnation,
             secret: SECRET,
             epoch: state.epoch,
+            revision: state.revision,
             quote_seq: state.quote_seq + 1,
             position_seq: self.model.position_seq(&symbol),
             bid: bid.map(|qty| side(10, qty)),
@@ -136,8 +137,8 @@ pub(crate) fn control(control_version: u64, change: ControlChange) -> Command {
 
 pub(crate) fn define(name: &str, exposure_per_lot: i64) -> Command {
     let size = Decimal::new(1, 2).unwrap();
-    let spec = SymbolSpec { tick_size: size, lot_size: size, exposure_per_lot };
-    Command::DefineSymbol(DefineSymbol { symbol: Symbol::new(name).unwrap(), spec })
+    let instrument = Instrument::spot("B".parse().unwrap(), "Q".parse().unwrap(), size, size, exposure_per_lot);
+    Command::DefineSymbol(DefineSymbol { symbol: Symbol::new(name).unwrap(), instrument })
 }
 
 /// Buys one lot of `BTCUSDT` at `price`, filled against `against` or else as `remainder` says.
@@ -154,6 +155,7 @@ pub(crate) fn order(
         exchange_epoch,
         exec_id,
         answered_below: exec_id,
+        revision: 1,
         deadline: Millis(now + 1_000),
         order: NewOrder {
             account: Account::new("acc").unwrap(),

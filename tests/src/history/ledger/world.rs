@@ -5,8 +5,8 @@
 //! later answers contradict goes; where all are gone, nothing explains the history.
 
 use quorate_domain::{Millis, Price, Sides};
-use quorate_ledger::{Command, Envelope, Event, Frame, Input, LeaderCommand, OrderStatus, Outcome, Refusal, Response,
-    bounds::NAMES_MAX,
+use quorate_ledger::{
+    Command, Envelope, Event, Frame, Input, LeaderCommand, OrderStatus, Outcome, Refusal, Response, bounds::NAMES_MAX,
 };
 
 use super::{traces, views};

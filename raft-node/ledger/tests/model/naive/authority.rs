@@ -152,6 +152,13 @@ impl Model {
         }
     }
 
+    /// Ends authority, where somebody has it.
+    pub(super) fn end_authority_of(&mut self, symbol: &Symbol, reason: AuthorityEndReason, events: &mut Vec<Event>) {
+        if self.symbols[symbol].holder.is_some() {
+            self.end_authority(symbol, reason, events);
+        }
+    }
+
     fn end_authority(&mut self, symbol: &Symbol, reason: AuthorityEndReason, events: &mut Vec<Event>) {
         self.end_quote(symbol, QuoteEndReason::AuthorityEnded, events);
         self.forget_demands(symbol, events);
@@ -180,8 +187,8 @@ impl Model {
         if self.makers.is_empty() {
             return;
         }
-        let changed =
-            self.members() != self.members_before || self.symbols.values().any(|state| state.holder.is_none());
+        let changed = self.members() != self.members_before
+            || self.symbols.iter().any(|(name, state)| state.holder.is_none() && self.is_traded(name));
         let targets = self.balanced();
         for (symbol, target) in targets {
             let state = &self.symbols[&symbol];
@@ -209,15 +216,22 @@ impl Model {
         }
     }
 
-    /// Makers, by incarnation, and the number of symbols: what a rebalance depends on.
-    pub(super) fn members(&self) -> (BTreeSet<Incarnation>, usize) {
-        (self.makers.values().map(|maker| maker.incarnation).collect(), self.symbols.len())
+    /// The symbols that somebody may hold.
+    fn traded(&self) -> BTreeSet<Symbol> {
+        self.symbols.keys().filter(|name| self.is_traded(name)).cloned().collect()
+    }
+
+    /// Makers, by incarnation, and the symbols that somebody may hold: what a rebalance depends on.
+    pub(super) fn members(&self) -> (BTreeSet<Incarnation>, BTreeSet<Symbol>) {
+        (self.makers.values().map(|maker| maker.incarnation).collect(), self.traded())
     }
 
     /// The target of each symbol, after all have been balanced over the registered makers.
     fn balanced(&self) -> BTreeMap<Symbol, MakerName> {
+        let traded = self.traded();
         let mut targets: BTreeMap<Symbol, MakerName> = BTreeMap::new();
-        for (symbol, state) in &self.symbols {
+        for symbol in &traded {
+            let state = &self.symbols[symbol];
             let target = state.moving.as_ref().map(|(to, _)| to).or(state.holder.as_ref());
             if let Some(active) = target.filter(|target| self.makers.contains_key(*target)) {
                 targets.insert(symbol.clone(), active.clone());
@@ -228,7 +242,7 @@ impl Model {
         };
         let mut ranked: Vec<MakerName> = self.makers.keys().cloned().collect();
         ranked.sort_by_key(|maker| (std::cmp::Reverse(load(&targets, maker)), maker.clone()));
-        let (least, with_one_more) = (self.symbols.len() / ranked.len(), self.symbols.len() % ranked.len());
+        let (least, with_one_more) = (traded.len() / ranked.len(), traded.len() % ranked.len());
         let quotas: BTreeMap<MakerName, usize> = ranked
             .iter()
             .enumerate()
@@ -245,7 +259,7 @@ impl Model {
                 targets.remove(&in_order.next().unwrap());
             }
         }
-        let free: BTreeSet<Symbol> = self.symbols.keys().filter(|name| !targets.contains_key(*name)).cloned().collect();
+        let free: BTreeSet<Symbol> = traded.into_iter().filter(|name| !targets.contains_key(name)).collect();
         for symbol in free {
             let room = |maker: &MakerName| quotas[maker] - load(&targets, maker);
             let most = quotas.keys().map(room).max().unwrap();

@@ -4,9 +4,15 @@
 //! from scratch at each use, by looking at everything. It must share no code with the ledger beyond
 //! its types, and must stay slow and obvious.
 
+pub(crate) mod accounts;
 mod authority;
+mod closing;
 mod control;
+pub(crate) mod instruments;
+mod marks;
 mod orders;
+pub(crate) mod profit;
+mod protection;
 mod quotes;
 mod sessions;
 mod sharing;
@@ -15,7 +21,8 @@ mod turns;
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_domain::{
-    Exposure, MakerName, Millis, OrderId, Price, Qty, QuoteId, QuoteSide, Side, Sides, Symbol, SymbolSpec,
+    Account, Asset, Exposure, ExposureBasis, Instrument, MakerName, Millis, OrderId, Price, Protection, Qty, QuoteId,
+    QuoteSide, RefPrice, Side, Sides, Symbol,
 };
 use quorate_ledger::{
     Against, Answer, AuthorityEndReason, Command, DepartReason, Digest, Epoch, Event, ExchangeEpoch, ExecuteOrder,
@@ -35,6 +42,7 @@ pub(crate) struct Model {
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) control_version: u64,
     pub(crate) ledger_version: u32,
+    pub(crate) basis: ExposureBasis,
     pub(crate) limit: Exposure,
     pub(crate) kill_switch: bool,
     pub(crate) all_off: bool,
@@ -43,8 +51,14 @@ pub(crate) struct Model {
     pub(crate) symbols: BTreeMap<Symbol, SymbolState>,
     pub(crate) makers: BTreeMap<MakerName, Maker>,
     /// [`Model::members`] at the start of the apply.
-    members_before: (BTreeSet<Incarnation>, usize),
+    members_before: (BTreeSet<Incarnation>, BTreeSet<Symbol>),
     pub(crate) exchange: Option<ExchangeEpoch>,
+    /// The symbols for which the exchange has a price source, once it has said so.
+    pub(crate) listing: Option<BTreeSet<Symbol>>,
+    /// Accounts that may not go below 0.
+    pub(crate) limited: BTreeSet<Account>,
+    /// By quote asset.
+    pub(crate) breakers: BTreeMap<Asset, Breaker>,
     /// Every order accepted from the present exchange, with its answer.
     pub(crate) executed: Vec<(ExecuteOrder, Response)>,
     /// By symbol: answers below this are kept no longer.
@@ -57,6 +71,34 @@ pub(crate) struct Model {
     closings: Vec<(OrderId, Millis)>,
     /// Room for so many names.
     names_max: usize,
+    /// Everything that moved money or assets, in order.
+    pub(crate) book: Vec<Posting>,
+}
+
+/// Something that moved money or assets.
+#[derive(Debug, Clone)]
+pub(crate) enum Posting {
+    /// Put into an account, or taken out.
+    Deposit { account: Account, asset: Asset, amount: i128 },
+    /// By its place among the fills.
+    Fill(usize),
+    /// What all have of a contract became money.
+    Settled { symbol: Symbol, instrument: Instrument, price: Price },
+}
+
+/// The breaker on the equity of a quote asset.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Breaker {
+    pub(crate) limit: Option<i128>,
+    pub(crate) high_water: i128,
+    pub(crate) tripped: bool,
+}
+
+/// A price, and when its source last changed or confirmed it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    pub(crate) price: RefPrice,
+    pub(crate) time: Millis,
 }
 
 #[derive(Debug, Clone)]
@@ -68,7 +110,19 @@ pub(crate) struct Session {
 
 #[derive(Debug, Clone)]
 pub(crate) struct SymbolState {
-    pub(crate) spec: SymbolSpec,
+    pub(crate) instrument: Instrument,
+    pub(crate) revision: u64,
+    /// Whether it has ended, and at which price what was held of it became money, if it did.
+    pub(crate) closed: Option<Option<Price>>,
+    /// The mark that counts.
+    pub(crate) mark: Option<Mark>,
+    /// The mark that waits for another to confirm it.
+    pub(crate) waiting_mark: Option<Mark>,
+    pub(crate) last_mark_time: Option<Millis>,
+    pub(crate) protection: Option<Protection>,
+    /// Lots that orders filled of its quotes since the protection began to count.
+    pub(crate) counted_fills: Vec<(Millis, i64)>,
+    pub(crate) paused_until: Option<Millis>,
     pub(crate) epoch: Epoch,
     pub(crate) holder: Option<MakerName>,
     pub(crate) moving: Option<(MakerName, Millis)>,
@@ -77,8 +131,8 @@ pub(crate) struct SymbolState {
     pub(crate) position_max: Option<Qty>,
     /// Until when a demand of a side is remembered.
     pub(crate) demands: Sides<Option<Millis>>,
-    /// The prices that the last `PlaceQuote` that came to step 11 asked for.
-    pub(crate) asked_at: Sides<Option<Price>>,
+    /// The exposure of one lot at the prices that the last `PlaceQuote` that came to step 11 asked for.
+    pub(crate) lots: Sides<i128>,
     pub(crate) turn: Option<Turn>,
     /// It waits, and was among the first when the turns were looked at last.
     pub(crate) among_the_first: bool,
@@ -107,6 +161,8 @@ pub(crate) struct Quote {
 pub(crate) struct Order {
     pub(crate) id: OrderId,
     pub(crate) new: NewOrder,
+    /// Lots of a sale that began to rest for which there were free contracts.
+    pub(crate) covered: i64,
     /// How it ended otherwise than by its fills.
     pub(crate) ended: Option<OrderStatus>,
     pub(crate) closed_at: Option<Millis>,
@@ -117,9 +173,12 @@ pub(crate) struct Order {
 #[derive(Debug, Clone)]
 pub(crate) struct Fill {
     pub(crate) symbol: Symbol,
+    /// As it was then.
+    pub(crate) instrument: Instrument,
     pub(crate) price: Price,
     pub(crate) qty: Qty,
     pub(crate) taker: OrderId,
+    pub(crate) taker_account: Account,
     pub(crate) taker_side: Side,
     pub(crate) against: Against,
 }
@@ -163,6 +222,7 @@ impl Model {
             sessions: BTreeMap::new(),
             control_version: 0,
             ledger_version: LEDGER_VERSION,
+            basis: ExposureBasis::Units,
             limit: Exposure(HARD_EXPOSURE_LIMIT),
             kill_switch: false,
             all_off: false,
@@ -170,14 +230,18 @@ impl Model {
             makers_off: BTreeSet::new(),
             symbols: BTreeMap::new(),
             makers: BTreeMap::new(),
-            members_before: (BTreeSet::new(), 0),
+            members_before: (BTreeSet::new(), BTreeSet::new()),
             exchange: None,
+            listing: None,
+            limited: BTreeSet::new(),
+            breakers: BTreeMap::new(),
             executed: Vec::new(),
             answered_below: BTreeMap::new(),
             orders: Vec::new(),
             fills: Vec::new(),
             closings: Vec::new(),
             names_max,
+            book: Vec::new(),
         }
     }
 
@@ -215,7 +279,6 @@ impl Model {
             }
         };
         self.note_closings(index, &events);
-        events.extend(begun);
         (response, events)
     }
 

@@ -8,10 +8,17 @@ use quorate_domain::{
 use quorate_ledger::{
     Against, Answer, CancelOrder, Event, ExecuteOrder, FillCommitted, FilledMaker, NewOrder, OrderResult, OrderStatus,
     Outcome, PlannedFill, QuoteEndReason, Refusal, RegisterExchange, Remainder, Trade,
-    bounds::{EXEC_WINDOW, FILLS_PER_ORDER_MAX, OPEN_ORDERS_MAX, ORDER_DEADLINE_MAX_MS, ORDER_TIMESTAMP_AHEAD_MS},
+    bounds::{
+        EXEC_WINDOW, FILLS_PER_ORDER_MAX, NOTIONAL_MAX, OPEN_ORDERS_MAX, ORDER_DEADLINE_MAX_MS,
+        ORDER_TIMESTAMP_AHEAD_MS,
+    },
 };
 
-use super::{Done, Fill, Model, Order, accepted, full, invalid, some_text};
+use super::{
+    Done, Fill, Model, Order, Posting, accepted, full,
+    instruments::{notional, pays},
+    invalid, some_text,
+};
 
 /// Whether an order or quote side on `side` at `own` would trade with an opposite one at `other`.
 pub(crate) trait WouldPay {
@@ -32,7 +39,7 @@ impl Model {
         self.orders.iter_mut().find(|order| order.id == id).unwrap()
     }
 
-    fn order(&self, id: OrderId) -> &Order {
+    pub(super) fn order(&self, id: OrderId) -> &Order {
         self.orders.iter().find(|order| order.id == id).unwrap()
     }
 
@@ -63,7 +70,7 @@ impl Model {
     }
 
     pub(crate) fn result(&self, order: &Order) -> OrderResult {
-        let money: i128 = self.fills_of(order.id).map(|fill| i128::from(fill.price.0) * i128::from(fill.qty.0)).sum();
+        let money: i128 = self.fills_of(order.id).map(Fill::notional).sum();
         OrderResult {
             order_id: order.id,
             status: self.status(order),
@@ -86,29 +93,14 @@ impl Model {
         }
     }
 
-    /// What the symbol's quotes bought less what they sold; `None` where that leaves the range.
+    /// What the symbol's quotes bought less what they sold, and nothing once it is settled; `None` where that leaves the range.
     pub(crate) fn position(&self, symbol: &Symbol) -> Option<Position> {
-        let hits = self.fills.iter().filter(|fill| fill.symbol == *symbol && matches!(fill.against, Against::Quote(_)));
-        let signed = hits.map(|fill| match fill.taker_side {
-            Side::Buy => -fill.qty.0,
-            Side::Sell => fill.qty.0,
-        });
-        signed.map(i128::from).sum::<i128>().try_into().ok().map(Position)
+        self.profit(symbol).position.try_into().ok().map(Position)
     }
 
+    /// How many trades the position is the sum of.
     pub(crate) fn position_seq(&self, symbol: &Symbol) -> u64 {
-        let hits = self.fills.iter().filter(|fill| fill.symbol == *symbol && matches!(fill.against, Against::Quote(_)));
-        u64::try_from(hits.count()).unwrap()
-    }
-
-    /// Lots and money that takers of this side exchanged with the symbol's quotes.
-    pub(crate) fn quote_fills(&self, symbol: &Symbol, taker: Side) -> (i64, i128) {
-        let hits = self.fills.iter().filter(|fill| {
-            fill.symbol == *symbol && fill.taker_side == taker && matches!(fill.against, Against::Quote(_))
-        });
-        hits.fold((0, 0), |(lots, money), fill| {
-            (lots + fill.qty.0, money + i128::from(fill.price.0) * i128::from(fill.qty.0))
-        })
+        u64::try_from(self.profits(symbol).len() - 1).unwrap()
     }
 
     /// The best-priced open order of the symbol on `side`, the oldest of these, and its price.
@@ -140,7 +132,7 @@ impl Model {
         Ok(accepted(Answer::ExchangeRegistered { exchange_epoch: index }))
     }
 
-    fn present_exchange(&self, epoch: u64) -> Result<(), Refusal> {
+    pub(super) fn present_exchange(&self, epoch: u64) -> Result<(), Refusal> {
         if self.exchange == Some(epoch) {
             return Ok(());
         }
@@ -183,16 +175,46 @@ impl Model {
         if self.kill_switch {
             return Err(Refusal::KillSwitch { control_version: self.control_version });
         }
+        self.of_the_present_revision(symbol, execute.revision)?;
         if !self.plan_well_formed(execute) {
             return Err(invalid());
         }
         self.new_and_in_time(execute)?;
-        let fills_before = self.fills.len();
-        let outcome = self.fill_and_rest(index, execute);
-        if outcome.is_err() {
-            self.fills.truncate(fills_before);
+        let before = (self.fills.len(), self.book.len(), self.orders.len());
+        let carried_out = self.carry_out(index, execute);
+        if carried_out.is_err() {
+            self.fills.truncate(before.0);
+            self.book.truncate(before.1);
+            self.orders.truncate(before.2);
         }
-        self.settle(index, execute, outcome?, events)
+        Ok(self.record(index, execute, carried_out?, events))
+    }
+
+    /// Checks 10 to 12, carrying everything out as it comes; the events of the fills.
+    fn carry_out(&mut self, index: u64, execute: &ExecuteOrder) -> Result<Vec<Event>, Refusal> {
+        let NewOrder { account, symbol, .. } = &execute.order;
+        let has_room = self.room_for_account(account);
+        let free = self.free_of_both(account, symbol);
+        let fill_events = self.fill_and_rest(index, execute)?;
+        has_room?;
+        self.add_order(index, execute);
+        self.covered(account, &free)?;
+        Ok(fill_events)
+    }
+
+    fn add_order(&mut self, index: u64, execute: &ExecuteOrder) {
+        let ended = match execute.remainder {
+            Remainder::None | Remainder::Rest => None,
+            Remainder::Expire => Some(OrderStatus::Expired),
+            Remainder::Reject => Some(OrderStatus::Rejected),
+        };
+        let mut order =
+            Order { id: index, new: execute.order.clone(), covered: 0, ended, closed_at: None, swept: false };
+        let NewOrder { account, symbol, side, .. } = &execute.order;
+        if pays(&self.symbols[symbol].instrument).is_some() && *side == Side::Sell {
+            order.covered = self.free_contracts(account, symbol).min(self.open_leaves(&order).0);
+        }
+        self.orders.push(order);
     }
 
     fn plan_well_formed(&self, execute: &ExecuteOrder) -> bool {
@@ -213,10 +235,10 @@ impl Model {
             Remainder::Reject => sum != qty && order.order_type == OrderType::LimitMaker,
         };
         order.qty.is_valid()
-            && order.price.is_none_or(Price::is_valid)
+            && order.price.is_none_or(|price| self.price_in_range(&order.symbol, price))
             && type_good
             && fills.len() <= FILLS_PER_ORDER_MAX
-            && fills.iter().all(|fill| fill.qty.is_valid() && fill.price.is_valid())
+            && fills.iter().all(|fill| fill.qty.is_valid() && self.price_in_range(&order.symbol, fill.price))
             && sum <= qty
             && remainder_good
             && (order.time_in_force != TimeInForce::Fok || sum == qty || fills.is_empty())
@@ -272,8 +294,11 @@ impl Model {
                 symbol: execute.order.symbol.clone(),
                 price: planned.price,
                 qty: planned.qty,
+                notional: Money(self.fills.last().unwrap().notional()),
                 taker_order_id: index,
                 taker_side: execute.order.side,
+                taker_fee: Money(self.fills.last().unwrap().taker_fee()),
+                maker_fee: Money(self.fills.last().unwrap().maker_fee()),
                 maker,
             }));
             match planned.against {
@@ -316,11 +341,18 @@ impl Model {
         if planned.price != price || !order.price.is_none_or(|own| order.side.would_pay(own, price)) {
             return Err(Refusal::DoesNotCross { against, price });
         }
+        let instrument = self.symbols[symbol].instrument.clone();
+        if notional(&instrument, price, planned.qty.0.into()) > NOTIONAL_MAX {
+            return Err(Refusal::Overflow { what: some_text() });
+        }
+        self.book.push(Posting::Fill(self.fills.len()));
         self.fills.push(Fill {
             symbol: symbol.clone(),
+            instrument,
             price,
             qty: planned.qty,
             taker,
+            taker_account: order.account.clone(),
             taker_side: order.side,
             against,
         });
@@ -359,22 +391,9 @@ impl Model {
         Ok(())
     }
 
-    /// Records the order, with what the fills ended.
-    fn settle(
-        &mut self,
-        index: u64,
-        execute: &ExecuteOrder,
-        fill_events: Vec<Event>,
-        events: &mut Vec<Event>,
-    ) -> Result<Done, Refusal> {
-        let ended = match execute.remainder {
-            Remainder::None | Remainder::Rest => None,
-            Remainder::Expire => Some(OrderStatus::Expired),
-            Remainder::Reject => Some(OrderStatus::Rejected),
-        };
-        let order = Order { id: index, new: execute.order.clone(), ended, closed_at: None, swept: false };
-        let mut result = self.result(&order);
-        self.orders.push(order);
+    /// Tells of the order, with what the fills ended.
+    fn record(&mut self, index: u64, execute: &ExecuteOrder, fill_events: Vec<Event>, events: &mut Vec<Event>) -> Done {
+        let mut result = self.result(self.order(index));
         events.push(Event::OrderExecuted {
             order_id: index,
             exchange_epoch: execute.exchange_epoch,
@@ -388,6 +407,11 @@ impl Model {
             self.symbols.get_mut(&execute.order.symbol).unwrap().quote = None;
         }
         events.extend(fill_events);
+        let of_quotes = self.fills.iter().filter(|fill| fill.taker == index && fill.is_of_quote());
+        self.count_fills(&execute.order.symbol, of_quotes.map(|fill| fill.qty.0).sum(), events);
+        if !execute.fills.is_empty() {
+            self.evaluate(events);
+        }
         let own = self.fills.iter().enumerate().filter(|(_, fill)| fill.taker == index);
         result.trades = own
             .map(|(place, fill)| Trade {
@@ -398,7 +422,7 @@ impl Model {
             .collect();
         let outcome = Outcome::Accepted(Answer::OrderExecuted(result));
         self.executed.push((execute.clone(), self.response(index, outcome.clone())));
-        Ok(Done::Outcome(outcome))
+        Done::Outcome(outcome)
     }
 
     pub(super) fn cancel_order(&mut self, cancel: &CancelOrder, events: &mut Vec<Event>) -> Result<Done, Refusal> {
@@ -420,6 +444,12 @@ impl Model {
     }
 }
 
+impl Fill {
+    pub(crate) fn is_of_quote(&self) -> bool {
+        matches!(self.against, Against::Quote(_))
+    }
+}
+
 const SIDES: [Side; 2] = [Side::Buy, Side::Sell];
 
 /// The same order, as far as a duplicate is concerned.
@@ -432,7 +462,7 @@ fn same_order(one: &NewOrder, other: &NewOrder) -> bool {
         && one.qty == other.qty
 }
 
-/// The end of a quote that the fills left nothing of; the quote itself goes in [`Model::settle`].
+/// The end of a quote that the fills left nothing of; the quote itself goes in [`Model::record`].
 fn quote_filled(symbol: &Symbol, quote_id: QuoteId) -> Event {
     let (released_long, released_short) = (Exposure(0), Exposure(0));
     let reason = QuoteEndReason::Filled;

@@ -33,7 +33,10 @@ impl Model {
     }
 
     pub(super) fn units(&self, symbol: &Symbol, side: Side) -> Exposure {
-        Exposure(self.leaves(symbol, side).0 * self.symbols[symbol].spec.exposure_per_lot)
+        let state = &self.symbols[symbol];
+        let quoted = state.quote.as_ref().and_then(|quote| quote.side(side));
+        let lot = quoted.map_or(0, |quoted| self.exposure_of_a_lot(&state.instrument, side, quoted.price));
+        Exposure(i128::from(self.leaves(symbol, side).0) * lot)
     }
 
     /// Exposure reserved on the side of bids (`Buy`, long) or asks (`Sell`, short).
@@ -66,7 +69,7 @@ impl Model {
         place: &PlaceQuote,
         events: &mut Vec<Event>,
     ) -> Result<Done, Refusal> {
-        self.known(&place.symbol)?;
+        self.of_the_present_revision(&place.symbol, place.revision)?;
         self.well_formed(place)?;
         let mut turn_changes = Vec::new();
         let placed = match self.may_quote(&Named::place(place)) {
@@ -100,11 +103,15 @@ impl Model {
     }
 
     fn well_formed(&self, place: &PlaceQuote) -> Result<(), Refusal> {
-        let asked: Vec<QuoteSide> = [place.bid, place.ask].into_iter().flatten().collect();
-        let per_lot = self.symbols[&place.symbol].spec.exposure_per_lot;
-        let in_range = asked
-            .iter()
-            .all(|side| side.price.is_valid() && side.qty.is_valid() && side.qty.0.checked_mul(per_lot).is_some());
+        let asked = [(Side::Buy, place.bid), (Side::Sell, place.ask)];
+        let of = &self.symbols[&place.symbol].instrument;
+        let in_range = asked.iter().all(|(side, asked)| {
+            asked.is_none_or(|asked| {
+                self.price_in_range(&place.symbol, asked.price)
+                    && asked.qty.is_valid()
+                    && self.exposure_of_a_lot(of, *side, asked.price).checked_mul(asked.qty.0.into()).is_some()
+            })
+        });
         let apart = match (place.bid, place.ask) {
             (Some(bid), Some(ask)) => bid.price < ask.price,
             (Some(_), None) | (None, Some(_)) => true,
@@ -133,6 +140,7 @@ impl Model {
             return Err(Refusal::AuthorityExpired { symbol: symbol.clone(), deadline });
         }
         self.quoting_is_on(symbol, &holder)?;
+        self.neither_tripped_nor_paused(symbol)?;
         let committed = self.makers[&holder].parameters.get(symbol).copied();
         if committed != Some(named.basis.parameters) {
             return Err(Refusal::UnknownParameters { committed });
@@ -155,6 +163,18 @@ impl Model {
             return Err(Refusal::QuotingOff { scope: QuotingScope::Maker(holder.clone()) });
         }
         Ok(())
+    }
+
+    fn neither_tripped_nor_paused(&self, symbol: &Symbol) -> Result<(), Refusal> {
+        let state = &self.symbols[symbol];
+        let asset = state.instrument.quote.clone();
+        if self.breaker(&asset).tripped {
+            return Err(Refusal::BreakerTripped { asset });
+        }
+        match state.paused_until.filter(|until| !self.passed(*until)) {
+            Some(until) => Err(Refusal::Paused { until }),
+            None => Ok(()),
+        }
     }
 
     fn newer_than_the_last(&self, symbol: &Symbol, quote_seq: u64) -> Result<(), Refusal> {
@@ -229,8 +249,12 @@ impl Model {
         self.keeps_off_resting(symbol, &prices)?;
         let lots = self.cut_to_the_position_limit(place)?;
         // Step 11.
-        let asked_at = Sides::from_fn(|side| prices.of(side).filter(|_| *lots.of(side) > 0));
-        self.symbols.get_mut(symbol).unwrap().asked_at = asked_at;
+        let of = &self.symbols[symbol].instrument;
+        let exposures = Sides::from_fn(|side| {
+            let asked_at = prices.of(side).filter(|_| *lots.of(side) > 0);
+            asked_at.map_or(0, |price| self.exposure_of_a_lot(of, side, price))
+        });
+        self.symbols.get_mut(symbol).unwrap().lots = exposures;
         let asking = Asking { symbol, lots };
         let granted = Sides::from_fn(|side| self.granted(side, &asking));
         let free = Sides::from_fn(|side| Exposure(self.free(symbol, side)));
@@ -284,7 +308,7 @@ impl Model {
     }
 
     pub(super) fn keep_quote(&mut self, keep: &KeepQuote, events: &mut Vec<Event>) -> Result<Done, Refusal> {
-        self.known(&keep.symbol)?;
+        self.of_the_present_revision(&keep.symbol, keep.revision)?;
         if !ttl_in_range(keep.ttl_ms) || !basis_in_range(&keep.basis) {
             return Err(invalid());
         }

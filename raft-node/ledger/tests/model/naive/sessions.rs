@@ -44,6 +44,8 @@ impl Model {
             Command::RegisterExchange(register) => self.register_exchange(index, register, events),
             Command::ExecuteOrder(execute) => self.execute_order(index, execute, events),
             Command::CancelOrder(cancel) => self.cancel_order(cancel, events),
+            Command::PublishMarks(publish) => self.publish_marks(publish, events),
+            Command::SetListing(set) => self.set_listing(set, events),
         };
         self.rebalance_and_turns(events);
         let response = match done {

@@ -24,12 +24,11 @@ impl Model {
     }
 
     /// The exposure of one lot at the price that was asked for last.
-    pub(crate) fn lot(&self, symbol: &Symbol, side: Side) -> i64 {
-        let state = &self.symbols[symbol];
-        state.asked_at.of(side).map_or(0, |_| state.spec.exposure_per_lot)
+    pub(crate) fn lot(&self, symbol: &Symbol, side: Side) -> i128 {
+        *self.symbols[symbol].lots.of(side)
     }
 
-    pub(super) fn reserves(&self, symbol: &Symbol, side: Side) -> i64 {
+    pub(super) fn reserves(&self, symbol: &Symbol, side: Side) -> i128 {
         self.units(symbol, side).0
     }
 
@@ -60,9 +59,9 @@ impl Model {
             || asking.is_some_and(|asking| asking.asks(symbol, side))
     }
 
-    pub(super) fn share(&self, side: Side, asking: Option<&Asking<'_>>) -> i64 {
+    pub(super) fn share(&self, side: Side, asking: Option<&Asking<'_>>) -> i128 {
         let demanding = self.symbols.keys().filter(|name| self.demands(name, side, asking)).count();
-        self.limit.0 / i64::try_from(demanding.max(1)).unwrap()
+        self.limit.0 / i128::try_from(demanding.max(1)).unwrap()
     }
 
     fn is_set_aside(&self, symbol: &Symbol) -> bool {
@@ -70,13 +69,13 @@ impl Model {
         self.offered_or_running(symbol) || (waiting && self.symbols[symbol].among_the_first)
     }
 
-    fn holds_of(&self, symbol: &Symbol, side: Side) -> i64 {
+    fn holds_of(&self, symbol: &Symbol, side: Side) -> i128 {
         let lot = if self.is_set_aside(symbol) { self.lot(symbol, side) } else { 0 };
         lot.max(self.reserves(symbol, side))
     }
 
-    pub(super) fn free(&self, symbol: &Symbol, side: Side) -> i64 {
-        let held: i64 = self.others(symbol).map(|other| self.holds_of(other, side)).sum();
+    pub(super) fn free(&self, symbol: &Symbol, side: Side) -> i128 {
+        let held: i128 = self.others(symbol).map(|other| self.holds_of(other, side)).sum();
         (self.limit.0 - held).max(0)
     }
 
@@ -88,12 +87,12 @@ impl Model {
     }
 
     /// *R*: what the turns may use of a side.
-    pub(super) fn left_for_turns(&self, side: Side, asking: Option<&Asking<'_>>) -> i64 {
+    pub(super) fn left_for_turns(&self, side: Side, asking: Option<&Asking<'_>>) -> i128 {
         let share = self.share(side, asking);
         let sharing = self.symbols.keys().filter(|name| {
             self.demands(name, side, asking) && !self.in_the_turns(name) && self.lot(name, side) <= share
         });
-        self.limit.0 - share * i64::try_from(sharing.count()).unwrap()
+        self.limit.0 - share * i128::try_from(sharing.count()).unwrap()
     }
 
     /// Whether the first that waits has a lot above *R*, so that others must give way below their shares.
@@ -108,10 +107,10 @@ impl Model {
             let lot = if self.offered_or_running(other) { self.lot(other, side) } else { 0 };
             lot.max(self.reserves(other, side))
         });
-        self.limit.0 - taken.sum::<i64>() >= self.lot(symbol, side)
+        self.limit.0 - taken.sum::<i128>() >= self.lot(symbol, side)
     }
 
-    fn room(&self, side: Side, asking: &Asking<'_>) -> i64 {
+    fn room(&self, side: Side, asking: &Asking<'_>) -> i128 {
         let symbol = asking.symbol;
         let (free, share) = (self.free(symbol, side), self.share(side, Some(asking)));
         let reserves = self.reserves(symbol, side);
@@ -131,14 +130,15 @@ impl Model {
         if asked == 0 {
             return 0;
         }
-        asked.min(self.room(side, asking) / self.lot(asking.symbol, side))
+        i64::try_from(i128::from(asked).min(self.room(side, asking) / self.lot(asking.symbol, side))).unwrap()
     }
 
     /// Remembers or forgets the demand of a side.
     pub(super) fn demand_to_remember(&self, side: Side, asking: &Asking<'_>, granted: i64) -> Option<Millis> {
         let asked = *asking.lots.of(side);
-        let falls_short =
-            asked > 0 && granted < asked && granted < self.share(side, Some(asking)) / self.lot(asking.symbol, side);
+        let falls_short = asked > 0
+            && granted < asked
+            && i128::from(granted) < self.share(side, Some(asking)) / self.lot(asking.symbol, side);
         falls_short.then(|| Millis(self.log_time.0.saturating_add(DEMAND_MEMORY_MS)))
     }
 }

@@ -39,7 +39,7 @@ impl Model {
 
     pub(super) fn forget_demands(&mut self, symbol: &Symbol, events: &mut Vec<Event>) {
         let state = self.symbols.get_mut(symbol).unwrap();
-        (state.demands, state.asked_at) = (Sides::default(), Sides::default());
+        (state.demands, state.lots) = (Sides::default(), Sides::default());
         self.leave_the_turns(symbol, events);
     }
 
@@ -111,7 +111,7 @@ impl Model {
         let fits = |together: &[Symbol]| {
             Side::BOTH.into_iter().all(|side| {
                 let has_turn = self.symbols.keys().filter(|name| self.offered_or_running(name));
-                let lots: i64 = has_turn.chain(together).map(|name| self.lot(name, side)).sum();
+                let lots: i128 = has_turn.chain(together).map(|name| self.lot(name, side)).sum();
                 let has_a_lot = together.last().is_some_and(|last| self.lot(last, side) > 0);
                 !has_a_lot || lots <= self.left_for_turns(side, None).max(self.lot(first, side))
             })
@@ -121,7 +121,7 @@ impl Model {
     }
 
     /// What a symbol's lot adds to what it reserves.
-    fn adds(&self, symbol: &Symbol, side: Side) -> i64 {
+    fn adds(&self, symbol: &Symbol, side: Side) -> i128 {
         (self.lot(symbol, side) - self.reserves(symbol, side)).max(0)
     }
 
@@ -130,7 +130,7 @@ impl Model {
         let has_room = |at: usize| {
             Side::BOTH.into_iter().all(|side| {
                 let has_turn = self.symbols.keys().filter(|name| self.offered_or_running(name));
-                let added: i64 = has_turn.chain(&first[..at]).map(|name| self.adds(name, side)).sum();
+                let added: i128 = has_turn.chain(&first[..at]).map(|name| self.adds(name, side)).sum();
                 let own = self.adds(&first[at], side);
                 own == 0 || self.limit.0 - self.reserved(side).0 - added >= own
             })
