@@ -102,7 +102,11 @@ impl Model {
         for symbol in &set.symbols {
             self.known(symbol)?;
         }
-        self.listing = Some(set.symbols.iter().cloned().collect());
+        let listing = Some(set.symbols.iter().cloned().collect());
+        if self.listing == listing {
+            return Ok(accepted(Answer::ListingSet));
+        }
+        self.listing = listing;
         events.push(Event::ListingChanged { symbols: set.symbols.clone() });
         for symbol in self.symbol_names() {
             if !set.symbols.contains(&symbol) {
