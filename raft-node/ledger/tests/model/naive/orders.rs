@@ -188,13 +188,11 @@ impl Model {
 
     /// Checks 10 to 12, carrying everything out as it comes; the events of the fills.
     fn carry_out(&mut self, index: u64, execute: &ExecuteOrder) -> Result<Vec<Event>, Refusal> {
-        let NewOrder { account, symbol, .. } = &execute.order;
-        let has_room = self.room_for_account(account);
-        let free = self.free_of_both(account, symbol);
+        let account = &execute.order.account;
+        let covered = self.room_for_account(account).and_then(|()| self.would_be_covered(execute));
         let fill_events = self.fill_and_rest(index, execute)?;
-        has_room?;
+        covered?;
         self.add_order(index, execute);
-        self.covered(account, &free)?;
         Ok(fill_events)
     }
 
