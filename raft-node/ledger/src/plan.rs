@@ -118,6 +118,8 @@ impl Applying<'_> {
         }
         let notional = trial.instrument.notional(fill.price, fill.qty).filter(|notional| notional.0 <= NOTIONAL_MAX);
         let notional = notional.ok_or_else(|| overflow("the notional"))?;
+        let base = i128::from(fill.qty.0).checked_mul(trial.instrument.lot_units());
+        base.filter(|base| *base <= NOTIONAL_MAX).ok_or_else(|| overflow("the quantity in the base asset"))?;
         match against {
             Against::Quote(_) => take_from_quote(trial, order.side, fill, notional),
             Against::Order(id) => {

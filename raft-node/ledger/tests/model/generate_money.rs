@@ -6,7 +6,7 @@ use quorate_domain::{
 };
 use quorate_ledger::{
     Command, ControlChange, DefineSymbol, PublishMarks, SetListing, SymbolMark,
-    bounds::{MARK_WAIT_MS, ORDER_TIMESTAMP_AHEAD_MS},
+    bounds::{DEPOSIT_MAX, MARK_WAIT_MS, ORDER_TIMESTAMP_AHEAD_MS},
 };
 
 use crate::{
@@ -199,6 +199,7 @@ impl Generator {
             1 => -free - 1,
             2 => -some,
             3 => 0,
+            4 if self.rng.chance(self.wrong) => *self.rng.pick(&[DEPOSIT_MAX + 1, -DEPOSIT_MAX - 1]).unwrap(),
             _ => some,
         };
         self.control(model, ControlChange::Deposit { account, asset, amount: Money(amount) })

@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 
 use quorate_domain::{Account, Asset, Instrument, Money, Price, Side, Symbol};
-use quorate_ledger::{Against, ExecuteOrder, NewOrder, Refusal, Remainder, bounds::ACCOUNTS_MAX};
+use quorate_ledger::{
+    Against, ExecuteOrder, NewOrder, Refusal, Remainder,
+    bounds::{ACCOUNTS_MAX, DEPOSIT_MAX},
+};
 
 use super::{
     Fill, Model, Order, Posting, full,
     instruments::{fee, lot_units, notional, pays},
+    some_text,
 };
 
 impl Model {
@@ -226,6 +230,9 @@ impl Model {
         let free = self.free_of(account, asset);
         if self.limited.contains(account) && free + amount.0 < 0 {
             return Err(Refusal::BalanceShort { asset: asset.clone(), free: Money(free), needed: Money(-amount.0) });
+        }
+        if amount.0 > DEPOSIT_MAX || amount.0 < -DEPOSIT_MAX {
+            return Err(Refusal::Overflow { what: some_text() });
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use quorate_ledger::{
 
 use super::{
     Done, Fill, Model, Order, Posting, accepted, full,
-    instruments::{notional, pays},
+    instruments::{lot_units, notional, pays},
     invalid, some_text,
 };
 
@@ -320,7 +320,8 @@ impl Model {
             return Err(Refusal::DoesNotCross { against, price });
         }
         let instrument = self.symbols[symbol].instrument.clone();
-        if notional(&instrument, price, planned.qty.0.into()) > NOTIONAL_MAX {
+        let base = i128::from(planned.qty.0) * lot_units(&instrument);
+        if notional(&instrument, price, planned.qty.0.into()) > NOTIONAL_MAX || base > NOTIONAL_MAX {
             return Err(Refusal::Overflow { what: some_text() });
         }
         self.book.push(Posting::Fill(self.fills.len()));
