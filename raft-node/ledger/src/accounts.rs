@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     apply::Applying,
-    bounds::ACCOUNTS_MAX,
+    bounds::{ACCOUNTS_MAX, DEPOSIT_MAX},
     command::{ExecuteOrder, Remainder},
     refusal::Refusal,
     state::Order,
@@ -292,7 +292,9 @@ impl Applying<'_> {
         }
         let deposits = self.tables.deposits.get(asset).copied().unwrap_or_default();
         let sums = [state.balance(asset).total.0, deposits.0];
-        if amount.0.unsigned_abs() > DEPOSIT_MAX || sums.iter().any(|sum| sum.checked_add(amount.0).is_none()) {
+        if !(-DEPOSIT_MAX..=DEPOSIT_MAX).contains(&amount.0)
+            || sums.iter().any(|sum| sum.checked_add(amount.0).is_none())
+        {
             return Err(Refusal::Overflow { what: "the balance".to_owned() });
         }
         Ok(())
@@ -320,6 +322,3 @@ impl Applying<'_> {
         }
     }
 }
-
-/// The largest deposit or withdrawal, in 10^-12 of the asset: a thousand of them do not come near the range of `i128`.
-const DEPOSIT_MAX: u128 = 1_000_000_000_000_000_000_000_000_000_000;

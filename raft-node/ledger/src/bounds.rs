@@ -20,8 +20,11 @@ pub const TURN_MS: u64 = 5_000;
 pub const OFFER_MS: u64 = 1_000;
 /// Accounts that have a record at most.
 pub const ACCOUNTS_MAX: usize = 10_000;
-/// The largest notional of one fill, in 10^-12 of the quote asset: no sum of fills comes near the range of `i128`.
+/// The largest notional of one fill, in 10^-12 of the quote asset, and its largest quantity in 10^-12 of the base asset: no sum of
+/// fills comes near the range of `i128`.
 pub const NOTIONAL_MAX: i128 = 1_000_000_000_000_000_000_000_000_000;
+/// The largest deposit or withdrawal, in 10^-12 of the asset: a million of them do not come near the range of `i128`.
+pub const DEPOSIT_MAX: i128 = 1_000_000_000_000_000_000_000_000_000_000;
 /// How far a mark may lie from the one that counts and count at once, in parts per million of it.
 pub const MARK_BAND_PPM: u32 = 100_000;
 /// A mark so far behind log time is too old: equity is unmarked.

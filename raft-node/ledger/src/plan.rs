@@ -16,7 +16,7 @@ use crate::{
     state::{Quote, SymbolState},
 };
 use quorate_domain::{
-    Instrument, MAX_PRICE, MAX_QTY, Millis, Money, OrderId, OrderType, Pnl, Price, Qty, QuoteId, Side, TimeInForce, fee,
+    Instrument, MAX_QTY, Millis, Money, OrderId, OrderType, Pnl, Price, Qty, QuoteId, Side, TimeInForce, fee,
 };
 
 /// What the fills checked so far leave.
@@ -39,7 +39,7 @@ impl Applying<'_> {
         let state = self.symbol(&order.symbol)?;
         check_instrument(&order.symbol, state, command.revision)?;
         check_order_form(order, &state.instrument)?;
-        check_plan_form(command)?;
+        check_plan_form(command, &state.instrument)?;
         check_times(command, self.log_time())?;
         self.check_name(order)?;
         self.check_order_deadline(command.deadline)?;
@@ -98,6 +98,8 @@ impl Applying<'_> {
         }
         let notional = trial.instrument.notional(fill.price, fill.qty).filter(|notional| notional.0 <= NOTIONAL_MAX);
         let notional = notional.ok_or_else(|| overflow("the notional"))?;
+        let base = i128::from(fill.qty.0).checked_mul(trial.instrument.lot_units());
+        base.filter(|base| *base <= NOTIONAL_MAX).ok_or_else(|| overflow("the quantity in the base asset"))?;
         match against {
             Against::Quote(_) => take_from_quote(trial, order.side, fill, notional),
             Against::Order(id) => {
@@ -193,15 +195,14 @@ fn check_order_form(order: &NewOrder, instrument: &Instrument) -> Result<(), Ref
     }
 }
 
-fn check_plan_form(command: &ExecuteOrder) -> Result<(), Refusal> {
+fn check_plan_form(command: &ExecuteOrder, instrument: &Instrument) -> Result<(), Refusal> {
     let ExecuteOrder { order, fills, remainder, .. } = command;
     if fills.len() > FILLS_PER_ORDER_MAX {
         return Err(invalid(format!("at most {FILLS_PER_ORDER_MAX} fills for one order")));
     }
-    if fills.iter().any(|fill| !fill.qty.is_valid() || !fill.price.is_valid()) {
-        return Err(invalid(format!(
-            "a fill's qty must lie in 1..={MAX_QTY} lots, its price in 1..={MAX_PRICE} ticks"
-        )));
+    if fills.iter().any(|fill| !fill.qty.is_valid() || !instrument.accepts(fill.price)) {
+        let (min, max) = (instrument.min_price, instrument.max_price);
+        return Err(invalid(format!("a fill's qty must lie in 1..={MAX_QTY} lots, its price in {min}..={max} ticks")));
     }
     // Bounded by the two checks above, far below the range.
     let filled: i64 = fills.iter().map(|fill| fill.qty.0).sum();

@@ -10,7 +10,7 @@ use crate::{
     refusal::Refusal,
     state::SymbolState,
 };
-use quorate_domain::{Asset, ExposureBasis, Instrument, Kind, Marks, Symbol};
+use quorate_domain::{Asset, ExposureBasis, Instrument, Kind, Marks, Qty, Symbol};
 
 impl Applying<'_> {
     pub(crate) fn define_symbol(&mut self, command: &DefineSymbol) -> Handled {
@@ -62,7 +62,8 @@ impl Applying<'_> {
         let same_kind = match (present.kind, next.kind) {
             (Kind::Spot, Kind::Spot) => true,
             (Kind::Binary { pays }, Kind::Binary { pays: next_pays }) => {
-                present.tick_size.times(pays.0.into()) == next.tick_size.times(next_pays.0.into())
+                let one = Qty(1);
+                present.notional(pays, one) == next.notional(next_pays, one)
             }
             (Kind::Spot, Kind::Binary { .. }) | (Kind::Binary { .. }, Kind::Spot) => false,
         };

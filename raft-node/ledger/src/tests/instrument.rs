@@ -46,6 +46,15 @@ fn prices_keep_to_the_instruments_range() {
 }
 
 #[test]
+fn the_prices_of_fills_keep_to_it_too() {
+    let mut rig = rig(Instrument { min_price: Price(98), ..instrument(1) });
+    rig.place("AAA", 1);
+    let mut order = rig.taking("AAA", "o1", Side::Sell, 1);
+    order.fills[0].price = Price(97);
+    assert!(invalid(rig.refused(Command::ExecuteOrder(order))).contains("its price in 98..="));
+}
+
+#[test]
 fn a_fill_that_is_worth_too_much_is_refused() {
     let one: Decimal = "1".parse().unwrap();
     let mut rig = rig(Instrument { tick_size: one, lot_size: one, ..instrument(1) });
@@ -55,4 +64,15 @@ fn a_fill_that_is_worth_too_much_is_refused() {
     assert!(matches!(rig.refused(Command::ExecuteOrder(order)), Refusal::Overflow { .. }));
     rig.take("AAA", "o1", Side::Sell, 1);
     assert_eq!(rig.state("AAA").pnl.cash, Money(-NOTIONAL_MAX));
+}
+
+#[test]
+fn a_fill_of_too_much_of_the_base_asset_is_refused() {
+    let (tick_size, lot_size) = ("0.000000000001".parse().unwrap(), "100000000000000".parse().unwrap());
+    let mut rig = rig(Instrument { tick_size, lot_size, ..instrument(1) });
+    rig.ok(Command::PlaceQuote(PlaceQuote { bid: side(1, 50), ask: None, ..rig.quote("AAA", 1) }));
+    let order = rig.taking("AAA", "o1", Side::Sell, 11);
+    assert!(matches!(rig.refused(Command::ExecuteOrder(order)), Refusal::Overflow { .. }));
+    rig.take("AAA", "o1", Side::Sell, 10);
+    assert_eq!(rig.state("AAA").position(), Position(10));
 }

@@ -7,6 +7,7 @@ mod instrument;
 mod names;
 mod order;
 mod quote;
+mod revisions;
 mod session;
 mod sharing;
 mod sweep;
@@ -239,6 +240,14 @@ impl Rig {
     pub(crate) fn decide(&mut self, change: ControlChange) {
         let version = self.ledger.control().version;
         self.ok(control(change, version));
+    }
+
+    /// Publishes one mark, in half ticks; what became of it.
+    pub(crate) fn mark(&mut self, name: &str, price: i64, time: u64) -> Answer {
+        let (symbol, revision) = (symbol(name), self.state(name).revision);
+        let exchange_epoch = self.ledger.exchange().map_or(0, |exchange| exchange.epoch);
+        let marks = vec![SymbolMark { symbol, revision, price: RefPrice(price), time: Millis(time) }];
+        self.ok(Command::PublishMarks(PublishMarks { exchange_epoch, marks }))
     }
 
     pub(crate) fn register_exchange(&mut self) -> ExchangeEpoch {

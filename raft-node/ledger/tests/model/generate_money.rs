@@ -5,7 +5,8 @@ use quorate_domain::{
     RefPrice, Symbol,
 };
 use quorate_ledger::{
-    Command, ControlChange, DefineSymbol, PublishMarks, SetListing, SymbolMark, bounds::ORDER_TIMESTAMP_AHEAD_MS,
+    Command, ControlChange, DefineSymbol, PublishMarks, SetListing, SymbolMark,
+    bounds::{DEPOSIT_MAX, ORDER_TIMESTAMP_AHEAD_MS},
 };
 
 use crate::{
@@ -198,6 +199,7 @@ impl Generator {
             1 => -free - 1,
             2 => -some,
             3 => 0,
+            4 if self.rng.chance(self.wrong) => *self.rng.pick(&[DEPOSIT_MAX + 1, -DEPOSIT_MAX - 1]).unwrap(),
             _ => some,
         };
         self.control(model, ControlChange::Deposit { account, asset, amount: Money(amount) })

@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 
 use quorate_domain::{Account, Asset, Instrument, Money, Price, Side, Symbol};
-use quorate_ledger::{Against, Refusal, bounds::ACCOUNTS_MAX};
+use quorate_ledger::{
+    Against, ExecuteOrder, NewOrder, Refusal, Remainder,
+    bounds::{ACCOUNTS_MAX, DEPOSIT_MAX},
+};
 
 use super::{
     Fill, Model, Order, Posting, full,
-    instruments::{lot_units, notional, pays},
+    instruments::{fee, lot_units, notional, pays},
+    some_text,
 };
 
 impl Model {
@@ -159,25 +163,54 @@ impl Model {
         self.symbols.values().any(|state| state.instrument.base == *asset && pays(&state.instrument).is_some())
     }
 
-    /// Whether an account has nothing below 0 free, where it is limited; what it had before is given.
-    pub(super) fn covered(&self, account: &Account, before: &[(Asset, i128)]) -> Result<(), Refusal> {
+    /// Whether a limited account would have nothing below 0 free after its side of an order's fills, and with the rest
+    /// locked.
+    pub(super) fn would_be_covered(&self, execute: &ExecuteOrder) -> Result<(), Refusal> {
+        let NewOrder { account, symbol, .. } = &execute.order;
         if !self.limited.contains(account) {
             return Ok(());
         }
-        for (asset, free) in before.iter().filter(|(asset, _)| !self.is_contract(asset)) {
-            let after = self.free_of(account, asset);
-            if after < 0 {
-                let (asset, needed) = (asset.clone(), Money(free - after));
-                return Err(Refusal::BalanceShort { asset, free: Money(*free), needed });
+        let of = &self.symbols[symbol].instrument;
+        let needs = match pays(of) {
+            None => self.needs_of_spot(of, execute).to_vec(),
+            Some(pays) => vec![self.needs_of_contracts(of, pays, execute)],
+        };
+        for (asset, needed) in needs {
+            let free = self.free_of(account, &asset);
+            if free - needed < 0 {
+                return Err(Refusal::BalanceShort { asset, free: Money(free), needed: Money(needed) });
             }
         }
         Ok(())
     }
 
-    /// What an account has free of the assets of a symbol, the base asset first.
-    pub(super) fn free_of_both(&self, account: &Account, symbol: &Symbol) -> Vec<(Asset, i128)> {
-        let Instrument { base, quote, .. } = self.symbols[symbol].instrument.clone();
-        [base, quote].map(|asset| (asset.clone(), self.free_of(account, &asset))).to_vec()
+    /// How much less of base and quote asset an account has free after an order of a spot symbol.
+    fn needs_of_spot(&self, of: &Instrument, execute: &ExecuteOrder) -> [(Asset, i128); 2] {
+        let (lots, paid) = taken(of, execute);
+        let (base, quote) = match resting(execute) {
+            Some((Side::Buy, price, rest)) => (0, notional(of, price, rest.into()) + most_fees(of, price, rest)),
+            Some((Side::Sell, _, rest)) => (i128::from(rest) * lot_units(of), 0),
+            None => (0, 0),
+        };
+        [(of.base.clone(), base - i128::from(lots) * lot_units(of)), (of.quote.clone(), paid + quote)]
+    }
+
+    /// How much less of the quote asset an account has free after an order of contracts.
+    fn needs_of_contracts(&self, of: &Instrument, pays: Price, execute: &ExecuteOrder) -> (Asset, i128) {
+        let NewOrder { account, symbol, .. } = &execute.order;
+        let (lots, paid) = taken(of, execute);
+        let (has, locked) = (self.contracts(account, symbol), self.contracts_locked(account, symbol));
+        let shorts = |contracts: i64| (locked - contracts).max(0);
+        let owed = notional(of, pays, i128::from(shorts(has + lots) - shorts(has)));
+        let rest = match resting(execute) {
+            Some((Side::Buy, price, rest)) => notional(of, price, rest.into()) + most_fees(of, price, rest),
+            Some((Side::Sell, price, rest)) => {
+                let uncovered = rest - rest.min((has + lots - locked).max(0));
+                notional(of, Price(pays.0 - price.0), uncovered.into()) + most_fees(of, price, uncovered)
+            }
+            None => 0,
+        };
+        (of.quote.clone(), paid + owed + rest)
     }
 
     pub(super) fn may_limit(&self, account: &Account) -> Result<(), Refusal> {
@@ -197,6 +230,9 @@ impl Model {
         let free = self.free_of(account, asset);
         if self.limited.contains(account) && free + amount.0 < 0 {
             return Err(Refusal::BalanceShort { asset: asset.clone(), free: Money(free), needed: Money(-amount.0) });
+        }
+        if amount.0 > DEPOSIT_MAX || amount.0 < -DEPOSIT_MAX {
+            return Err(Refusal::Overflow { what: some_text() });
         }
         Ok(())
     }
@@ -250,4 +286,22 @@ fn most_fees(of: &Instrument, price: Price, lots: i64) -> i128 {
         return 0;
     }
     notional(of, price, lots.into()) * i128::from(of.maker_fee_ppm) / 1_000_000 + i128::from(lots)
+}
+
+/// Lots that an order's fills bring its account, and what it pays for them, fees included.
+fn taken(of: &Instrument, execute: &ExecuteOrder) -> (i64, i128) {
+    let bought = if execute.order.side == Side::Buy { 1 } else { -1 };
+    let lots: i64 = execute.fills.iter().map(|fill| fill.qty.0).sum();
+    let each = execute.fills.iter().map(|fill| {
+        let notional = notional(of, fill.price, fill.qty.0.into());
+        i128::from(bought) * notional + fee(notional, of.taker_fee_ppm)
+    });
+    (bought * lots, each.sum())
+}
+
+/// Side, price and lots of what an order leaves to rest.
+fn resting(execute: &ExecuteOrder) -> Option<(Side, Price, i64)> {
+    let filled: i64 = execute.fills.iter().map(|fill| fill.qty.0).sum();
+    let NewOrder { side, price, qty, .. } = execute.order;
+    price.filter(|_| execute.remainder == Remainder::Rest).map(|price| (side, price, qty.0 - filled))
 }

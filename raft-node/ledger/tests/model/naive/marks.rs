@@ -87,7 +87,7 @@ impl Model {
             || mark.price.0 < 2 * min_price.0
             || mark.price.0 > 2 * max_price.0
             || mark.time.0 > self.log_time.0.saturating_add(ORDER_TIMESTAMP_AHEAD_MS)
-            || state.last_mark_time.is_some_and(|last| mark.time <= last)
+            || state.last_mark_time.is_some_and(|last| mark.time < last)
     }
 
     /// Whether a mark is so old that equity is unmarked.
@@ -103,7 +103,11 @@ impl Model {
         for symbol in &set.symbols {
             self.known(symbol)?;
         }
-        self.listing = Some(set.symbols.iter().cloned().collect());
+        let listing = Some(set.symbols.iter().cloned().collect());
+        if self.listing == listing {
+            return Ok(accepted(Answer::ListingSet));
+        }
+        self.listing = listing;
         events.push(Event::ListingChanged { symbols: set.symbols.clone() });
         for symbol in self.symbol_names() {
             if !set.symbols.contains(&symbol) {

@@ -16,7 +16,7 @@ use quorate_ledger::{
 
 use super::{
     Done, Fill, Model, Order, Posting, accepted, full,
-    instruments::{notional, pays},
+    instruments::{lot_units, notional, pays},
     invalid, some_text,
 };
 
@@ -192,13 +192,11 @@ impl Model {
 
     /// Checks 10 to 12, carrying everything out as it comes; the events of the fills.
     fn carry_out(&mut self, index: u64, execute: &ExecuteOrder) -> Result<Vec<Event>, Refusal> {
-        let NewOrder { account, symbol, .. } = &execute.order;
-        let has_room = self.room_for_account(account);
-        let free = self.free_of_both(account, symbol);
+        let account = &execute.order.account;
+        let covered = self.room_for_account(account).and_then(|()| self.would_be_covered(execute));
         let fill_events = self.fill_and_rest(index, execute)?;
-        has_room?;
+        covered?;
         self.add_order(index, execute);
-        self.covered(account, &free)?;
         Ok(fill_events)
     }
 
@@ -342,7 +340,8 @@ impl Model {
             return Err(Refusal::DoesNotCross { against, price });
         }
         let instrument = self.symbols[symbol].instrument.clone();
-        if notional(&instrument, price, planned.qty.0.into()) > NOTIONAL_MAX {
+        let base = i128::from(planned.qty.0) * lot_units(&instrument);
+        if notional(&instrument, price, planned.qty.0.into()) > NOTIONAL_MAX || base > NOTIONAL_MAX {
             return Err(Refusal::Overflow { what: some_text() });
         }
         self.book.push(Posting::Fill(self.fills.len()));

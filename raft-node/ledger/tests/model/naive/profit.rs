@@ -129,8 +129,9 @@ impl Model {
 
     pub(crate) fn is_unmarked(&self, asset: &Asset) -> bool {
         self.quoted_in(asset).iter().any(|symbol| {
-            let fresh = self.symbols[symbol].mark.as_ref().is_some_and(|mark| !self.too_old(mark));
-            self.profit(symbol).position != 0 && !fresh
+            let state = &self.symbols[symbol];
+            let fresh = state.mark.as_ref().is_some_and(|mark| !self.too_old(mark));
+            state.closed.is_none() && self.profit(symbol).position != 0 && !fresh
         })
     }
 
