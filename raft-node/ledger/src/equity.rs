@@ -9,19 +9,18 @@ use quorate_planted::{Bug, planted};
 
 use crate::{
     apply::Applying,
-    bounds::MARK_AGE_MAX_MS,
     event::{Event, QuoteEndReason},
     refusal::Refusal,
     state::SymbolState,
 };
-use quorate_domain::{Asset, Millis, Money, Qty, Symbol};
+use quorate_domain::{Asset, Money, Qty, Symbol};
 
 impl Applying<'_> {
     /// Evaluates the equity of every asset that the command may have changed.
     pub(crate) fn evaluate_equity(&mut self) {
         for asset in mem::take(&mut self.equity_due) {
             let equity = self.equity(&asset);
-            let counted = self.unmarked_since(&asset).is_none() || planted(Bug::HighWaterFromUncountedMark);
+            let counted = self.indexes.unmarked_since(&asset, self.log_time()).is_none() || planted(Bug::HighWaterFromUncountedMark);
             let drawdown = self.tables.drawdowns.get(&asset).cloned().unwrap_or_default();
             let (new, trips) = drawdown.evaluate(equity, counted);
             let high_water = new.high_water;
@@ -40,13 +39,6 @@ impl Applying<'_> {
 
     pub(crate) fn equity(&self, asset: &Asset) -> Money {
         self.indexes.equity.get(asset).copied().unwrap_or_default()
-    }
-
-    /// Since when a position in the asset has had no fresh mark; `None` where all have.
-    pub(crate) fn unmarked_since(&self, asset: &Asset) -> Option<Millis> {
-        let oldest = self.indexes.oldest_mark(asset)?;
-        let since = oldest.plus(MARK_AGE_MAX_MS);
-        (since <= self.log_time()).then_some(since)
     }
 
     pub(crate) fn check_breaker(&self, state: &SymbolState) -> Result<(), Refusal> {

@@ -12,6 +12,7 @@ use imbl::{OrdMap, OrdSet};
 use quorate_planted::{Bug, planted};
 
 use crate::{
+    bounds::MARK_AGE_MAX_MS,
     command::SessionId,
     event::Turn,
     names::NameIndex,
@@ -44,8 +45,8 @@ impl Book {
 pub(crate) struct Indexes {
     /// What the symbols of a quote asset are worth.
     pub(crate) equity: OrdMap<Asset, Money>,
-    /// The time of the mark of each symbol that has a position, 0 where it has no mark; by quote asset.
-    pub(crate) marks_by_age: OrdSet<(Asset, Millis, Symbol)>,
+    /// The time of the mark of each symbol that has a position, `None` where it has no mark; by quote asset.
+    pub(crate) marks_by_age: OrdSet<(Asset, Option<Millis>, Symbol)>,
     /// Exposure reserved by all quotes that stand.
     pub(crate) reserved: Sides<Exposure>,
     /// What all symbols hold: reserved, or set aside for them where that is more.
@@ -88,7 +89,7 @@ pub(crate) struct SymbolFacts {
     holder: Option<MakerName>,
     equity: Option<(Asset, Money)>,
     /// Where there is a position that must be marked.
-    mark: Option<(Asset, Millis)>,
+    mark: Option<(Asset, Option<Millis>)>,
 }
 
 impl SymbolFacts {
@@ -231,10 +232,12 @@ impl Indexes {
         }
     }
 
-    /// The time of the oldest mark of a position in this asset.
-    pub(crate) fn oldest_mark(&self, asset: &Asset) -> Option<Millis> {
-        let from = (asset.clone(), Millis::ZERO, Symbol::lowest());
-        self.marks_by_age.range(from..).next().filter(|(found, _, _)| found == asset).map(|(_, at, _)| *at)
+    /// Since when a position in this asset has had no fresh mark, 0 where it never had one; `None` where all have.
+    pub(crate) fn unmarked_since(&self, asset: &Asset, log_time: Millis) -> Option<Millis> {
+        let from = (asset.clone(), None, Symbol::lowest());
+        let (_, oldest, _) = self.marks_by_age.range(from..).next().filter(|(found, _, _)| found == asset)?;
+        let since = oldest.map_or(Millis::ZERO, |at| at.plus(MARK_AGE_MAX_MS));
+        (since <= log_time).then_some(since)
     }
 
     /// The open orders of a symbol, by id.
@@ -274,9 +277,9 @@ impl Indexes {
 }
 
 /// The quote asset, and the time of the mark that counts, of a symbol whose position must be marked.
-fn must_be_marked(state: &SymbolState) -> Option<(Asset, Millis)> {
+fn must_be_marked(state: &SymbolState) -> Option<(Asset, Option<Millis>)> {
     let open = state.closed.is_none() && state.position() != Position::ZERO;
-    open.then(|| (state.instrument.quote.clone(), state.marks.counted.map_or(Millis::ZERO, |mark| mark.at)))
+    open.then(|| (state.instrument.quote.clone(), state.marks.counted.map(|mark| mark.at)))
 }
 
 fn sum_changed(sum: &mut Exposure, old: Exposure, new: Exposure) {
