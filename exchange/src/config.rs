@@ -3,6 +3,7 @@
 
 use std::{fmt::Display, net::SocketAddr, path::PathBuf, time::Duration};
 
+use quorate_binance_api::model::SelfTradePrevention;
 use quorate_domain::{Decimal, ExchangeName};
 use quorate_ledger::bounds::ORDER_DEADLINE_MAX_MS;
 use serde::Deserialize;
@@ -27,6 +28,8 @@ pub struct Config {
     pub references: Vec<SourceSpec>,
     /// Key and secret that requests must carry; `None` takes unsigned ones.
     pub credentials: Option<Credentials>,
+    /// What happens where an order that does not say so meets one of its own account.
+    pub self_trade: SelfTradePrevention,
     /// Life of an order until it must be executed, in ms of log time.
     pub order_deadline_ms: u64,
     /// How long a caller is kept waiting before it hears *unknown*.
@@ -208,7 +211,12 @@ impl Settings {
         let references: Result<_, _> = self.reference.unwrap_or_default().iter().map(|text| text.parse()).collect();
         let deadline_max = ORDER_DEADLINE_MAX_MS - LOG_TIME_ERROR_MS;
         let patience_ms = ranged("patience-ms", self.patience_ms, 3_000, 10, 60_000)?;
+        let credentials = credentials(self.api_key, self.api_secret)?;
+        // Behind a name that anybody may use stand many traders, and they trade with each other.
+        let self_trade =
+            if credentials.is_some() { SelfTradePrevention::ExpireMaker } else { SelfTradePrevention::None };
         Ok(Config {
+            self_trade,
             listen: self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 7200))),
             ledger_endpoints: self
                 .ledger_endpoints
@@ -216,7 +224,7 @@ impl Settings {
             cluster_id: self.cluster_id,
             name: text(self.name, "exchange").parse().map_err(|error| wrong("name", error))?,
             references: references.map_err(|error| wrong("reference", error))?,
-            credentials: credentials(self.api_key, self.api_secret)?,
+            credentials,
             order_deadline_ms: ranged("order-deadline-ms", self.order_deadline_ms, 5_000, 100, deadline_max)?,
             patience: Duration::from_millis(patience_ms),
             in_flight: count("in-flight", self.in_flight, 32, 100)?,

@@ -11,7 +11,7 @@ use quorate_ledger::Event;
 use quorate_seams::Clocks;
 
 use crate::{
-    desk::locked,
+    lock::locked,
     reference::{FeedStats, Now, Reference, References, Set, Unset},
 };
 

@@ -10,7 +10,19 @@ use quorate_domain::{Account, ClientOrderId, Millis, OrderType, Price, Side, Tim
 use quorate_ledger::{NewOrder, OrderResult, OrderStatus, Refusal, Trade};
 use quorate_matching::{CancelOutcome, Committed, NotExecuted, OrderOutcome};
 
-use crate::recover;
+use crate::{
+    history::{History, Known},
+    recover,
+};
+
+/// What it takes to show an order.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a> {
+    /// Of the order's symbol.
+    pub filters: &'a SymbolFilters,
+    /// What is known of orders beyond the ledger's word.
+    pub history: &'a History,
+}
 
 /// The order that a request asks for, with every filter checked.
 ///
@@ -59,7 +71,7 @@ pub fn new_order(
 /// What came of it, where it was not placed or is not known.
 pub fn placed(
     order: &NewOrder,
-    filters: &SymbolFilters,
+    shown: Shown<'_>,
     wanted: ResponseType,
     outcome: OrderOutcome,
 ) -> Result<OrderPlaced, ApiError> {
@@ -69,7 +81,7 @@ pub fn placed(
         OrderOutcome::NotExecuted(why) => return Err(not_executed(why)),
         OrderOutcome::Unknown => return Err(ApiError::unknown()),
     };
-    answer(order, filters, wanted, committed.log_time, &committed.result)
+    answer(order, shown, wanted, committed.log_time, &committed.result)
 }
 
 /// The answer to an order that was placed before: what the ledger has under its name.
@@ -77,7 +89,7 @@ pub fn placed(
 /// # Errors
 /// -2010 where that is another order, or was rejected.
 pub fn placed_before(
-    filters: &SymbolFilters,
+    shown: Shown<'_>,
     wanted: ResponseType,
     order: &NewOrder,
     row: &OrderView,
@@ -87,16 +99,19 @@ pub fn placed_before(
     if kept != (NewOrder { timestamp: kept.timestamp, ..order.clone() }) {
         return Err(ApiError::duplicate_order());
     }
-    answer(&kept, filters, wanted, kept.timestamp, &result_of(row))
+    let taken_at = shown.history.of(row.order_id).taken_at.unwrap_or(kept.timestamp);
+    answer(&kept, shown, wanted, taken_at, &result_of(row))
 }
 
 fn answer(
     order: &NewOrder,
-    filters: &SymbolFilters,
+    shown: Shown<'_>,
     wanted: ResponseType,
     at: Millis,
     result: &OrderResult,
 ) -> Result<OrderPlaced, ApiError> {
+    let Shown { filters, history } = shown;
+    let known = history.of(result.order_id);
     if result.status == OrderStatus::Rejected {
         return Err(ApiError::rejected("Order would immediately match and take."));
     }
@@ -105,7 +120,7 @@ fn answer(
         orig_qty: filters.qty(order.qty),
         executed_qty: filters.qty(result.cum_qty),
         cummulative_quote_qty: filters.money(result.cum_quote.0),
-        status: status(result.status),
+        status: status(result.status, known),
         time_in_force: time_in_force(order.time_in_force),
         order_type: order_type(order.order_type),
         side: side(order.side),
@@ -146,13 +161,17 @@ fn result_of(row: &OrderView) -> OrderResult {
 
 /// An order of the ledger, as a query answers it.
 #[must_use]
-pub fn view_info(filters: &SymbolFilters, row: &OrderView) -> OrderInfo {
-    known_info(filters, &recover::new_order(row), &result_of(row))
+pub fn view_info(shown: Shown<'_>, row: &OrderView) -> OrderInfo {
+    known_info(shown, &recover::new_order(row), &result_of(row))
 }
 
 /// An order and where it stands, as a query answers it.
 #[must_use]
-pub fn known_info(filters: &SymbolFilters, order: &NewOrder, result: &OrderResult) -> OrderInfo {
+pub fn known_info(shown: Shown<'_>, order: &NewOrder, result: &OrderResult) -> OrderInfo {
+    let Shown { filters, history } = shown;
+    let known = history.of(result.order_id);
+    // What was not seen here is as old as its sender says, until the ledger itself keeps when it took an order.
+    let time = known.taken_at.unwrap_or(order.timestamp);
     OrderInfo {
         symbol: order.symbol.to_string(),
         order_id: result.order_id,
@@ -162,11 +181,13 @@ pub fn known_info(filters: &SymbolFilters, order: &NewOrder, result: &OrderResul
         orig_qty: filters.qty(order.qty),
         executed_qty: filters.qty(result.cum_qty),
         cummulative_quote_qty: filters.money(result.cum_quote.0),
-        status: status(result.status),
+        status: status(result.status, known),
         time_in_force: time_in_force(order.time_in_force),
         order_type: order_type(order.order_type),
         side: side(order.side),
-        time: order.timestamp.0,
+        time: time.0,
+        update_time: known.updated_at.unwrap_or(time).max(time).0,
+        working_time: time.0,
         is_working: result.status.is_open(),
     }
 }
@@ -194,6 +215,8 @@ fn not_executed(why: NotExecuted) -> ApiError {
         NotExecuted::Unavailable => ApiError::disconnected("not done: the ledger takes no proposals now"),
         NotExecuted::TimedOut => ApiError::disconnected("not done: it could not be proposed in time"),
         NotExecuted::ClientIdInFlight => ApiError::duplicate_order(),
+        NotExecuted::SymbolOrdersMax => ApiError::filter("MAX_NUM_ORDERS"),
+        NotExecuted::AccountOrdersMax => ApiError::filter("EXCHANGE_MAX_NUM_ORDERS"),
     }
 }
 
@@ -245,8 +268,9 @@ fn time_in_force(tif: TimeInForce) -> model::TimeInForce {
     }
 }
 
-fn status(status: OrderStatus) -> model::OrderStatus {
+fn status(status: OrderStatus, known: Known) -> model::OrderStatus {
     match status {
+        OrderStatus::Expired | OrderStatus::Cancelled if known.in_match => model::OrderStatus::ExpiredInMatch,
         OrderStatus::New => model::OrderStatus::New,
         OrderStatus::PartiallyFilled => model::OrderStatus::PartiallyFilled,
         OrderStatus::Filled => model::OrderStatus::Filled,

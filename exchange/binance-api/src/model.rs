@@ -83,6 +83,19 @@ words!(
     }
 );
 words!(
+    /// What happens where an order meets one of its own account.
+    SelfTradePrevention, -1130, "Data sent for parameter 'selfTradePreventionMode' is not valid.", {
+        /// They trade.
+        None = "NONE",
+        /// What is left of the taker ends.
+        ExpireTaker = "EXPIRE_TAKER",
+        /// The resting order ends, and the taker goes on.
+        ExpireMaker = "EXPIRE_MAKER",
+        /// Both end.
+        ExpireBoth = "EXPIRE_BOTH",
+    }
+);
+words!(
     /// An order's state.
     OrderStatus, -1000, "Invalid order status.", {
         /// Rests, nothing filled.
@@ -97,6 +110,8 @@ words!(
         Rejected = "REJECTED",
         /// What was left ran out.
         Expired = "EXPIRED",
+        /// It, or what was left of it, ended where it met an order of its own account.
+        ExpiredInMatch = "EXPIRED_IN_MATCH",
     }
 );
 
@@ -190,10 +205,16 @@ pub struct OrderInfo {
     pub order_type: OrderType,
     /// Buy or sell.
     pub side: Side,
-    /// When its sender made it, in ms since the Unix epoch.
+    /// When it was taken, in ms since the Unix epoch.
     pub time: u64,
+    /// When it changed last, likewise.
+    #[serde(default)]
+    pub update_time: u64,
     /// Whether it rests.
     pub is_working: bool,
+    /// When it came to work: as soon as it was taken.
+    #[serde(default)]
+    pub working_time: u64,
 }
 
 /// The answer to a cancel: the order as it ended.
@@ -377,7 +398,7 @@ mod tests {
 
     #[test]
     fn a_cancel_is_answered_with_the_order_and_its_end() {
-        let text = r#"{"origClientOrderId":"c","transactTime":7,"symbol":"BTCUSDT","orderId":4,"orderListId":-1,"clientOrderId":"c","price":"2.0","origQty":"1.0","executedQty":"0.0","cummulativeQuoteQty":"0.0","status":"CANCELED","timeInForce":"GTC","type":"LIMIT","side":"BUY","time":6,"isWorking":false}"#;
+        let text = r#"{"origClientOrderId":"c","transactTime":7,"symbol":"BTCUSDT","orderId":4,"orderListId":-1,"clientOrderId":"c","price":"2.0","origQty":"1.0","executedQty":"0.0","cummulativeQuoteQty":"0.0","status":"CANCELED","timeInForce":"GTC","type":"LIMIT","side":"BUY","time":6,"updateTime":7,"isWorking":false,"workingTime":6}"#;
         let cancelled: OrderCancelled = serde_json::from_str(text).expect("readable");
         assert_eq!(serde_json::to_string(&cancelled).expect("JSON"), text);
         assert_eq!(serde_json::from_str::<OrderInfo>(text).expect("readable"), cancelled.order);

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     error::ApiError,
-    model::{OrderType, ResponseType, Side, TimeInForce},
+    model::{OrderType, ResponseType, SelfTradePrevention, Side, TimeInForce},
 };
 
 /// Parameters at most: more are refused before anything is looked at.
@@ -21,9 +21,8 @@ const PARAMS_MAX: usize = 64;
 
 /// From this number on a timestamp counts microseconds; in milliseconds it would lie in the year 33658.
 const MICROSECONDS_FROM: u64 = 1_000_000_000_000_000;
-/// What Binance's `selfTradePreventionMode` may be. Here it is `NONE` or it is not offered.
-const SELF_TRADE_PREVENTION: [&str; 6] =
-    ["NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH", "DECREMENT", "TRANSFER"];
+/// Modes of Binance's `selfTradePreventionMode` that are not offered here.
+const SELF_TRADE_NOT_OFFERED: [&str; 2] = ["DECREMENT", "TRANSFER"];
 /// What `cancelRestrictions` may be. None of them is offered here.
 const CANCEL_RESTRICTIONS: [&str; 2] = ["ONLY_NEW", "ONLY_PARTIALLY_FILLED"];
 
@@ -53,6 +52,8 @@ pub struct PlaceOrder {
     pub client_order_id: Option<ClientOrderId>,
     /// How much of the answer is wanted.
     pub response: ResponseType,
+    /// What happens where it meets an order of its own account; `None`: what the symbol's default is.
+    pub self_trade: Option<SelfTradePrevention>,
 }
 
 /// How a request names an order.
@@ -186,7 +187,7 @@ impl Params {
     /// -1102 and others, as Binance gives them for each type of order.
     pub fn place_order(&self) -> Result<PlaceOrder, ApiError> {
         let symbol = self.symbol()?;
-        self.no_self_trade_prevention()?;
+        let self_trade = self.self_trade_prevention()?;
         let side = self.required("side")?.parse()?;
         let order_type: OrderType = self.required("type")?.parse()?;
         let given_tif: Option<TimeInForce> = self.get("timeInForce").map(str::parse).transpose()?;
@@ -211,18 +212,27 @@ impl Params {
             None => ResponseType::Full,
         };
         let client_order_id = self.client_order_id("newClientOrderId")?;
-        Ok(PlaceOrder { symbol, side, order_type, time_in_force, quantity, price, client_order_id, response })
+        Ok(PlaceOrder {
+            symbol,
+            side,
+            order_type,
+            time_in_force,
+            quantity,
+            price,
+            client_order_id,
+            response,
+            self_trade,
+        })
     }
 
-    fn no_self_trade_prevention(&self) -> Result<(), ApiError> {
+    fn self_trade_prevention(&self) -> Result<Option<SelfTradePrevention>, ApiError> {
         let name = "selfTradePreventionMode";
         match self.get(name) {
-            None | Some("NONE") => Ok(()),
-            Some(mode) if SELF_TRADE_PREVENTION.contains(&mode) => Err(ApiError::new(
-                -1106,
-                format!("Parameter '{name}' sent when not required: only NONE is offered here, not {mode}."),
-            )),
-            Some(_) => Err(ApiError::invalid(name)),
+            Some(mode) if SELF_TRADE_NOT_OFFERED.contains(&mode) => {
+                let what = format!("Parameter '{name}' sent when not required: {mode} is not offered here.");
+                Err(ApiError::new(-1106, what))
+            }
+            mode => mode.map(str::parse).transpose(),
         }
     }
 
@@ -443,10 +453,16 @@ mod tests {
         assert_eq!(code(&format!("{LIMIT}&newOrderRespType=ALL")), -1118);
         assert_eq!(code(&LIMIT.replace("LIMIT", "LIMIT_MAKER")), -1106);
         assert_eq!(code(&LIMIT.replace("quantity=1", "quantity=0")), -1013);
-        assert_eq!(code(&format!("{LIMIT}&selfTradePreventionMode=EXPIRE_TAKER")), -1106);
+        assert_eq!(code(&format!("{LIMIT}&selfTradePreventionMode=DECREMENT")), -1106);
+        assert_eq!(code(&format!("{LIMIT}&selfTradePreventionMode=TRANSFER")), -1106);
         assert_eq!(code(&format!("{LIMIT}&selfTradePreventionMode=NONSENSE")), -1130);
-        let none = Params::parse(&format!("{LIMIT}&selfTradePreventionMode=NONE"), "").expect("valid");
-        assert!(none.place_order().is_ok());
+        let mode = |more: &str| {
+            let params = Params::parse(&format!("{LIMIT}{more}"), "").expect("valid");
+            params.place_order().expect("an order").self_trade
+        };
+        assert_eq!(mode(""), None);
+        assert_eq!(mode("&selfTradePreventionMode=NONE"), Some(SelfTradePrevention::None));
+        assert_eq!(mode("&selfTradePreventionMode=EXPIRE_BOTH"), Some(SelfTradePrevention::ExpireBoth));
         let cancel = |more: &str| {
             let params = Params::parse(&format!("symbol=AB&orderId=1{more}"), "").expect("valid");
             params.cancel_order().map_or_else(|error| error.code, |_| 0)

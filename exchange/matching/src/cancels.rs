@@ -10,8 +10,9 @@ use quorate_ledger::{
     Answer, CancelOrder, Command, ExchangeEpoch, OrderStatus, Outcome, Refusal, RefusalClass, Response,
 };
 
-use crate::types::{
-    Answered, CancelOutcome, Committed, Halt, NotExecuted, RequestId, Submission, SubmissionId, Target,
+use crate::{
+    requests::Arrival,
+    types::{Answered, CancelOutcome, Committed, Halt, NotExecuted, RequestId, Submission, SubmissionId, Target},
 };
 
 /// Cancels proposed and not answered, at most: with the executions in flight they stay within the
@@ -23,10 +24,18 @@ const IN_FLIGHT_MAX: usize = 64;
 pub(crate) struct Cancel {
     pub(crate) account: Account,
     pub(crate) target: Target,
-    /// Who waits; nobody any more where its patience ended.
-    request: Option<RequestId>,
+    cause: Cause,
     /// Once it is proposed.
     sent: Option<Sent>,
+}
+
+/// Why an order is cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// A caller asked for it, and waits; nobody any more where its patience ended.
+    Asked(Option<RequestId>),
+    /// A taker of its own account met it. `before`: the taker that is planned once it is gone.
+    SelfTrade { before: Option<Arrival> },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -91,10 +100,17 @@ impl Cancels {
         self.gone.retain(|_, committed| committed.index > index);
     }
 
-    pub(crate) fn take(&mut self, id: SubmissionId, request: RequestId, account: Account, target: Target) {
-        self.all.insert(id, Cancel { account, target, request: Some(request), sent: None });
-        self.by_request.insert(request, id);
+    pub(crate) fn take(&mut self, id: SubmissionId, cause: Cause, account: Account, target: Target) {
+        if let Cause::Asked(Some(request)) = cause {
+            self.by_request.insert(request, id);
+        }
+        self.all.insert(id, Cancel { account, target, cause, sent: None });
         self.unsent.insert(id);
+    }
+
+    /// Whether an order is being cancelled by its id.
+    pub(crate) fn is_under_way(&self, order_id: OrderId) -> bool {
+        self.all.values().any(|cancel| cancel.target == Target::Order(order_id))
     }
 
     /// Those that are not proposed, oldest first.
@@ -127,6 +143,8 @@ impl Cancels {
         match answered {
             Answered::Unknown => self.resend(id),
             Answered::NotApplied if doubtful => self.resend(id),
+            // Its taker has ended before it.
+            Answered::NotApplied if self.is_owed(id) => self.resend(id),
             Answered::NotApplied => Reaction::Settle(CancelOutcome::NotExecuted(NotExecuted::Unavailable)),
             Answered::Response(Response { index, log_time, outcome }) => match outcome {
                 Outcome::Accepted(Answer::OrderCancelled(result)) => {
@@ -143,6 +161,9 @@ impl Cancels {
                     // Where an attempt went unanswered, that one may have cancelled it.
                     let by_us = doubtful && result.status == OrderStatus::Cancelled;
                     let committed = Committed { index, log_time, result, repeat: true };
+                    if index > applied {
+                        self.gone.insert(order_id, committed.clone());
+                    }
                     let outcome = if by_us { CancelOutcome::Cancelled } else { CancelOutcome::Closed };
                     Reaction::Settle(outcome(committed))
                 }
@@ -166,17 +187,24 @@ impl Cancels {
 
     /// Nobody waits for this one any more; it goes on.
     pub(crate) fn release(&mut self, id: SubmissionId) {
-        if let Some(request) = self.all.get_mut(&id).and_then(|cancel| cancel.request.take()) {
+        let Some(cancel) = self.all.get_mut(&id) else { return };
+        if let Cause::Asked(Some(request)) = std::mem::replace(&mut cancel.cause, Cause::Asked(None)) {
             self.by_request.remove(&request);
         }
     }
 
-    /// Settles one, and forgets it: who waits for it.
-    pub(crate) fn settle(&mut self, id: SubmissionId) -> Option<RequestId> {
+    /// Settles one, and forgets it: why it was made.
+    pub(crate) fn settle(&mut self, id: SubmissionId) -> Option<Cause> {
         self.unsent.remove(&id);
-        let request = self.all.remove(&id)?.request?;
-        self.by_request.remove(&request);
-        Some(request)
+        let cause = self.all.remove(&id)?.cause;
+        if let Cause::Asked(Some(request)) = cause {
+            self.by_request.remove(&request);
+        }
+        Some(cause)
+    }
+
+    fn is_owed(&self, id: SubmissionId) -> bool {
+        self.all.get(&id).is_some_and(|cancel| cancel.cause == Cause::SelfTrade { before: None })
     }
 
     /// All of them, with what their callers hear where the engine stops.

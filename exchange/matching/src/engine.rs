@@ -5,18 +5,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_domain::{Account, Millis, OrderType, Price, Qty, Side, Symbol, TimeInForce};
+use quorate_domain::{Account, Millis, OrderId, OrderType, Price, Qty, Side, Symbol, TimeInForce};
 use quorate_ledger::{Against, ExchangeEpoch, ExecuteOrder, Frame, NewOrder, Refusal, Remainder};
 
 use crate::{
-    cancels::{self, Cancels},
+    cancels::{self, Cancels, Cause},
     mirror::{Contradiction, Mirror, Seen},
     pipeline::{Pipeline, Reaction, SlotState},
-    planner::{Plan, Projection},
-    requests::{Arrival, GivenUp, Requests, Taken, same},
+    planner::{Plan, Projection, Ready},
+    requests::{Arrival, GivenUp, MetOwn, Requests, Taken, same},
     types::{
         Answered, CancelOutcome, Committed, Config, Depth, Effect, Halt, Input, Known, NotExecuted, OrderOutcome,
-        QuoteLeaves, RequestId, Snapshot, Stats, Submission, SubmissionId, Target,
+        QuoteLeaves, RequestId, Snapshot, Stats, Submission, SubmissionId, Target, Terms,
     },
 };
 
@@ -47,7 +47,7 @@ pub struct Engine {
 /// What to do with a cancel that is not proposed yet.
 enum Step {
     Wait,
-    Propose(quorate_domain::OrderId),
+    Propose(OrderId),
     Reply(CancelOutcome),
 }
 
@@ -79,7 +79,7 @@ impl Engine {
     pub fn handle(&mut self, now: Millis, input: Input) -> Vec<Effect> {
         let now = now.max(self.mirror.applied().1);
         match input {
-            Input::Order { request, order } => self.on_order(now, request, order),
+            Input::Order { request, order, terms } => self.on_order(now, request, order, terms),
             Input::Cancel { request, account, target } => self.on_cancel(request, account, target),
             Input::OutOfPatience { request } => self.on_patience(request),
             Input::Answer { submission, answered } => self.on_answer(submission, answered),
@@ -165,13 +165,13 @@ impl Engine {
         }
     }
 
-    fn on_order(&mut self, now: Millis, request: RequestId, order: NewOrder) {
+    fn on_order(&mut self, now: Millis, request: RequestId, order: NewOrder, terms: Terms) {
         if let Some(outcome) = self.answer_at_once(&order) {
             return self.reply(request, outcome);
         }
         let symbol = order.symbol.clone();
         let deadline = now.plus(self.config.order_ttl_ms);
-        match self.requests.take(request, order, deadline, self.config.orders_max, self.config.waiters_max) {
+        match self.requests.take(request, (order, terms), deadline, &self.config) {
             Taken::New(arrival) => {
                 self.stats.orders += 1;
                 self.enqueue(symbol, arrival);
@@ -212,8 +212,10 @@ impl Engine {
             }
             Some(Known::Closed { order, committed }) => (order, committed),
             None => {
-                let killed = self.mirror.killed();
-                return killed.map(|control_version| OrderOutcome::Refused(Refusal::KillSwitch { control_version }));
+                if let Some(control_version) = self.mirror.killed() {
+                    return Some(OrderOutcome::Refused(Refusal::KillSwitch { control_version }));
+                }
+                return self.over_its_share(order).map(OrderOutcome::NotExecuted);
             }
         };
         let mut result = committed.result;
@@ -223,6 +225,23 @@ impl Engine {
         }
         let client_order_id = order.client_order_id.clone();
         Some(OrderOutcome::Refused(Refusal::DuplicateOrder { client_order_id, same: false, result }))
+    }
+
+    /// Whether the account has as many open orders as it may have. Those that may still come to rest count, so that none
+    /// gets more by asking for many at once.
+    fn over_its_share(&self, order: &NewOrder) -> Option<NotExecuted> {
+        let Config { symbol_orders_max, account_orders_max, .. } = self.config;
+        let most = self.mirror.open_count(&order.account) + self.requests.len() + self.in_flight.len();
+        if order.time_in_force != TimeInForce::Gtc || most < symbol_orders_max.min(account_orders_max) {
+            return None;
+        }
+        let count = |symbol: Option<&Symbol>| {
+            self.open_orders(&order.account, symbol).len() + self.requests.may_rest(&order.account, symbol)
+        };
+        if count(Some(&order.symbol)) >= symbol_orders_max {
+            return Some(NotExecuted::SymbolOrdersMax);
+        }
+        (count(None) >= account_orders_max).then_some(NotExecuted::AccountOrdersMax)
     }
 
     fn on_cancel(&mut self, request: RequestId, account: Account, target: Target) {
@@ -241,7 +260,7 @@ impl Engine {
             return;
         }
         let id = self.submission();
-        self.cancels.take(id, request, account, target);
+        self.cancels.take(id, Cause::Asked(Some(request)), account, target);
     }
 
     fn on_patience(&mut self, request: RequestId) {
@@ -399,6 +418,8 @@ impl Engine {
                 self.busy.remove(symbol);
             }
         }
+        // Plans may want orders gone first.
+        self.pump_cancels();
     }
 
     /// What was refused waits again, once nothing of its symbol is open.
@@ -437,17 +458,25 @@ impl Engine {
         if full || !pipeline.may_propose(applied, self.config.window_max) {
             return false;
         }
-        let Some(market) = self.mirror.market(symbol) else { return false };
         let give_up = pending.refused > self.config.replans_max;
         let plan = if give_up {
-            Plan::Ready { fills: Vec::new(), remainder: Remainder::Expire }
+            Some(Plan::Ready(Ready::without_fills(Remainder::Expire)))
         } else {
             // The estimate may run ahead of log time; every second plan goes by what was seen.
             let now = if pending.refused % 2 == 1 { seen_at } else { now };
             let gone = |order_id| self.cancels.gone(order_id).is_some();
-            Projection { market, in_flight: &pipeline.in_flight(), gone: &gone, now }.plan(&pending.order)
+            let projection = Projection { mirror: &self.mirror, in_flight: &pipeline.in_flight(), gone: &gone, now };
+            projection.plan(&pending.order, pending.terms)
         };
-        let Plan::Ready { fills, remainder } = plan else { return false };
+        let Ready { fills, remainder, in_match, expires } = match plan {
+            Some(Plan::Ready(ready)) => ready,
+            Some(Plan::ExpireFirst(orders)) => {
+                let account = pending.order.account.clone();
+                self.expire_makers(&account, &orders, Some(arrival));
+                return false;
+            }
+            Some(Plan::Blocked) | None => return false,
+        };
         let (exec_id, answered_below) = pipeline.next_exec();
         let execute = ExecuteOrder {
             exchange_epoch: self.exchange_epoch,
@@ -464,10 +493,23 @@ impl Engine {
         let command = quorate_ledger::Command::ExecuteOrder(execute.clone());
         self.effects.push(Effect::Submit(Submission { id, command }));
         self.in_flight.insert(id, symbol.clone());
+        self.requests.planned(arrival, MetOwn { in_match, expires });
         if let Some(pipeline) = self.pipelines.get_mut(symbol) {
             pipeline.proposed(arrival, id, execute);
         }
         true
+    }
+
+    /// Orders that a taker of their own account met end: before it is planned again, or after it has ended itself.
+    fn expire_makers(&mut self, account: &Account, orders: &[OrderId], before: Option<Arrival>) {
+        for order_id in orders {
+            if self.cancels.is_under_way(*order_id) || before.is_some() && self.cancels.len() >= self.config.cancels_max
+            {
+                continue;
+            }
+            let id = self.submission();
+            self.cancels.take(id, Cause::SelfTrade { before }, account.clone(), Target::Order(*order_id));
+        }
     }
 
     /// Proposes the cancels whose turn has come.
@@ -507,8 +549,18 @@ impl Engine {
     }
 
     fn settle_cancel(&mut self, id: SubmissionId, outcome: CancelOutcome) {
-        if let Some(request) = self.cancels.settle(id) {
-            self.effects.push(Effect::CancelReply { request, outcome });
+        match (self.cancels.settle(id), outcome) {
+            (Some(Cause::Asked(Some(request))), outcome) => {
+                self.effects.push(Effect::CancelReply { request, outcome });
+            }
+            (Some(Cause::SelfTrade { .. }), CancelOutcome::Cancelled(committed)) => {
+                self.effects.push(Effect::ExpiredInMatch { order_id: committed.result.order_id });
+            }
+            // Nothing was proposed, for the order that it waits for neither.
+            (Some(Cause::SelfTrade { before: Some(arrival) }), CancelOutcome::NotExecuted(why)) => {
+                self.settle(arrival, &OrderOutcome::NotExecuted(why));
+            }
+            (Some(Cause::Asked(None) | Cause::SelfTrade { .. }) | None, _) => {}
         }
     }
 
@@ -517,6 +569,12 @@ impl Engine {
         let Some(settled) = self.requests.settle(arrival, outcome) else { return };
         if let Some(pipeline) = self.pipelines.get_mut(&settled.symbol) {
             pipeline.dequeue(arrival);
+        }
+        if let OrderOutcome::Committed(Committed { result, repeat: false, .. }) = outcome
+            && settled.self_trade.in_match
+        {
+            self.effects.push(Effect::ExpiredInMatch { order_id: result.order_id });
+            self.expire_makers(&settled.account, settled.self_trade.expires.as_slice(), None);
         }
         for (request, outcome) in settled.replies {
             self.reply(request, outcome);

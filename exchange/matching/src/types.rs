@@ -2,8 +2,15 @@
 
 use quorate_domain::{Account, ClientOrderId, Millis, Money, OrderId, Price, Qty, QuoteId, Symbol};
 use quorate_ledger::{
-    Command, ExchangeEpoch, Frame, NewOrder, OrderResult, OrderStatus, Refusal, Response, bounds::EXEC_WINDOW,
+    Command, ExchangeEpoch, Frame, NewOrder, OrderResult, OrderStatus, Refusal, Response,
+    bounds::{EXEC_WINDOW, OPEN_ORDERS_MAX},
 };
+use quorate_order_book::SelfTrade;
+
+/// Open orders of one account in one symbol, unless configured otherwise.
+pub const SYMBOL_ORDERS_MAX: usize = 200;
+/// Open orders of one account, likewise: a tenth of what the ledger holds for all.
+pub const ACCOUNT_ORDERS_MAX: usize = OPEN_ORDERS_MAX / 10;
 
 /// Names one caller's request; chosen by the process, never used twice for one engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +53,8 @@ pub enum Input {
         request: RequestId,
         /// The order.
         order: NewOrder,
+        /// How it is matched.
+        terms: Terms,
     },
     /// A caller cancels an order.
     Cancel {
@@ -82,6 +91,15 @@ pub enum Input {
     Stop,
 }
 
+/// How an order is matched, beyond what the ledger knows of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Terms {
+    /// What happens where it meets an order of its own account.
+    pub self_trade: SelfTrade,
+    /// The worst price at which an order without a price of its own trades; `None`: any.
+    pub worst: Option<Price>,
+}
+
 /// How a caller names an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
@@ -112,6 +130,12 @@ pub enum Effect {
         request: RequestId,
         /// What came of it.
         outcome: CancelOutcome,
+    },
+    /// An order ended, wholly or with what was left of it, because it met one of its own account. Comes before those who
+    /// wait for it are answered. The ledger calls it expired or cancelled.
+    ExpiredInMatch {
+        /// Which.
+        order_id: OrderId,
     },
     /// An order that was reported as unknown is settled.
     Settled {
@@ -183,6 +207,10 @@ pub enum NotExecuted {
     TimedOut,
     /// The client order id belongs to another order that is being executed.
     ClientIdInFlight,
+    /// The account has as many open orders of this symbol as it may have.
+    SymbolOrdersMax,
+    /// The account has as many open orders as it may have.
+    AccountOrdersMax,
 }
 
 /// What came of a cancel.
@@ -385,6 +413,10 @@ pub struct Config {
     pub waiters_max: usize,
     /// Closed orders remembered for repeats and look-ups.
     pub closed_max: usize,
+    /// Open orders of one account in one symbol at most, those that may still come to rest included.
+    pub symbol_orders_max: usize,
+    /// Open orders of one account at most, likewise.
+    pub account_orders_max: usize,
 }
 
 impl Default for Config {
@@ -398,6 +430,8 @@ impl Default for Config {
             replans_max: 8,
             waiters_max: 16,
             closed_max: 10_000,
+            symbol_orders_max: SYMBOL_ORDERS_MAX,
+            account_orders_max: ACCOUNT_ORDERS_MAX,
         }
     }
 }

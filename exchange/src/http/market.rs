@@ -13,7 +13,7 @@ use quorate_binance_api::{
 use quorate_domain::{Decimal, Symbol, SymbolSpec};
 use quorate_matching::QuoteLeaves;
 
-use super::{App, Failed, NoParams, Sent, filters, json, ok, read_symbols, spec_of, symbol_filters, whole};
+use super::call::{App, Failed, NoParams, Sent, filters, json, ok, read_symbols, spec_of, symbol_filters, whole};
 use crate::{
     desk::Desk,
     reference::{Set, Unset},

@@ -6,20 +6,22 @@ use axum::{extract::State, http::HeaderMap, response::Response};
 use futures_util::{StreamExt, stream};
 use quorate_api::OrderView;
 use quorate_binance_api::{
-    ApiError,
-    model::{OrderCancelled, OrderInfo, OrderPlaced},
+    ApiError, SymbolFilters,
+    model::{OrderCancelled, OrderInfo, OrderPlaced, SelfTradePrevention},
     params::{NamedOrder, Params, PlaceOrder},
     signing::{RECV_WINDOW_DEFAULT_MS, RECV_WINDOW_MAX_MS},
 };
 use quorate_client::OrderQuery;
 use quorate_domain::{Account, ClientOrderId, Millis, Symbol};
 use quorate_ledger::{NewOrder, Refusal, bounds::ORDER_TIMESTAMP_AHEAD_MS};
-use quorate_matching::{Known, OrderOutcome, Target};
+use quorate_matching::{Known, NotExecuted, OrderOutcome, SelfTrade, Target, Terms};
 
-use super::{App, Failed, Sent, account, authenticated, check_window, filters, ok, reading, symbol_filters, unread};
+use super::call::{
+    App, Failed, Sent, account, authenticated, check_window, filters, ok, reading, symbol_filters, unread,
+};
 use crate::{
     desk::Desk,
-    orders::{cancelled, known_info, new_order, placed, placed_before, view_info},
+    orders::{Shown, cancelled, known_info, new_order, placed, placed_before, view_info},
     recover,
     refusals::Stamped,
 };
@@ -58,13 +60,28 @@ async fn place_now(desk: &Arc<Desk>, account: Account, params: &Params) -> Resul
     let filters = symbol_filters(desk, &request.symbol).await?;
     let timestamp = order_time(desk, params.timestamp_us()?.map(|us| us / 1_000));
     let order = new_order(&request, &filters, account, name_of(desk, &request)?, timestamp)?;
-    let outcome = desk.place(order.clone()).await;
+    let self_trade = request.self_trade.unwrap_or(desk.config.self_trade);
+    let terms = Terms { self_trade: mode(self_trade), worst: None };
+    let outcome = desk.place(order.clone(), terms).await;
     if request.client_order_id.is_some()
         && let Some(row) = placed_earlier(desk, &order, &outcome).await?
     {
-        return placed_before(&filters, request.response, &order, &row);
+        return placed_before(shown(desk, &filters), request.response, &order, &row);
     }
-    placed(&order, &filters, request.response, outcome)
+    placed(&order, shown(desk, &filters), request.response, outcome)
+}
+
+fn shown<'a>(desk: &'a Desk, filters: &'a SymbolFilters) -> Shown<'a> {
+    Shown { filters, history: &desk.history }
+}
+
+fn mode(asked: SelfTradePrevention) -> SelfTrade {
+    match asked {
+        SelfTradePrevention::None => SelfTrade::Allow,
+        SelfTradePrevention::ExpireTaker => SelfTrade::ExpireTaker,
+        SelfTradePrevention::ExpireMaker => SelfTrade::ExpireMaker,
+        SelfTradePrevention::ExpireBoth => SelfTrade::ExpireBoth,
+    }
 }
 
 fn name_of(desk: &Desk, request: &PlaceOrder) -> Result<ClientOrderId, ApiError> {
@@ -87,11 +104,12 @@ fn order_time(desk: &Desk, given: Option<u64>) -> Millis {
 /// on the kill switch come before its memory of names. Its sender must hear of the order, not of the refusal.
 async fn placed_earlier(desk: &Desk, order: &NewOrder, outcome: &OrderOutcome) -> Result<Option<OrderView>, ApiError> {
     match outcome {
-        OrderOutcome::Refused(Refusal::DuplicateOrder { .. })
-        | OrderOutcome::Committed(_)
-        | OrderOutcome::NotExecuted(_)
-        | OrderOutcome::Unknown => return Ok(None),
-        OrderOutcome::Refused(_) => {}
+        OrderOutcome::Refused(Refusal::DuplicateOrder { .. }) | OrderOutcome::Committed(_) | OrderOutcome::Unknown => {
+            return Ok(None);
+        }
+        OrderOutcome::NotExecuted(NotExecuted::SymbolOrdersMax | NotExecuted::AccountOrdersMax)
+        | OrderOutcome::Refused(_) => {}
+        OrderOutcome::NotExecuted(_) => return Ok(None),
     }
     let query = OrderQuery {
         account: Some(order.account.clone()),
@@ -131,7 +149,7 @@ async fn find(desk: &Desk, account: &Account, named: &NamedOrder) -> Result<Orde
     };
     let read = desk.client.orders(&query, &reading(desk)).await.map_err(|error| unread(&error))?;
     match read.data.first() {
-        Some(row) => Ok(view_info(&filters, row)),
+        Some(row) => Ok(view_info(shown(desk, &filters), row)),
         None if pending => Err(ApiError::unknown()),
         None if !certain => Err(ApiError::disconnected("this exchange is catching up with the ledger")),
         None => Err(ApiError::no_such_order()),
@@ -169,7 +187,7 @@ async fn cancel_one(desk: &Arc<Desk>, account: &Account, named: NamedOrder) -> R
     Ok(OrderCancelled {
         orig_client_order_id: order.client_order_id.to_string(),
         transact_time: committed.log_time.0,
-        order: known_info(&filters, &order, &committed.result),
+        order: known_info(shown(desk, &filters), &order, &committed.result),
     })
 }
 
@@ -197,7 +215,7 @@ async fn open_of(desk: &Desk, account: &Account, symbol: Option<&Symbol>) -> Res
     let open = open.ok_or_else(|| ApiError::disconnected("this exchange is catching up with the ledger"))?;
     let row = |open: &quorate_matching::OpenOrder| {
         let filters = filters(desk, desk.listings.spec(&open.order.symbol)?);
-        Some(known_info(&filters, &open.order, &open.result()))
+        Some(known_info(shown(desk, &filters), &open.order, &open.result()))
     };
     Ok(open.iter().filter_map(row).collect())
 }

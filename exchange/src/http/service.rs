@@ -11,7 +11,7 @@ use quorate_binance_api::reference::Doubt;
 use quorate_domain::Symbol;
 use serde::Serialize;
 
-use super::{App, json};
+use super::call::{App, json};
 use crate::desk::Desk;
 
 #[derive(Serialize)]

@@ -10,4 +10,5 @@ mod life;
 mod orders;
 mod prices;
 mod process;
+mod self_trade;
 mod world;

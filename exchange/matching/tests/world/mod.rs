@@ -16,7 +16,7 @@ use quorate_ledger::{
 };
 use quorate_matching::{
     Answered, CancelOutcome, Committed, Config, Control, Effect, Engine, Halt, Input, OpenOrder, OrderOutcome, Quote,
-    QuoteLeaves, RequestId, Section, Snapshot, Stats, Submission, SubmissionId, Target,
+    QuoteLeaves, RequestId, Section, Snapshot, Stats, Submission, SubmissionId, Target, Terms,
 };
 
 use names::{account, define, exchange, maker, symbol};
@@ -123,6 +123,8 @@ pub struct World {
     /// What callers were told, in order.
     pub replies: Vec<(RequestId, OrderOutcome)>,
     pub cancel_replies: Vec<(RequestId, CancelOutcome)>,
+    /// Orders that ended because they met one of their own account.
+    pub in_match: Vec<OrderId>,
     pub config: Config,
     pub stats: Stats,
     maker_session: u64,
@@ -159,6 +161,7 @@ impl World {
             judge: judge::Judge::default(),
             replies: Vec::new(),
             cancel_replies: Vec::new(),
+            in_match: Vec::new(),
             config,
             stats: Stats::default(),
             maker_session: 0,
@@ -345,6 +348,7 @@ impl World {
                 Effect::Resend(submission) => self.resend(submission),
                 Effect::OrderReply { request, outcome } => self.order_reply(request, outcome),
                 Effect::CancelReply { request, outcome } => self.cancel_reply(request, outcome),
+                Effect::ExpiredInMatch { order_id } => self.in_match.push(order_id),
                 Effect::Settled { account: of, client_order_id, outcome } => {
                     assert_eq!(of, account());
                     assert_ne!(outcome, OrderOutcome::Unknown);
@@ -498,6 +502,12 @@ impl World {
         self.place_at(now, order)
     }
 
+    /// Places an order under these terms.
+    pub fn place_under(&mut self, order: NewOrder, terms: Terms) -> RequestId {
+        self.judge.terms.insert(order.client_order_id.clone(), terms);
+        self.place(order)
+    }
+
     pub fn place_at(&mut self, now: Millis, order: NewOrder) -> RequestId {
         let id = order.client_order_id.clone();
         let request = self.request();
@@ -508,7 +518,8 @@ impl World {
         client.waiting.insert(request);
         client.lost = false;
         self.outstanding.insert(request, Asked::Order(id));
-        self.feed_at(now, Input::Order { request, order });
+        let terms = self.judge.terms(&order.client_order_id);
+        self.feed_at(now, Input::Order { request, order, terms });
         request
     }
 
