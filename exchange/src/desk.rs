@@ -19,7 +19,7 @@ use quorate_client::{Client, InvalidConfig, Session, SubmitError, Ticket};
 use quorate_domain::{Account, Millis};
 use quorate_ledger::{ExchangeEpoch, NewOrder, Response};
 use quorate_matching::{
-    Answered, CancelOutcome, Committed, Effect, Engine, Halt, Input, Known, NotExecuted, OrderOutcome, RequestId,
+    Answered, CancelOutcome, Committed, Effect, Engine, Halt, Input, Known, NotExecuted, Only, OrderOutcome, RequestId,
     Stats, Submission, SubmissionId, Target, Terms,
 };
 use quorate_seams::World;
@@ -318,14 +318,14 @@ impl Desk {
         self.patiently(request, receiver, OrderOutcome::Unknown).await
     }
 
-    /// Cancels an order, likewise.
-    pub async fn cancel(self: &Arc<Self>, account: Account, target: Target) -> CancelOutcome {
+    /// Cancels an order, where it stands as it is asked for, likewise.
+    pub async fn cancel(self: &Arc<Self>, account: Account, target: Target, only: Option<Only>) -> CancelOutcome {
         let (sender, receiver) = oneshot::channel();
         let request = {
             let mut inner = locked(&self.inner);
             let request = inner.request();
             inner.cancel_callers.insert(request, sender);
-            self.feed(&mut inner, Input::Cancel { request, account, target });
+            self.feed(&mut inner, Input::Cancel { request, account, target, only });
             request
         };
         self.patiently(request, receiver, CancelOutcome::Unknown).await

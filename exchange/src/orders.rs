@@ -200,6 +200,7 @@ pub fn cancelled(outcome: CancelOutcome) -> Result<Committed, ApiError> {
     match outcome {
         CancelOutcome::Cancelled(committed) => Ok(committed),
         CancelOutcome::Closed(_) | CancelOutcome::UnknownOrder => Err(ApiError::cancel_rejected()),
+        CancelOutcome::Restricted => Err(ApiError::cancel_restricted()),
         CancelOutcome::NotExecuted(why) => Err(not_executed(why)),
         CancelOutcome::Unknown => Err(ApiError::unknown()),
     }

@@ -96,6 +96,15 @@ words!(
     }
 );
 words!(
+    /// As what an order must stand to be cancelled.
+    CancelRestriction, -1145, "Invalid cancelRestrictions.", {
+        /// Nothing of it is filled.
+        OnlyNew = "ONLY_NEW",
+        /// It is partly filled.
+        OnlyPartiallyFilled = "ONLY_PARTIALLY_FILLED",
+    }
+);
+words!(
     /// An order's state.
     OrderStatus, -1000, "Invalid order status.", {
         /// Rests, nothing filled.
@@ -217,7 +226,7 @@ pub struct OrderInfo {
     pub working_time: u64,
 }
 
-/// The answer to a cancel: the order as it ended.
+/// The answer to a cancel: the order as it ended. Its `clientOrderId` is the cancel's own name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderCancelled {
@@ -398,7 +407,7 @@ mod tests {
 
     #[test]
     fn a_cancel_is_answered_with_the_order_and_its_end() {
-        let text = r#"{"origClientOrderId":"c","transactTime":7,"symbol":"BTCUSDT","orderId":4,"orderListId":-1,"clientOrderId":"c","price":"2.0","origQty":"1.0","executedQty":"0.0","cummulativeQuoteQty":"0.0","status":"CANCELED","timeInForce":"GTC","type":"LIMIT","side":"BUY","time":6,"updateTime":7,"isWorking":false,"workingTime":6}"#;
+        let text = r#"{"origClientOrderId":"o","transactTime":7,"symbol":"BTCUSDT","orderId":4,"orderListId":-1,"clientOrderId":"c","price":"2.0","origQty":"1.0","executedQty":"0.0","cummulativeQuoteQty":"0.0","status":"CANCELED","timeInForce":"GTC","type":"LIMIT","side":"BUY","time":6,"updateTime":7,"isWorking":false,"workingTime":6}"#;
         let cancelled: OrderCancelled = serde_json::from_str(text).expect("readable");
         assert_eq!(serde_json::to_string(&cancelled).expect("JSON"), text);
         assert_eq!(serde_json::from_str::<OrderInfo>(text).expect("readable"), cancelled.order);

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     error::ApiError,
-    model::{OrderType, ResponseType, SelfTradePrevention, Side, TimeInForce},
+    model::{CancelRestriction, OrderType, ResponseType, SelfTradePrevention, Side, TimeInForce},
 };
 
 /// Parameters at most: more are refused before anything is looked at.
@@ -23,8 +23,6 @@ const PARAMS_MAX: usize = 64;
 const MICROSECONDS_FROM: u64 = 1_000_000_000_000_000;
 /// Modes of Binance's `selfTradePreventionMode` that are not offered here.
 const SELF_TRADE_NOT_OFFERED: [&str; 2] = ["DECREMENT", "TRANSFER"];
-/// What `cancelRestrictions` may be. None of them is offered here.
-const CANCEL_RESTRICTIONS: [&str; 2] = ["ONLY_NEW", "ONLY_PARTIALLY_FILLED"];
 
 /// A request's parameters by name, with the text that its signature covers.
 #[derive(Debug, Clone, Default)]
@@ -54,6 +52,17 @@ pub struct PlaceOrder {
     pub response: ResponseType,
     /// What happens where it meets an order of its own account; `None`: what the symbol's default is.
     pub self_trade: Option<SelfTradePrevention>,
+}
+
+/// The parameters of `DELETE /api/v3/order`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CancelOrder {
+    /// Which order.
+    pub order: NamedOrder,
+    /// The sender's name for the cancel.
+    pub name: Option<ClientOrderId>,
+    /// Only where the order stands so.
+    pub only: Option<CancelRestriction>,
 }
 
 /// How a request names an order.
@@ -239,15 +248,13 @@ impl Params {
     /// The parameters of `DELETE /api/v3/order`.
     ///
     /// # Errors
-    /// Those of [`Self::named_order`], -1145 where `cancelRestrictions` is unknown, and -1106 where it is known: a
-    /// cancel under a restriction is not offered here.
-    pub fn cancel_order(&self) -> Result<NamedOrder, ApiError> {
-        let name = "cancelRestrictions";
-        match self.get(name) {
-            None => self.named_order(),
-            Some(known) if CANCEL_RESTRICTIONS.contains(&known) => Err(ApiError::not_required(name)),
-            Some(_) => Err(ApiError::new(-1145, "Invalid cancelRestrictions.")),
-        }
+    /// Those of [`Self::named_order`], -1100 where `newClientOrderId` is no name, -1145 where `cancelRestrictions` is unknown.
+    pub fn cancel_order(&self) -> Result<CancelOrder, ApiError> {
+        Ok(CancelOrder {
+            order: self.named_order()?,
+            name: self.client_order_id("newClientOrderId")?,
+            only: self.get("cancelRestrictions").map(str::parse).transpose()?,
+        })
     }
 
     /// The parameters by which a query or a cancel names its order.
@@ -467,7 +474,8 @@ mod tests {
             let params = Params::parse(&format!("symbol=AB&orderId=1{more}"), "").expect("valid");
             params.cancel_order().map_or_else(|error| error.code, |_| 0)
         };
-        assert_eq!((cancel(""), cancel("&cancelRestrictions=ONLY_NEW")), (0, -1106));
+        assert_eq!((cancel(""), cancel("&cancelRestrictions=ONLY_NEW&newClientOrderId=c")), (0, 0));
+        assert_eq!(cancel("&newClientOrderId=%20"), -1100);
         assert_eq!(cancel("&cancelRestrictions=GARBAGE"), -1145);
         let named = |query: &str| Params::parse(query, "").and_then(|params| params.named_order());
         assert_eq!(named("symbol=AB").expect_err("no order").code, -1102);

@@ -5,14 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_domain::{Account, OrderId};
+use quorate_domain::{Account, OrderId, Qty};
 use quorate_ledger::{
     Answer, CancelOrder, Command, ExchangeEpoch, OrderStatus, Outcome, Refusal, RefusalClass, Response,
 };
 
 use crate::{
     requests::Arrival,
-    types::{Answered, CancelOutcome, Committed, Halt, NotExecuted, RequestId, Submission, SubmissionId, Target},
+    types::{Answered, CancelOutcome, Committed, Halt, NotExecuted, Only, RequestId, Submission, SubmissionId, Target},
 };
 
 /// Cancels proposed and not answered, at most: with the executions in flight they stay within the
@@ -24,6 +24,8 @@ const IN_FLIGHT_MAX: usize = 64;
 pub(crate) struct Cancel {
     pub(crate) account: Account,
     pub(crate) target: Target,
+    /// Only where the order stands so.
+    pub(crate) only: Option<Only>,
     cause: Cause,
     /// Once it is proposed.
     sent: Option<Sent>,
@@ -100,12 +102,24 @@ impl Cancels {
         self.gone.retain(|_, committed| committed.index > index);
     }
 
-    pub(crate) fn take(&mut self, id: SubmissionId, cause: Cause, account: Account, target: Target) {
+    pub(crate) fn take(
+        &mut self,
+        id: SubmissionId,
+        cause: Cause,
+        account: Account,
+        (target, only): (Target, Option<Only>),
+    ) {
         if let Cause::Asked(Some(request)) = cause {
             self.by_request.insert(request, id);
         }
-        self.all.insert(id, Cancel { account, target, cause, sent: None });
+        self.all.insert(id, Cancel { account, target, only, cause, sent: None });
         self.unsent.insert(id);
+    }
+
+    /// Orders that must stay as they are until their cancels are answered.
+    pub(crate) fn held(&self) -> BTreeSet<OrderId> {
+        let restricted = self.all.values().filter(|cancel| cancel.only.is_some());
+        restricted.filter_map(|cancel| Some(cancel.sent?.order_id)).collect()
     }
 
     /// Whether an order is being cancelled by its id.
@@ -159,7 +173,7 @@ impl Cancels {
                 }
                 Outcome::Refused(Refusal::OrderClosed { result }) => {
                     // Where an attempt went unanswered, that one may have cancelled it.
-                    let by_us = doubtful && result.status == OrderStatus::Cancelled;
+                    let by_us = doubtful && result.status == OrderStatus::Cancelled && self.fits(id, result.cum_qty);
                     let committed = Committed { index, log_time, result, repeat: true };
                     if index > applied {
                         self.gone.insert(order_id, committed.clone());
@@ -201,6 +215,11 @@ impl Cancels {
             self.by_request.remove(&request);
         }
         Some(cause)
+    }
+
+    /// Whether this cancel may have ended an order of which so much was filled.
+    fn fits(&self, id: SubmissionId, cum_qty: Qty) -> bool {
+        self.all.get(&id).and_then(|cancel| cancel.only).is_none_or(|only| only.holds(cum_qty))
     }
 
     fn is_owed(&self, id: SubmissionId) -> bool {

@@ -15,7 +15,7 @@ use crate::{
     planner::{Plan, Projection, Ready},
     requests::{Arrival, GivenUp, MetOwn, Requests, Taken, same},
     types::{
-        Answered, CancelOutcome, Committed, Config, Depth, Effect, Halt, Input, Known, NotExecuted, OrderOutcome,
+        Answered, CancelOutcome, Committed, Config, Depth, Effect, Halt, Input, Known, NotExecuted, Only, OrderOutcome,
         QuoteLeaves, RequestId, Snapshot, Stats, Submission, SubmissionId, Target, Terms,
     },
 };
@@ -80,7 +80,7 @@ impl Engine {
         let now = now.max(self.mirror.applied().1);
         match input {
             Input::Order { request, order, terms } => self.on_order(now, request, order, terms),
-            Input::Cancel { request, account, target } => self.on_cancel(request, account, target),
+            Input::Cancel { request, account, target, only } => self.on_cancel(request, account, (target, only)),
             Input::OutOfPatience { request } => self.on_patience(request),
             Input::Answer { submission, answered } => self.on_answer(submission, answered),
             Input::Frame(frame) => self.on_frame(frame),
@@ -244,7 +244,7 @@ impl Engine {
         (count(None) >= account_orders_max).then_some(NotExecuted::AccountOrdersMax)
     }
 
-    fn on_cancel(&mut self, request: RequestId, account: Account, target: Target) {
+    fn on_cancel(&mut self, request: RequestId, account: Account, wanted: (Target, Option<Only>)) {
         let refusal = if self.halted.is_some() {
             Some(NotExecuted::Halted)
         } else if !self.mirror.is_ready() {
@@ -260,7 +260,7 @@ impl Engine {
             return;
         }
         let id = self.submission();
-        self.cancels.take(id, Cause::Asked(Some(request)), account, target);
+        self.cancels.take(id, Cause::Asked(Some(request)), account, wanted);
     }
 
     fn on_patience(&mut self, request: RequestId) {
@@ -465,7 +465,8 @@ impl Engine {
             // The estimate may run ahead of log time; every second plan goes by what was seen.
             let now = if pending.refused % 2 == 1 { seen_at } else { now };
             let gone = |order_id| self.cancels.gone(order_id).is_some();
-            let projection = Projection { mirror: &self.mirror, in_flight: &pipeline.in_flight(), gone: &gone, now };
+            let (in_flight, held) = (&pipeline.in_flight(), &self.cancels.held());
+            let projection = Projection { mirror: &self.mirror, in_flight, gone: &gone, held, now };
             projection.plan(&pending.order, pending.terms)
         };
         let Ready { fills, remainder, in_match, expires } = match plan {
@@ -508,7 +509,7 @@ impl Engine {
                 continue;
             }
             let id = self.submission();
-            self.cancels.take(id, Cause::SelfTrade { before }, account.clone(), Target::Order(*order_id));
+            self.cancels.take(id, Cause::SelfTrade { before }, account.clone(), (Target::Order(*order_id), None));
         }
     }
 
@@ -530,22 +531,28 @@ impl Engine {
     fn cancel_step(&self, id: SubmissionId) -> Step {
         let Some(cancel) = self.cancels.get(id) else { return Step::Wait };
         let known = self.order(&cancel.account, &cancel.target);
-        let (order_id, symbol) = match (known, &cancel.target) {
+        let open = match (known, &cancel.target) {
             (Some(Known::Pending { .. }), _) => return Step::Wait,
             (Some(Known::Closed { committed, .. }), _) => return Step::Reply(CancelOutcome::Closed(committed)),
-            (Some(Known::Open(open)), _) => (open.order_id, open.order.symbol),
+            (Some(Known::Open(open)), _) => open,
             // Closed long ago, or of another account: the ledger knows.
-            (None, Target::Order(order_id)) => return Step::Propose(*order_id),
+            (None, Target::Order(order_id)) if cancel.only.is_none() => return Step::Propose(*order_id),
+            // How it stands is not known, and so not that it stands as it should.
+            (None, Target::Order(_)) => return Step::Reply(CancelOutcome::Restricted),
             (None, Target::Client(_)) => return Step::Reply(CancelOutcome::UnknownOrder),
         };
-        let pipeline = self.pipelines.get(&symbol);
+        let pipeline = self.pipelines.get(&open.order.symbol);
         let hits = pipeline
             .into_iter()
             .flat_map(Pipeline::slots)
             .filter(|slot| matches!(slot.state, SlotState::Sent))
             .flat_map(|slot| &slot.execute.fills)
-            .any(|fill| fill.against == Against::Order(order_id));
-        if hits { Step::Wait } else { Step::Propose(order_id) }
+            .any(|fill| fill.against == Against::Order(open.order_id));
+        match cancel.only {
+            _ if hits => Step::Wait,
+            Some(only) if !only.holds(open.cum_qty) => Step::Reply(CancelOutcome::Restricted),
+            Some(_) | None => Step::Propose(open.order_id),
+        }
     }
 
     fn settle_cancel(&mut self, id: SubmissionId, outcome: CancelOutcome) {

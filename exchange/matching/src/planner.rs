@@ -4,7 +4,7 @@
 //! that give way to it, and takes nothing that another plan in flight takes. Projected = the mirror, less what plans in flight
 //! take, plus what they leave resting. It decides nothing: the ledger checks every fill again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_domain::{Account, Millis, OrderId, OrderType, Price, Qty, Side, TimeInForce};
 use quorate_ledger::{Against, ExecuteOrder, NewOrder, PlannedFill, Remainder, bounds::FILLS_PER_ORDER_MAX};
@@ -19,7 +19,8 @@ pub(crate) enum Plan {
     Ready(Ready),
     /// These orders of its own owner are to be cancelled first.
     ExpireFirst(Vec<OrderId>),
-    /// Nothing yet: it would hit an order in flight, whose id is not known before it is committed.
+    /// Nothing yet: it would hit an order in flight, whose id is not known before it is committed, or one that must
+    /// stay as it is for now.
     Blocked,
 }
 
@@ -82,7 +83,7 @@ impl InFlight {
     }
 }
 
-/// Something that an order may hit: `None` for an order in flight without an id yet.
+/// Something that an order may hit: `None` for an order that must not be hit yet.
 type Candidate = Maker<Option<Against>>;
 
 /// The projected book of one symbol.
@@ -91,6 +92,8 @@ pub(crate) struct Projection<'a> {
     pub(crate) in_flight: &'a InFlight,
     /// Whether an order is known to be closed although the mirror still has it.
     pub(crate) gone: &'a dyn Fn(OrderId) -> bool,
+    /// Orders that must stay as they are for now.
+    pub(crate) held: &'a BTreeSet<OrderId>,
     /// Quotes with a deadline up to here are not planned against.
     pub(crate) now: Millis,
 }
@@ -137,7 +140,8 @@ impl Projection<'_> {
         let leaves = self.in_flight.left(against, taker.side, leaves);
         let own = taker.self_trade != SelfTrade::Allow
             && self.mirror.open(order_id).is_some_and(|open| open.order.account == *account);
-        Some(Maker { what: Some(against), price, leaves, priority, own })
+        let what = (!self.held.contains(&order_id)).then_some(against);
+        Some(Maker { what, price, leaves, priority, own })
     }
 
     /// The quote, and what will rest once it is committed.
@@ -164,8 +168,9 @@ impl Projection<'_> {
             if rest.order_id.is_some_and(self.gone) {
                 continue;
             }
-            let what = rest.order_id.map(Against::Order);
-            let leaves = what.map_or(rest.leaves, |against| self.in_flight.left(against, taker, rest.leaves));
+            let against = rest.order_id.map(Against::Order);
+            let leaves = against.map_or(rest.leaves, |against| self.in_flight.left(against, taker, rest.leaves));
+            let what = against.filter(|_| !rest.order_id.is_some_and(|order_id| self.held.contains(&order_id)));
             others.push(Maker { what, price: rest.price, leaves, priority, own: rest.account == order.account });
         }
         others

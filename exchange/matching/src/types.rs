@@ -64,6 +64,8 @@ pub enum Input {
         account: Account,
         /// Which order.
         target: Target,
+        /// Cancelled only where it stands so.
+        only: Option<Only>,
     },
     /// A caller's patience ended: it is answered now, with what is known.
     OutOfPatience {
@@ -98,6 +100,23 @@ pub struct Terms {
     pub self_trade: SelfTrade,
     /// The worst price at which an order without a price of its own trades; `None`: any.
     pub worst: Option<Price>,
+}
+
+/// As what an order must stand to be cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Only {
+    /// Open, and nothing of it filled.
+    New,
+    /// Open, and partly filled.
+    PartiallyFilled,
+}
+
+impl Only {
+    /// Whether an open order stands so, of which so much is filled.
+    #[must_use]
+    pub fn holds(self, cum_qty: Qty) -> bool {
+        (self == Self::New) == (cum_qty == Qty::ZERO)
+    }
 }
 
 /// How a caller names an order.
@@ -222,6 +241,8 @@ pub enum CancelOutcome {
     Closed(Committed),
     /// No such order is open.
     UnknownOrder,
+    /// The order does not stand as its caller asked for.
+    Restricted,
     /// Not cancelled by this request.
     NotExecuted(NotExecuted),
     /// Proposed, and not known yet: it is sent until it is known.

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use quorate_domain::{OrderType, Price, Qty, Side, TimeInForce};
 use quorate_ledger::{Command, Input as LedgerInput, LeaderCommand, NewOrder};
-use quorate_matching::{Answered, Config, Input, SelfTrade, Target, Terms};
+use quorate_matching::{Answered, Config, Input, Only, SelfTrade, Target, Terms};
 use world::{
     World,
     judge::Judge,
@@ -156,7 +156,9 @@ fn client_step(world: &mut World, n: u64) {
         }
         32..36 => {
             let target = any_target(world);
-            world.cancel(target);
+            let only = [Some(Only::New), Some(Only::PartiallyFilled), None, None];
+            let only = if plain(world.seed) { None } else { only[world.rng.below(only.len())] };
+            world.cancel_only(target, only);
         }
         _ => {
             let waiting = world.outstanding.len();
@@ -296,6 +298,7 @@ fn fixed_seeds_hold_and_meet_every_situation() {
         "cancelled",
         "cancel of closed",
         "cancel of nothing",
+        "cancel restricted",
         "cancel not made",
         "cancel unknown",
     ];

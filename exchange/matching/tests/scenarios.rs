@@ -11,7 +11,7 @@ use quorate_ledger::{
     bounds::FILLS_PER_ORDER_MAX,
 };
 use quorate_matching::{
-    Answered, CancelOutcome, Committed, Config, Effect, Halt, Input, Known, NotExecuted, OrderOutcome, RequestId,
+    Answered, CancelOutcome, Committed, Config, Effect, Halt, Input, Known, NotExecuted, Only, OrderOutcome, RequestId,
     SelfTrade, Target, Terms,
 };
 use world::{
@@ -541,6 +541,38 @@ fn a_cancel_goes_after_what_hits_the_order() {
     assert!(matches!(told_of_cancel(&world, again), CancelOutcome::Closed(_)));
     let nothing = world.cancel(Target::Client(client_id(77)));
     assert_eq!(*told_of_cancel(&world, nothing), CancelOutcome::UnknownOrder);
+}
+
+#[test]
+fn a_restricted_cancel_is_made_only_where_the_order_stands_so() {
+    let mut world = world();
+    done(&mut world, limit(1, Side::Sell, 101, 4, 1_000_000));
+    let target = Target::Client(client_id(1));
+    let cancel = |world: &mut World, only| {
+        let request = world.cancel_only(target.clone(), Some(only));
+        settle(world);
+        told_of_cancel(world, request).clone()
+    };
+    assert_eq!(cancel(&mut world, Only::PartiallyFilled), CancelOutcome::Restricted);
+    // A fill on its way counts.
+    world.place(limit(2, Side::Buy, 101, 1, 1_000_000));
+    assert_eq!(cancel(&mut world, Only::New), CancelOutcome::Restricted);
+    assert!(matches!(cancel(&mut world, Only::PartiallyFilled), CancelOutcome::Cancelled(_)));
+    assert!(matches!(cancel(&mut world, Only::New), CancelOutcome::Closed(_)));
+}
+
+#[test]
+fn nothing_is_filled_against_an_order_while_its_restricted_cancel_is_in_doubt() {
+    let mut world = world();
+    done(&mut world, limit(1, Side::Sell, 101, 4, 1_000_000));
+    let cancel = world.cancel_only(Target::Client(client_id(1)), Some(Only::New));
+    answer(&mut world, 0, Answered::Unknown);
+    let taker = world.place(limit(2, Side::Buy, 101, 1, 1_000_000));
+    assert!(executes(&world).is_empty(), "it waits for the cancel's end");
+    settle(&mut world);
+    let CancelOutcome::Cancelled(cancelled) = told_of_cancel(&world, cancel) else { panic!("not cancelled") };
+    assert_eq!(cancelled.result.cum_qty, Qty::ZERO);
+    assert_eq!(committed(&world, taker).result.status, OrderStatus::New);
 }
 
 #[test]

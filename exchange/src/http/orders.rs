@@ -7,14 +7,14 @@ use futures_util::{StreamExt, stream};
 use quorate_api::OrderView;
 use quorate_binance_api::{
     ApiError, SymbolFilters,
-    model::{OrderCancelled, OrderInfo, OrderPlaced, SelfTradePrevention},
-    params::{NamedOrder, Params, PlaceOrder},
+    model::{CancelRestriction, OrderCancelled, OrderInfo, OrderPlaced, SelfTradePrevention},
+    params::{CancelOrder, NamedOrder, Params},
     signing::{RECV_WINDOW_DEFAULT_MS, RECV_WINDOW_MAX_MS},
 };
 use quorate_client::OrderQuery;
 use quorate_domain::{Account, ClientOrderId, Millis, Symbol};
 use quorate_ledger::{NewOrder, Refusal, bounds::ORDER_TIMESTAMP_AHEAD_MS};
-use quorate_matching::{Known, NotExecuted, OrderOutcome, SelfTrade, Target, Terms};
+use quorate_matching::{Known, NotExecuted, Only, OrderOutcome, SelfTrade, Target, Terms};
 
 use super::call::{
     App, Failed, Sent, account, authenticated, check_window, filters, ok, reading, symbol_filters, unread,
@@ -59,7 +59,8 @@ async fn place_now(desk: &Arc<Desk>, account: Account, params: &Params) -> Resul
     let request = params.place_order()?;
     let filters = symbol_filters(desk, &request.symbol).await?;
     let timestamp = order_time(desk, params.timestamp_us()?.map(|us| us / 1_000));
-    let order = new_order(&request, &filters, account, name_of(desk, &request)?, timestamp)?;
+    let order =
+        new_order(&request, &filters, account, name_or_fresh(desk, request.client_order_id.clone())?, timestamp)?;
     let self_trade = request.self_trade.unwrap_or(desk.config.self_trade);
     let terms = Terms { self_trade: mode(self_trade), worst: None };
     let outcome = desk.place(order.clone(), terms).await;
@@ -84,9 +85,10 @@ fn mode(asked: SelfTradePrevention) -> SelfTrade {
     }
 }
 
-fn name_of(desk: &Desk, request: &PlaceOrder) -> Result<ClientOrderId, ApiError> {
-    if let Some(name) = &request.client_order_id {
-        return Ok(name.clone());
+/// The name that is given, or one of the exchange's own making.
+fn name_or_fresh(desk: &Desk, given: Option<ClientOrderId>) -> Result<ClientOrderId, ApiError> {
+    if let Some(name) = given {
+        return Ok(name);
     }
     let name =
         desk.fresh_name().ok_or_else(|| ApiError::disconnected("not done: this exchange is not registered yet"))?;
@@ -158,12 +160,14 @@ async fn find(desk: &Desk, account: &Account, named: &NamedOrder) -> Result<Orde
 
 pub(super) async fn cancel(State(desk): App, headers: HeaderMap, Sent(params): Sent) -> Result<Response, Failed> {
     let account = account(&desk, &headers, &params)?;
-    let named = params.cancel_order()?;
-    symbol_filters(&desk, &named.symbol).await?;
-    ok(&cancel_one(&desk, &account, named).await?)
+    let asked = params.cancel_order()?;
+    symbol_filters(&desk, &asked.order.symbol).await?;
+    ok(&cancel_one(&desk, &account, asked).await?)
 }
 
-async fn cancel_one(desk: &Arc<Desk>, account: &Account, named: NamedOrder) -> Result<OrderCancelled, ApiError> {
+async fn cancel_one(desk: &Arc<Desk>, account: &Account, asked: CancelOrder) -> Result<OrderCancelled, ApiError> {
+    let CancelOrder { order: named, name, only } = asked;
+    let name = name_or_fresh(desk, name)?;
     let target = match (named.order_id, &named.client_order_id) {
         (Some(id), _) => Target::Order(id),
         (None, Some(name)) => Target::Client(name.clone()),
@@ -178,7 +182,11 @@ async fn cancel_one(desk: &Arc<Desk>, account: &Account, named: NamedOrder) -> R
     {
         return Err(ApiError::cancel_rejected());
     }
-    let committed = cancelled(desk.cancel(account.clone(), target).await)?;
+    let only = only.map(|only| match only {
+        CancelRestriction::OnlyNew => Only::New,
+        CancelRestriction::OnlyPartiallyFilled => Only::PartiallyFilled,
+    });
+    let committed = cancelled(desk.cancel(account.clone(), target, only).await)?;
     let order = match order {
         Some(order) => order,
         None => order_of(desk, account, committed.result.order_id).await?,
@@ -187,7 +195,10 @@ async fn cancel_one(desk: &Arc<Desk>, account: &Account, named: NamedOrder) -> R
     Ok(OrderCancelled {
         orig_client_order_id: order.client_order_id.to_string(),
         transact_time: committed.log_time.0,
-        order: known_info(shown(desk, &filters), &order, &committed.result),
+        order: OrderInfo {
+            client_order_id: name.to_string(),
+            ..known_info(shown(desk, &filters), &order, &committed.result)
+        },
     })
 }
 
@@ -225,9 +236,9 @@ pub(super) async fn cancel_open(State(desk): App, headers: HeaderMap, Sent(param
     let symbol = params.symbol()?;
     let open = open_of(&desk, &account, Some(&symbol)).await?;
     let cancels = open.into_iter().map(|order| {
-        let named = NamedOrder { symbol: symbol.clone(), order_id: Some(order.order_id), client_order_id: None };
+        let order = NamedOrder { symbol: symbol.clone(), order_id: Some(order.order_id), client_order_id: None };
         let (desk, account) = (&desk, &account);
-        async move { cancel_one(desk, account, named).await }
+        async move { cancel_one(desk, account, CancelOrder { order, name: None, only: None }).await }
     });
     let mut outcomes = stream::iter(cancels).buffered(CANCELS_AT_ONCE);
     let mut ended = Vec::new();

@@ -240,9 +240,9 @@ async fn what_an_endpoint_does_not_know_is_refused_and_nothing_is_done() {
         ("POST", "/api/v3/order", format!("{order}&icebergQty=0.001"), -1106),
         ("POST", "/api/v3/order", format!("{order}&orderId=1"), -1104),
         ("POST", "/api/v3/order", format!("{order}&newOrderRespType="), -1105),
-        ("DELETE", "/api/v3/order", format!("{rest}&cancelRestrictions=ONLY_NEW"), -1106),
+        ("DELETE", "/api/v3/order", format!("{rest}&cancelRestrictions=ONLY_PARTIALLY_FILLED"), -2011),
         ("DELETE", "/api/v3/order", format!("{rest}&cancelRestrictions=GARBAGE"), -1145),
-        ("DELETE", "/api/v3/order", format!("{rest}&newClientOrderId=c"), -1106),
+        ("DELETE", "/api/v3/order", format!("{rest}&newClientOrderId=%20"), -1100),
         ("DELETE", "/api/v3/order", format!("{rest}&side=BUY"), -1104),
         ("DELETE", "/api/v3/openOrders", "symbol=BTCUSDT&side=BUY".to_owned(), -1104),
     ];
@@ -269,4 +269,30 @@ async fn what_an_endpoint_does_not_know_is_refused_and_nothing_is_done() {
     assert_eq!(info("/api/v3/exchangeInfo?symbolStatus=HALT").await.1["symbols"], json!([]));
     let sent = format!("{order}&selfTradePreventionMode=NONE&signature=00&newOrderRespType=FULL");
     assert_eq!(stands(&exchange.call("POST", "/api/v3/order", sent).await), (200, "FILLED", "0.001"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_has_a_name_of_its_own_and_may_be_restricted() {
+    let exchange = Exchange::start(&group()).await;
+    let cancel = |name: &str, more: &str| {
+        let path = format!("/api/v3/order?symbol=BTCUSDT&origClientOrderId={name}{more}");
+        let exchange = &exchange;
+        async move { exchange.call("DELETE", &path, "").await }
+    };
+    let restricted = json!({"code": -2011, "msg": "Order was not canceled due to cancel restrictions."});
+    exchange.limit("r1", "SELL", "GTC", "100.50", 5).await;
+    assert_eq!(cancel("r1", "&cancelRestrictions=ONLY_PARTIALLY_FILLED").await, (400, restricted.clone()));
+    exchange.limit("t1", "BUY", "IOC", "100.50", 2).await;
+    assert_eq!(cancel("r1", "&cancelRestrictions=ONLY_NEW").await, (400, restricted));
+    assert_eq!(stands(&exchange.query("r1").await), (200, "PARTIALLY_FILLED", "0.002"));
+    let ended = cancel("r1", "&cancelRestrictions=ONLY_PARTIALLY_FILLED&newClientOrderId=c1").await;
+    assert_eq!(stands(&ended), (200, "CANCELED", "0.002"));
+    assert_eq!((&ended.1["clientOrderId"], &ended.1["origClientOrderId"]), (&json!("c1"), &json!("r1")));
+    assert_eq!(exchange.query("r1").await.1["clientOrderId"], "r1");
+    // Without a name it gets one, and that of an order is free to use.
+    exchange.limit("r2", "SELL", "GTC", "100.50", 5).await;
+    let ended = cancel("r2", "&cancelRestrictions=ONLY_NEW").await;
+    let name = ended.1["clientOrderId"].as_str().unwrap_or_default();
+    assert!(!name.is_empty() && name != "r2" && ended.1["origClientOrderId"] == "r2", "{ended:?}");
+    assert_eq!(stands(&exchange.limit("c1", "SELL", "GTC", "100.50", 5).await), (200, "NEW", "0.000"));
 }

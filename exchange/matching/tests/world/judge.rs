@@ -8,7 +8,7 @@ use quorate_ledger::{
     Against, Event, ExchangeEpoch, FillCommitted, FilledMaker, Frame, Ledger, NewOrder, OrderResult, OrderStatus,
     Refusal, bounds::FILLS_PER_ORDER_MAX,
 };
-use quorate_matching::{CancelOutcome, NotExecuted, OrderOutcome, SelfTrade, Target, Terms};
+use quorate_matching::{CancelOutcome, NotExecuted, Only, OrderOutcome, SelfTrade, Target, Terms};
 
 use super::{End, Planned, World, names};
 
@@ -199,7 +199,7 @@ impl Judge {
         }
     }
 
-    pub fn cancelled(&mut self, ledger: &Ledger, target: &Target, outcome: &CancelOutcome) {
+    pub fn cancelled(&mut self, ledger: &Ledger, target: &Target, only: Option<Only>, outcome: &CancelOutcome) {
         let known = match target {
             Target::Order(order_id) => ledger.order(*order_id),
             Target::Client(id) => ledger.order_named(&names::account(), id),
@@ -208,6 +208,8 @@ impl Judge {
             CancelOutcome::Cancelled(committed) => {
                 assert_eq!(known.map(|order| order.status), Some(OrderStatus::Cancelled));
                 assert_eq!(known.map(|order| order.id), Some(committed.result.order_id));
+                let holds = only.is_none_or(|only| only.holds(committed.result.cum_qty));
+                assert!(holds, "{only:?}, and cancelled as {:?}", committed.result);
                 "cancelled"
             }
             CancelOutcome::Closed(committed) => {
@@ -220,6 +222,7 @@ impl Judge {
                 assert!(known.is_none_or(|order| !order.status.is_open()), "{target:?} is open");
                 "cancel of nothing"
             }
+            CancelOutcome::Restricted => "cancel restricted",
             CancelOutcome::NotExecuted(_) => "cancel not made",
             CancelOutcome::Unknown => "cancel unknown",
         };

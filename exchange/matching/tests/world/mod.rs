@@ -15,8 +15,8 @@ use quorate_ledger::{
     Response,
 };
 use quorate_matching::{
-    Answered, CancelOutcome, Committed, Config, Control, Effect, Engine, Halt, Input, OpenOrder, OrderOutcome, Quote,
-    QuoteLeaves, RequestId, Section, Snapshot, Stats, Submission, SubmissionId, Target, Terms,
+    Answered, CancelOutcome, Committed, Config, Control, Effect, Engine, Halt, Input, Only, OpenOrder, OrderOutcome,
+    Quote, QuoteLeaves, RequestId, Section, Snapshot, Stats, Submission, SubmissionId, Target, Terms,
 };
 
 use names::{account, define, exchange, maker, symbol};
@@ -100,7 +100,7 @@ pub enum End {
 #[derive(Debug, Clone)]
 pub enum Asked {
     Order(ClientOrderId),
-    Cancel(Target),
+    Cancel(Target, Option<Only>),
 }
 
 pub struct World {
@@ -433,8 +433,10 @@ impl World {
     fn cancel_reply(&mut self, request: RequestId, outcome: CancelOutcome) {
         self.cancel_replies.push((request, outcome.clone()));
         let asked = self.outstanding.remove(&request);
-        let Some(Asked::Cancel(target)) = asked else { panic!("{request:?} is answered twice, or was {asked:?}") };
-        self.judge.cancelled(&self.ledger, &target, &outcome);
+        let Some(Asked::Cancel(target, only)) = asked else {
+            panic!("{request:?} is answered twice, or was {asked:?}")
+        };
+        self.judge.cancelled(&self.ledger, &target, only, &outcome);
     }
 
     // --- the network
@@ -524,9 +526,13 @@ impl World {
     }
 
     pub fn cancel(&mut self, target: Target) -> RequestId {
+        self.cancel_only(target, None)
+    }
+
+    pub fn cancel_only(&mut self, target: Target, only: Option<Only>) -> RequestId {
         let request = self.request();
-        self.outstanding.insert(request, Asked::Cancel(target.clone()));
-        self.feed(Input::Cancel { request, account: account(), target });
+        self.outstanding.insert(request, Asked::Cancel(target.clone(), only));
+        self.feed(Input::Cancel { request, account: account(), target, only });
         request
     }
 
