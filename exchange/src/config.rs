@@ -42,6 +42,8 @@ pub struct Config {
     pub max_connections: usize,
     /// The least price x quantity of an order.
     pub min_notional: Decimal,
+    /// How far above the reference price a buy may lie, and below it a sell, in percent.
+    pub price_band: u32,
     /// Whether failpoints are there.
     pub fault_injection: bool,
     /// Failpoints armed at the start.
@@ -115,6 +117,9 @@ pub struct Settings {
     /// Least price x quantity of an order, in units of the quote currency [default: 0.00001]
     #[arg(long, env = "QUORATE_MIN_NOTIONAL", value_name = "AMOUNT")]
     pub min_notional: Option<String>,
+    /// How far above the reference price a buy may lie, and below it a sell, in percent, 1 to 90 [default: 10]
+    #[arg(long, env = "QUORATE_PRICE_BAND", value_name = "PERCENT")]
+    pub price_band: Option<u64>,
     /// Offer failpoints: for tests, never for production
     #[arg(long, env = "QUORATE_FAULT_INJECTION", num_args = 0..=1, default_missing_value = "true")]
     pub fault_injection: Option<bool>,
@@ -191,6 +196,7 @@ impl Settings {
             queue: self.queue.or(file.queue),
             max_connections: self.max_connections.or(file.max_connections),
             min_notional: self.min_notional.or(file.min_notional),
+            price_band: self.price_band.or(file.price_band),
             fault_injection: self.fault_injection.or(file.fault_injection),
             failpoints: self.failpoints.or(file.failpoints),
         }
@@ -231,6 +237,8 @@ impl Settings {
             queue: count("queue", self.queue, 4_096, 65_536)?,
             max_connections: count("max-connections", self.max_connections, 1_024, 65_536)?,
             min_notional,
+            price_band: u32::try_from(ranged("price-band", self.price_band, 10, 1, 90)?)
+                .map_err(|error| wrong("price-band", error))?,
             fault_injection,
             failpoints,
         })
@@ -292,6 +300,8 @@ mod tests {
             (Settings { max_connections: Some(0), ..plain() }, "max-connections"),
             (Settings { min_notional: Some("1e3".into()), ..plain() }, "min-notional"),
             (Settings { min_notional: Some("0".into()), ..plain() }, "min-notional"),
+            (Settings { price_band: Some(0), ..plain() }, "price-band"),
+            (Settings { price_band: Some(91), ..plain() }, "price-band"),
             (Settings { failpoints: Some("a=crash".into()), ..plain() }, "failpoints"),
         ];
         for (settings, field) in refusals {

@@ -347,6 +347,19 @@ impl Desk {
         inner.engine.as_ref().map(|engine| look(engine, now))
     }
 
+    /// Whether what the engine shows is the present: it follows the ledger, which was heard of within the last seconds.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        let health = self.health();
+        health.ready && !health.fenced && health.ledger_reachable
+    }
+
+    /// Whether orders are executed now, for all that is known.
+    #[must_use]
+    pub fn is_trading(&self) -> bool {
+        self.is_live() && self.look(|engine, _| !engine.is_killed()).unwrap_or(false)
+    }
+
     /// What is known of an order, and whether that is all: an engine that is not ready may have forgotten what an
     /// earlier one left in doubt.
     #[must_use]

@@ -15,6 +15,28 @@ use crate::{
     reference::{FeedStats, Now, Reference, References, Set, Unset},
 };
 
+/// Assets that a symbol's name may end in.
+const QUOTE_ASSETS: [&str; 8] = ["USDT", "USDC", "FDUSD", "BUSD", "BTC", "ETH", "EUR", "USD"];
+
+/// What a symbol trades, and what it is paid in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assets {
+    /// What is traded.
+    pub base: String,
+    /// What it is paid in; empty where that is not known.
+    pub quote: String,
+}
+
+/// The assets of a symbol. The ledger's definition of a symbol does not have them, so that the name must tell: this is the one
+/// place where they are taken from it.
+#[must_use]
+pub fn assets(symbol: &Symbol) -> Assets {
+    let name = symbol.as_str();
+    let quote = QUOTE_ASSETS.iter().find(|quote| name.len() > quote.len() && name.ends_with(**quote));
+    let (base, quote) = quote.map_or((name, ""), |quote| (&name[..name.len() - quote.len()], *quote));
+    Assets { base: base.to_owned(), quote: quote.to_owned() }
+}
+
 /// Symbols with their specs, and reference prices. Where both are locked, the prices are locked first.
 pub struct Listings {
     specs: Mutex<BTreeMap<Symbol, SymbolSpec>>,
@@ -80,6 +102,12 @@ impl Listings {
     pub fn reference(&self, symbol: &Symbol, tick_size: Decimal, log_time: Millis) -> Option<Reference> {
         let now = Now { log_time, clock: self.clocks.monotonic() };
         locked(&self.references).price(symbol, tick_size, now)
+    }
+
+    /// Whether a symbol has a source of a reference price.
+    #[must_use]
+    pub fn has_reference(&self, symbol: &Symbol) -> bool {
+        locked(&self.references).has(symbol)
     }
 
     /// Takes a reference price from outside.

@@ -12,6 +12,7 @@ use quorate_matching::{CancelOutcome, Committed, NotExecuted, OrderOutcome};
 
 use crate::{
     history::{History, Known},
+    listings::{Assets, assets},
     recover,
 };
 
@@ -38,17 +39,19 @@ pub fn new_order(
     let market = request.order_type == model::OrderType::Market;
     let price = request.price.map(|price| filters.ticks(price)).transpose()?;
     let qty = filters.lots(request.quantity, market)?;
+    let side = match request.side {
+        model::Side::Buy => Side::Buy,
+        model::Side::Sell => Side::Sell,
+    };
     if let Some(price) = price {
         filters.check_notional(price, qty)?;
+        filters.check_band(side, price)?;
     }
     Ok(NewOrder {
         account,
         client_order_id,
         symbol: request.symbol.clone(),
-        side: match request.side {
-            model::Side::Buy => Side::Buy,
-            model::Side::Sell => Side::Sell,
-        },
+        side,
         order_type: match request.order_type {
             model::OrderType::Limit => OrderType::Limit,
             model::OrderType::Market => OrderType::Market,
@@ -121,7 +124,7 @@ fn answer(
         executed_qty: filters.qty(result.cum_qty),
         cummulative_quote_qty: filters.money(result.cum_quote.0),
         status: status(result.status, known),
-        time_in_force: time_in_force(order.time_in_force),
+        time_in_force: time_in_force(order),
         order_type: order_type(order.order_type),
         side: side(order.side),
     };
@@ -132,16 +135,21 @@ fn answer(
         client_order_id: order.client_order_id.to_string(),
         transact_time: at.0,
         result: (wanted != ResponseType::Ack).then_some(stands),
-        fills: (wanted == ResponseType::Full).then(|| fills(filters, result)),
+        fills: (wanted == ResponseType::Full).then(|| fills(filters, order, result)),
     })
 }
 
-fn fills(filters: &SymbolFilters, result: &OrderResult) -> Vec<Fill> {
+fn fills(filters: &SymbolFilters, order: &NewOrder, result: &OrderResult) -> Vec<Fill> {
+    let Assets { base, quote } = assets(&order.symbol);
+    let received = match order.side {
+        Side::Buy => base,
+        Side::Sell => quote,
+    };
     let fill = |trade: &Trade| Fill {
         price: filters.price(trade.price),
         qty: filters.qty(trade.qty),
         commission: "0".to_owned(),
-        commission_asset: String::new(),
+        commission_asset: received.clone(),
         trade_id: trade.trade_id,
     };
     result.trades.iter().map(fill).collect()
@@ -182,7 +190,7 @@ pub fn known_info(shown: Shown<'_>, order: &NewOrder, result: &OrderResult) -> O
         executed_qty: filters.qty(result.cum_qty),
         cummulative_quote_qty: filters.money(result.cum_quote.0),
         status: status(result.status, known),
-        time_in_force: time_in_force(order.time_in_force),
+        time_in_force: time_in_force(order),
         order_type: order_type(order.order_type),
         side: side(order.side),
         time: time.0,
@@ -261,8 +269,10 @@ fn order_type(order_type: OrderType) -> model::OrderType {
     }
 }
 
-fn time_in_force(tif: TimeInForce) -> model::TimeInForce {
-    match tif {
+/// As it is shown: as at Binance, a market order counts as good till cancelled.
+fn time_in_force(order: &NewOrder) -> model::TimeInForce {
+    match order.time_in_force {
+        _ if order.order_type == OrderType::Market => model::TimeInForce::Gtc,
         TimeInForce::Gtc => model::TimeInForce::Gtc,
         TimeInForce::Ioc => model::TimeInForce::Ioc,
         TimeInForce::Fok => model::TimeInForce::Fok,

@@ -1,22 +1,81 @@
 //! A symbol's filters, and the exact way from decimals to ticks and lots and back.
 
-use quorate_domain::{Decimal, MAX_PRICE, MAX_QTY, Price, Qty, SymbolSpec};
+use std::ops::RangeInclusive;
+
+use quorate_domain::{Decimal, MAX_PRICE, MAX_QTY, Price, Qty, Side, SymbolSpec};
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
+
+/// Price x quantity of a limit order at most, in units of the quote asset.
+const MAX_NOTIONAL: i64 = 10_000_000_000;
+/// How far behind the market an order may rest: at most so many times above the reference price, or below it.
+const BEHIND: i128 = 5;
 
 /// What orders of one symbol must keep to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SymbolFilters {
     spec: SymbolSpec,
     min_notional: Decimal,
+    band: Option<PriceBand>,
+}
+
+/// How far orders may lie from a reference price, each side by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PriceBand {
+    /// So much of the price, in percent, a buy may lie above it and a sell below it; below 100.
+    pub percent: u32,
+    /// The price, in half ticks, where there is one now.
+    pub half_ticks: Option<i64>,
+}
+
+impl PriceBand {
+    /// The lowest and the highest price at which an order of this side may stand, in ticks.
+    fn range(self, side: Side) -> Option<RangeInclusive<i128>> {
+        let half_ticks = i128::from(self.half_ticks?);
+        let percent = i128::from(self.percent);
+        // Two half ticks make a tick.
+        let (low, high) = match side {
+            Side::Buy => ((half_ticks + 2 * BEHIND - 1) / (2 * BEHIND), half_ticks * (100 + percent) / 200),
+            Side::Sell => ((half_ticks * (100 - percent) + 199) / 200, half_ticks * BEHIND / 2),
+        };
+        Some(low..=high)
+    }
 }
 
 impl SymbolFilters {
     /// For a symbol of this spec, with the least price x quantity that an order may have.
     #[must_use]
     pub fn new(spec: SymbolSpec, min_notional: Decimal) -> Self {
-        Self { spec, min_notional }
+        Self { spec, min_notional, band: None }
+    }
+
+    /// With a band around a reference price.
+    #[must_use]
+    pub fn within(self, band: PriceBand) -> Self {
+        Self { band: Some(band), ..self }
+    }
+
+    /// Checks how far a price lies from the reference price, where there is one.
+    ///
+    /// # Errors
+    /// `-1013 PERCENT_PRICE_BY_SIDE` where it lies too far.
+    pub fn check_band(&self, side: Side, price: Price) -> Result<(), ApiError> {
+        match self.band.and_then(|band| band.range(side)) {
+            Some(range) if !range.contains(&i128::from(price.0)) => Err(ApiError::filter("PERCENT_PRICE_BY_SIDE")),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The worst price at which a market order trades, where there is a reference price.
+    #[must_use]
+    pub fn worst(&self, side: Side) -> Option<Price> {
+        let range = self.band?.range(side)?;
+        let worst = match side {
+            Side::Buy => *range.end(),
+            Side::Sell => *range.start(),
+        };
+        Some(Price(i64::try_from(worst).unwrap_or(MAX_PRICE).min(MAX_PRICE)))
     }
 
     /// A price in ticks.
@@ -41,10 +100,10 @@ impl SymbolFilters {
     /// Checks price x quantity.
     ///
     /// # Errors
-    /// `-1013 NOTIONAL` where it is less than the least.
+    /// `-1013 NOTIONAL` where it is less than the least, or more than the most.
     pub fn check_notional(&self, price: Price, qty: Qty) -> Result<(), ApiError> {
         let (tick, lot, least) = (self.spec.tick_size, self.spec.lot_size, self.min_notional);
-        // Both as whole numbers of the same unit, 10^-decimals.
+        // All as whole numbers of the same unit, 10^-decimals.
         let decimals = (tick.decimals() + lot.decimals()).max(least.decimals());
         let scaled = |factors: &[i128], of: u32| {
             let unit = 10_i128.checked_pow(decimals - of);
@@ -56,13 +115,13 @@ impl SymbolFilters {
         };
         let worth =
             scaled(&[price.0.into(), qty.0.into(), mantissa(tick), mantissa(lot)], tick.decimals() + lot.decimals());
-        // What does not fit is larger than what does; an order that large is worth enough.
-        let enough = match (worth, scaled(&[mantissa(least)], least.decimals())) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(worth), Some(least)) => worth >= least,
+        let (least, most) = (scaled(&[mantissa(least)], least.decimals()), scaled(&[MAX_NOTIONAL.into()], 0));
+        // What does not fit is larger than what does.
+        let fits = match worth {
+            None => most.is_none(),
+            Some(worth) => least.is_some_and(|least| worth >= least) && most.is_none_or(|most| worth <= most),
         };
-        if enough { Ok(()) } else { Err(ApiError::filter("NOTIONAL")) }
+        if fits { Ok(()) } else { Err(ApiError::filter("NOTIONAL")) }
     }
 
     /// Ticks as text.
@@ -83,22 +142,30 @@ impl SymbolFilters {
         self.spec.tick_size.times_both(self.spec.lot_size, ticks_by_lots)
     }
 
-    /// As `exchangeInfo` gives them.
+    /// As `exchangeInfo` gives them, with the most open orders that an account may have.
     #[must_use]
-    pub fn describe(&self) -> Vec<Value> {
+    pub fn describe(&self, orders_max: usize) -> Vec<Value> {
         let (tick, lot) = (self.spec.tick_size, self.spec.lot_size);
         let quantity = |name: &str| {
             json!({"filterType": name, "minQty": lot.to_string(), "maxQty": lot.times(i128::from(MAX_QTY)),
                    "stepSize": lot.to_string()})
         };
-        vec![
+        let mut filters = vec![
             json!({"filterType": "PRICE_FILTER", "minPrice": tick.to_string(),
                    "maxPrice": tick.times(i128::from(MAX_PRICE)), "tickSize": tick.to_string()}),
             quantity("LOT_SIZE"),
             quantity("MARKET_LOT_SIZE"),
-            json!({"filterType": "NOTIONAL", "minNotional": self.min_notional.to_string(),
-                   "applyMinToMarket": false}),
-        ]
+            json!({"filterType": "NOTIONAL", "minNotional": self.min_notional.to_string(), "applyMinToMarket": false,
+                   "maxNotional": MAX_NOTIONAL.to_string(), "applyMaxToMarket": false, "avgPriceMins": 0}),
+            json!({"filterType": "MAX_NUM_ORDERS", "maxNumOrders": orders_max}),
+        ];
+        if let Some(PriceBand { percent, .. }) = self.band {
+            let hundredths = |count: u32| format!("{}.{:02}", count / 100, count % 100);
+            filters.push(json!({"filterType": "PERCENT_PRICE_BY_SIDE",
+                   "bidMultiplierUp": hundredths(100 + percent), "bidMultiplierDown": "0.20",
+                   "askMultiplierUp": "5.00", "askMultiplierDown": hundredths(100 - percent), "avgPriceMins": 0}));
+        }
+        filters
     }
 }
 
@@ -135,6 +202,27 @@ mod tests {
     }
 
     #[test]
+    fn prices_keep_to_the_band_on_their_side() {
+        // 100.005, between two ticks.
+        let filters = filters().within(PriceBand { percent: 10, half_ticks: Some(20_001) });
+        let takes = |side, price| filters.check_band(side, Price(price)).is_ok();
+        let edges = |side, low, high| {
+            assert_eq!([low - 1, low, high, high + 1].map(|price| takes(side, price)), [false, true, true, false]);
+        };
+        edges(Side::Buy, 2_001, 11_000);
+        edges(Side::Sell, 9_001, 50_002);
+        assert_eq!((filters.worst(Side::Buy), filters.worst(Side::Sell)), (Some(Price(11_000)), Some(Price(9_001))));
+        let error = filters.check_band(Side::Sell, Price(1)).expect_err("too low");
+        assert_eq!((error.code, error.msg.as_str()), (-1013, "Filter failure: PERCENT_PRICE_BY_SIDE"));
+        // One tick, and the largest price.
+        let at = |half_ticks| filters.within(PriceBand { percent: 10, half_ticks: Some(half_ticks) });
+        assert!(at(2).check_band(Side::Buy, Price(1)).is_ok() && at(2).check_band(Side::Sell, Price(1)).is_ok());
+        assert_eq!(at(2 * MAX_PRICE).worst(Side::Buy), Some(Price(MAX_PRICE)));
+        let unpriced = filters.within(PriceBand { percent: 10, half_ticks: None });
+        assert!(unpriced.check_band(Side::Buy, Price(MAX_PRICE)).is_ok() && unpriced.worst(Side::Buy).is_none());
+    }
+
+    #[test]
     fn an_order_worth_too_little_is_refused() {
         let filters = filters();
         assert!(filters.check_notional(Price(500_000), Qty(1)).is_ok());
@@ -142,7 +230,7 @@ mod tests {
             filters.check_notional(Price(499_999), Qty(1)).expect_err("too small").msg,
             "Filter failure: NOTIONAL"
         );
-        assert!(filters.check_notional(Price(MAX_PRICE), Qty(MAX_QTY)).is_ok());
+        assert!(filters.check_notional(Price(MAX_PRICE), Qty(MAX_QTY)).is_err());
     }
 
     #[test]
@@ -158,14 +246,24 @@ mod tests {
         let filters = SymbolFilters::new(coarse, decimal("2000.000000000001"));
         assert!(filters.check_notional(Price(2), Qty(1)).is_err());
         assert!(filters.check_notional(Price(3), Qty(1)).is_ok());
-        assert!(filters.check_notional(Price(MAX_PRICE), Qty(MAX_QTY)).is_ok());
+        assert!(filters.check_notional(Price(10_000_000), Qty(1)).is_ok());
+        assert!(filters.check_notional(Price(10_000_001), Qty(1)).is_err());
+        assert!(filters.check_notional(Price(MAX_PRICE), Qty(MAX_QTY)).is_err());
     }
 
     #[test]
     fn the_filters_are_described_as_they_are_kept() {
-        let described = filters().describe();
+        let described = filters().within(PriceBand { percent: 7, half_ticks: None }).describe(200);
         let names: Vec<&str> = described.iter().filter_map(|filter| filter["filterType"].as_str()).collect();
-        assert_eq!(names, ["PRICE_FILTER", "LOT_SIZE", "MARKET_LOT_SIZE", "NOTIONAL"]);
+        let wanted =
+            ["PRICE_FILTER", "LOT_SIZE", "MARKET_LOT_SIZE", "NOTIONAL", "MAX_NUM_ORDERS", "PERCENT_PRICE_BY_SIDE"];
+        assert_eq!(names, wanted);
+        assert_eq!(described[4]["maxNumOrders"], 200);
+        assert_eq!(
+            (&described[5]["bidMultiplierUp"], &described[5]["askMultiplierDown"]),
+            (&json!("1.07"), &json!("0.93"))
+        );
+        assert_eq!(filters().describe(200).len(), 5, "no band without a reference price");
         assert_eq!(described[0]["tickSize"], "0.01");
         assert_eq!(described[1]["stepSize"], "0.001");
         assert_eq!(described[3]["minNotional"], "5");

@@ -96,6 +96,17 @@ words!(
     }
 );
 words!(
+    /// Whether a symbol trades now.
+    SymbolStatus, -1122, "Invalid symbolStatus.", {
+        /// It does.
+        Trading = "TRADING",
+        /// It does not for now.
+        Halt = "HALT",
+        /// It pauses; not used here.
+        Break = "BREAK",
+    }
+);
+words!(
     /// As what an order must stand to be cancelled.
     CancelRestriction, -1145, "Invalid cancelRestrictions.", {
         /// Nothing of it is filled.
@@ -179,7 +190,7 @@ pub struct Fill {
     pub qty: String,
     /// Always "0": no fees here yet.
     pub commission: String,
-    /// The fee's asset.
+    /// The asset in which a fee would be taken: what the taker receives.
     pub commission_asset: String,
     /// The trade's id.
     pub trade_id: u64,
@@ -286,7 +297,7 @@ pub struct ExchangeInfo {
     /// Empty: no limits but those of the queue.
     #[serde(default)]
     pub rate_limits: Vec<serde_json::Value>,
-    /// Empty.
+    /// What holds for all symbols together.
     #[serde(default)]
     pub exchange_filters: Vec<serde_json::Value>,
     /// The symbols.
@@ -299,28 +310,78 @@ pub struct ExchangeInfo {
 pub struct SymbolInfo {
     /// The symbol.
     pub symbol: String,
-    /// Always `TRADING`.
-    pub status: String,
+    /// `TRADING` or `HALT`.
+    pub status: SymbolStatus,
     /// What is traded.
     pub base_asset: String,
-    /// Digits after the point of a quantity.
+    /// Digits after the point of an amount of it.
     #[serde(default)]
     pub base_asset_precision: u32,
     /// What it is paid in.
     pub quote_asset: String,
-    /// Digits after the point of a price.
+    /// The same as `quote_asset_precision`.
+    #[serde(default)]
+    pub quote_precision: u32,
+    /// Digits after the point of an amount of it.
     #[serde(default)]
     pub quote_asset_precision: u32,
+    /// Digits after the point of a fee in the base asset.
+    #[serde(default)]
+    pub base_commission_precision: u32,
+    /// Digits after the point of a fee in the quote asset.
+    #[serde(default)]
+    pub quote_commission_precision: u32,
     /// `LIMIT`, `LIMIT_MAKER`, `MARKET`.
     pub order_types: Vec<OrderType>,
+    /// What of Binance's is offered.
+    #[serde(flatten, default)]
+    pub offers: Offers,
     /// The filters.
     pub filters: Vec<serde_json::Value>,
-    /// Always true.
-    #[serde(default)]
-    pub is_spot_trading_allowed: bool,
     /// Always `SPOT`.
     #[serde(default)]
     pub permissions: Vec<String>,
+    /// Always one set, of `SPOT`; left out where it is not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permission_sets: Option<Vec<Vec<String>>>,
+    /// What counts where an order does not say what happens where it meets one of its own account.
+    #[serde(default = "no_prevention")]
+    pub default_self_trade_prevention_mode: SelfTradePrevention,
+    /// What an order may say of that.
+    #[serde(default)]
+    pub allowed_self_trade_prevention_modes: Vec<SelfTradePrevention>,
+}
+
+fn no_prevention() -> SelfTradePrevention {
+    SelfTradePrevention::None
+}
+
+/// What a symbol offers of what Binance has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Offers {
+    /// Orders of which a part is shown.
+    pub iceberg_allowed: bool,
+    /// Two orders of which one cancels the other.
+    pub oco_allowed: bool,
+    /// One order that triggers another.
+    pub oto_allowed: bool,
+    /// One order that pays for others.
+    pub opo_allowed: bool,
+    /// Market orders for an amount of the quote asset.
+    pub quote_order_qty_market_allowed: bool,
+    /// Stops that trail.
+    pub allow_trailing_stop: bool,
+    /// A cancel and a new order in one call.
+    pub cancel_replace_allowed: bool,
+    /// A smaller quantity with the place in the queue kept.
+    pub amend_allowed: bool,
+    /// Prices pegged to the book.
+    pub peg_instructions_allowed: bool,
+    /// Trading at all.
+    pub is_spot_trading_allowed: bool,
+    /// Trading with borrowed money.
+    pub is_margin_trading_allowed: bool,
 }
 
 /// One of `GET /v1/reference-prices`: not Binance's. What an exchange leaves out reads as what is not to be believed.

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     error::ApiError,
-    model::{CancelRestriction, OrderType, ResponseType, SelfTradePrevention, Side, TimeInForce},
+    model::{CancelRestriction, OrderType, ResponseType, SelfTradePrevention, Side, SymbolStatus, TimeInForce},
 };
 
 /// Parameters at most: more are refused before anything is looked at.
@@ -52,6 +52,17 @@ pub struct PlaceOrder {
     pub response: ResponseType,
     /// What happens where it meets an order of its own account; `None`: what the symbol's default is.
     pub self_trade: Option<SelfTradePrevention>,
+}
+
+/// Which symbols `GET /api/v3/exchangeInfo` is asked for, where it names none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WantedSymbols {
+    /// Of this status; `None`: of any.
+    pub status: Option<SymbolStatus>,
+    /// Whether those of the permission `SPOT` are among them.
+    pub spot: bool,
+    /// Whether the sets of permissions are wanted.
+    pub permission_sets: bool,
 }
 
 /// The parameters of `DELETE /api/v3/order`.
@@ -301,29 +312,27 @@ impl Params {
         Ok(Some(symbols))
     }
 
-    /// Whether `GET /api/v3/exchangeInfo` is asked for symbols like those here, which all trade and all have the one
-    /// permission `SPOT`: by `symbolStatus` and `permissions` (one word, or a JSON array of them).
+    /// Of what status and permissions `GET /api/v3/exchangeInfo` is asked for symbols: by `symbolStatus` and
+    /// `permissions` (one word, or a JSON array of them). All symbols here have the one permission `SPOT`.
     ///
     /// # Errors
     /// -1122 for an unknown status, -1100 for permissions that are none and for a `showPermissionSets` that is neither
     /// true nor false, -1128 where symbols are named as well.
-    pub fn asks_for_traded_symbols(&self) -> Result<bool, ApiError> {
+    pub fn wanted_symbols(&self) -> Result<WantedSymbols, ApiError> {
         let (permissions, status) = (self.get("permissions"), self.get("symbolStatus"));
         let named = self.get("symbol").is_some() || self.get("symbols").is_some();
         if named && (permissions.is_some() || status.is_some()) {
             return Err(ApiError::new(-1128, "Combination of optional parameters invalid."));
         }
-        if !matches!(self.get("showPermissionSets"), None | Some("true" | "false")) {
-            return Err(ApiError::illegal("showPermissionSets", "true, false"));
-        }
-        let trading = match status {
-            None | Some("TRADING") => true,
-            Some("HALT" | "BREAK") => false,
-            Some(_) => return Err(ApiError::new(-1122, "Invalid symbolStatus.")),
+        let permission_sets = match self.get("showPermissionSets") {
+            None | Some("true") => true,
+            Some("false") => false,
+            Some(_) => return Err(ApiError::illegal("showPermissionSets", "true, false")),
         };
+        let status = status.map(str::parse).transpose()?;
         let illegal = || ApiError::illegal("permissions", "^[A-Z0-9_]{1,20}$");
         let words: Vec<String> = match permissions {
-            None => return Ok(trading),
+            None => return Ok(WantedSymbols { status, spot: true, permission_sets }),
             Some(list) if list.starts_with('[') => serde_json::from_str(list).map_err(|_| illegal())?,
             Some(word) => vec![word.to_owned()],
         };
@@ -334,7 +343,8 @@ impl Params {
         if words.is_empty() || !words.iter().all(legal) {
             return Err(illegal());
         }
-        Ok(trading && words.iter().any(|word| word == "SPOT"))
+        let spot = words.iter().any(|word| word == "SPOT");
+        Ok(WantedSymbols { status, spot, permission_sets })
     }
 }
 
@@ -409,13 +419,14 @@ mod tests {
     fn symbols_may_be_asked_for_by_status_and_permission() {
         let asked = |query: &str| {
             let params = Params::parse(query, "").expect("valid");
-            params.asks_for_traded_symbols().map_err(|error| error.code)
+            params.wanted_symbols().map(|wanted| (wanted.status, wanted.spot)).map_err(|error| error.code)
         };
-        for all in ["", "permissions=SPOT", "permissions=%5B%22MARGIN%22,%22SPOT%22%5D", "symbolStatus=TRADING"] {
-            assert_eq!(asked(all), Ok(true), "{all}");
+        for all in ["", "permissions=SPOT", "permissions=%5B%22MARGIN%22,%22SPOT%22%5D", "showPermissionSets=false"] {
+            assert_eq!(asked(all), Ok((None, true)), "{all}");
         }
-        assert_eq!((asked("permissions=MARGIN"), asked("symbolStatus=HALT")), (Ok(false), Ok(false)));
-        assert_eq!((asked("showPermissionSets=false"), asked("showPermissionSets=no")), (Ok(true), Err(-1100)));
+        assert_eq!(asked("permissions=MARGIN"), Ok((None, false)));
+        assert_eq!(asked("symbolStatus=HALT"), Ok((Some(SymbolStatus::Halt), true)));
+        assert_eq!(asked("showPermissionSets=no"), Err(-1100));
         assert_eq!((asked("symbolStatus=OPEN"), asked("permissions=%5B")), (Err(-1122), Err(-1100)));
         assert_eq!((asked("permissions=spot"), asked("symbol=AB&permissions=SPOT")), (Err(-1100), Err(-1128)));
     }

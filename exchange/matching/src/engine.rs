@@ -108,6 +108,12 @@ impl Engine {
         self.halted.is_none() && self.mirror.is_ready()
     }
 
+    /// Whether the kill switch is engaged, as the frames tell it.
+    #[must_use]
+    pub fn is_killed(&self) -> bool {
+        self.mirror.killed().is_some()
+    }
+
     /// Why it has halted, where it has.
     #[must_use]
     pub fn halted(&self) -> Option<&Halt> {

@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use quorate_binance_api::{ApiError, Params, SymbolFilters, endpoints::Endpoint, signing};
+use quorate_binance_api::{ApiError, Params, PriceBand, SymbolFilters, endpoints::Endpoint, signing};
 use quorate_client::{CallFailed, ReadOptions};
 use quorate_domain::{Account, Symbol, SymbolSpec};
 use quorate_seams::{NotWhole, whole_body};
@@ -145,6 +145,26 @@ pub(super) fn check_window(desk: &Desk, params: &Params) -> Result<(), ApiError>
 
 pub(super) fn filters(desk: &Desk, spec: SymbolSpec) -> SymbolFilters {
     SymbolFilters::new(spec, desk.config.min_notional)
+}
+
+/// A symbol's filters, with the band around its reference price where it has a source of one.
+pub(super) fn banded_filters(desk: &Desk, symbol: &Symbol, spec: SymbolSpec) -> SymbolFilters {
+    let filters = filters(desk, spec);
+    if !desk.listings.has_reference(symbol) {
+        return filters;
+    }
+    let reference = desk.look(|_, now| now).and_then(|now| desk.listings.reference(symbol, spec.tick_size, now));
+    let half_ticks = reference.map(|reference| reference.half_ticks);
+    filters.within(PriceBand { percent: desk.config.price_band, half_ticks })
+}
+
+/// What the mirror shows may be told.
+///
+/// # Errors
+/// -1001 where it may be old: it does not follow the ledger, or has not heard of it for seconds.
+pub(super) fn live(desk: &Desk) -> Result<(), ApiError> {
+    let old = || ApiError::disconnected("the book here may be old: this exchange does not hear of the ledger");
+    desk.is_live().then_some(()).ok_or_else(old)
 }
 
 /// A symbol's spec. One that is not known is looked for in the ledger, for it may be new.

@@ -7,15 +7,21 @@ use axum::{
 };
 use quorate_binance_api::{
     ApiError,
-    model::{BookTicker, Depth, ExchangeInfo, OrderType, ReferencePrice, ServerTime, SetReferencePrice, SymbolInfo},
+    model::{
+        BookTicker, Depth, ExchangeInfo, Offers, OrderType, ReferencePrice, SelfTradePrevention, ServerTime,
+        SetReferencePrice, SymbolInfo, SymbolStatus,
+    },
     reference::{Given, Stamp},
 };
 use quorate_domain::{Decimal, Symbol, SymbolSpec};
-use quorate_matching::QuoteLeaves;
+use quorate_matching::{ACCOUNT_ORDERS_MAX, QuoteLeaves, SYMBOL_ORDERS_MAX};
 
-use super::call::{App, Failed, NoParams, Sent, filters, json, ok, read_symbols, spec_of, symbol_filters, whole};
+use super::call::{
+    App, Failed, NoParams, Sent, banded_filters, filters, json, live, ok, read_symbols, spec_of, symbol_filters, whole,
+};
 use crate::{
     desk::Desk,
+    listings::{Assets, assets},
     reference::{Set, Unset},
 };
 
@@ -24,8 +30,8 @@ const DEPTH_DEFAULT: u64 = 100;
 const DEPTH_MAX: u64 = 5_000;
 /// Bytes of the name of a feed at most.
 const FEED_NAME_MAX_BYTES: usize = 64;
-/// Assets that a symbol's name may end in.
-const QUOTE_ASSETS: [&str; 8] = ["USDT", "USDC", "FDUSD", "BUSD", "BTC", "ETH", "EUR", "USD"];
+/// Digits after the point of an amount of any asset.
+const ASSET_PRECISION: u32 = 8;
 
 pub(super) async fn ping(_: Sent) -> Response {
     json(StatusCode::OK, &serde_json::json!({}))
@@ -52,32 +58,58 @@ async fn chosen(desk: &Desk, Sent(params): &Sent) -> Result<Vec<(Symbol, SymbolS
 }
 
 pub(super) async fn exchange_info(State(desk): App, sent: Sent) -> Result<Response, Failed> {
-    let row = |(symbol, spec): (Symbol, SymbolSpec)| {
-        let name = symbol.as_str();
-        let quote = QUOTE_ASSETS.iter().find(|quote| name.len() > quote.len() && name.ends_with(**quote));
-        let (base, quote) = quote.map_or((name, ""), |quote| (&name[..name.len() - quote.len()], *quote));
-        SymbolInfo {
-            status: "TRADING".to_owned(),
-            base_asset: base.to_owned(),
-            base_asset_precision: spec.lot_size.decimals(),
-            quote_asset: quote.to_owned(),
-            quote_asset_precision: spec.tick_size.decimals(),
-            order_types: vec![OrderType::Limit, OrderType::LimitMaker, OrderType::Market],
-            filters: filters(&desk, spec).describe(),
-            is_spot_trading_allowed: true,
-            permissions: vec!["SPOT".to_owned()],
-            symbol: name.to_owned(),
-        }
+    let wanted = sent.0.wanted_symbols()?;
+    let chosen = if wanted.spot { chosen(&desk, &sent).await? } else { Vec::new() };
+    // The kill switch stops all symbols, and so does a ledger that is out of reach.
+    let status = if desk.is_trading() { SymbolStatus::Trading } else { SymbolStatus::Halt };
+    let row = |(symbol, spec): (Symbol, SymbolSpec)| symbol_info(&desk, &symbol, spec, status, wanted.permission_sets);
+    let symbols = match wanted.status {
+        Some(other) if other != status => Vec::new(),
+        Some(_) | None => chosen.into_iter().map(row).collect(),
     };
-    let traded = sent.0.asks_for_traded_symbols()?;
-    let chosen = if traded { chosen(&desk, &sent).await? } else { Vec::new() };
     ok(&ExchangeInfo {
         timezone: "UTC".to_owned(),
         server_time: desk.world().clocks.wall_ms(),
         rate_limits: Vec::new(),
-        exchange_filters: Vec::new(),
-        symbols: chosen.into_iter().map(row).collect(),
+        exchange_filters: vec![
+            serde_json::json!({"filterType": "EXCHANGE_MAX_NUM_ORDERS", "maxNumOrders": ACCOUNT_ORDERS_MAX}),
+        ],
+        symbols,
     })
+}
+
+fn symbol_info(
+    desk: &Desk,
+    symbol: &Symbol,
+    spec: SymbolSpec,
+    status: SymbolStatus,
+    permission_sets: bool,
+) -> SymbolInfo {
+    let Assets { base, quote } = assets(symbol);
+    let spot = || vec!["SPOT".to_owned()];
+    SymbolInfo {
+        symbol: symbol.to_string(),
+        status,
+        base_asset: base,
+        base_asset_precision: ASSET_PRECISION,
+        quote_asset: quote,
+        quote_precision: ASSET_PRECISION,
+        quote_asset_precision: ASSET_PRECISION,
+        base_commission_precision: ASSET_PRECISION,
+        quote_commission_precision: ASSET_PRECISION,
+        order_types: vec![OrderType::Limit, OrderType::LimitMaker, OrderType::Market],
+        offers: Offers { is_spot_trading_allowed: true, ..Offers::default() },
+        filters: banded_filters(desk, symbol, spec).describe(SYMBOL_ORDERS_MAX),
+        permissions: spot(),
+        permission_sets: permission_sets.then(|| vec![spot()]),
+        default_self_trade_prevention_mode: desk.config.self_trade,
+        allowed_self_trade_prevention_modes: vec![
+            SelfTradePrevention::None,
+            SelfTradePrevention::ExpireTaker,
+            SelfTradePrevention::ExpireMaker,
+            SelfTradePrevention::ExpireBoth,
+        ],
+    }
 }
 
 pub(super) async fn depth(State(desk): App, Sent(params): Sent) -> Result<Response, Failed> {
@@ -88,6 +120,7 @@ pub(super) async fn depth(State(desk): App, Sent(params): Sent) -> Result<Respon
     }
     let filters = symbol_filters(&desk, &symbol).await?;
     let levels = usize::try_from(limit).unwrap_or(1);
+    live(&desk)?;
     let seen = desk.look(|engine, now| engine.depth(now, &symbol, levels)).unwrap_or_default();
     let rows = |side: &[QuoteLeaves]| {
         side.iter().map(|level| (filters.price(level.price), filters.qty(level.leaves))).collect()
@@ -107,7 +140,9 @@ pub(super) async fn book_ticker(State(desk): App, sent: Sent) -> Result<Response
         let ((bid_price, bid_qty), (ask_price, ask_qty)) = (best(&seen.bids), best(&seen.asks));
         BookTicker { symbol: symbol.to_string(), bid_price, bid_qty, ask_price, ask_qty }
     };
-    let mut rows: Vec<BookTicker> = chosen(&desk, &sent).await?.into_iter().map(row).collect();
+    let chosen = chosen(&desk, &sent).await?;
+    live(&desk)?;
+    let mut rows: Vec<BookTicker> = chosen.into_iter().map(row).collect();
     match rows.pop() {
         Some(only) if sent.0.get("symbol").is_some() => ok(&only),
         last => {

@@ -17,7 +17,8 @@ use quorate_ledger::{NewOrder, Refusal, bounds::ORDER_TIMESTAMP_AHEAD_MS};
 use quorate_matching::{Known, NotExecuted, Only, OrderOutcome, SelfTrade, Target, Terms};
 
 use super::call::{
-    App, Failed, Sent, account, authenticated, check_window, filters, ok, reading, symbol_filters, unread,
+    App, Failed, Sent, account, authenticated, banded_filters, check_window, filters, live, ok, reading, spec_of,
+    symbol_filters, unread,
 };
 use crate::{
     desk::Desk,
@@ -57,12 +58,13 @@ fn stamped(account: &Account, params: &Params) -> Result<Option<Stamped>, ApiErr
 
 async fn place_now(desk: &Arc<Desk>, account: Account, params: &Params) -> Result<OrderPlaced, ApiError> {
     let request = params.place_order()?;
-    let filters = symbol_filters(desk, &request.symbol).await?;
+    let filters = banded_filters(desk, &request.symbol, spec_of(desk, &request.symbol).await?);
     let timestamp = order_time(desk, params.timestamp_us()?.map(|us| us / 1_000));
     let order =
         new_order(&request, &filters, account, name_or_fresh(desk, request.client_order_id.clone())?, timestamp)?;
     let self_trade = request.self_trade.unwrap_or(desk.config.self_trade);
-    let terms = Terms { self_trade: mode(self_trade), worst: None };
+    let worst = order.price.is_none().then(|| filters.worst(order.side)).flatten();
+    let terms = Terms { self_trade: mode(self_trade), worst };
     let outcome = desk.place(order.clone(), terms).await;
     if request.client_order_id.is_some()
         && let Some(row) = placed_earlier(desk, &order, &outcome).await?
@@ -222,6 +224,7 @@ async fn open_of(desk: &Desk, account: &Account, symbol: Option<&Symbol>) -> Res
     if let Some(symbol) = symbol {
         symbol_filters(desk, symbol).await?;
     }
+    live(desk)?;
     let open = desk.look(|engine, _| engine.is_ready().then(|| engine.open_orders(account, symbol))).flatten();
     let open = open.ok_or_else(|| ApiError::disconnected("this exchange is catching up with the ledger"))?;
     let row = |open: &quorate_matching::OpenOrder| {

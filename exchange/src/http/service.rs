@@ -57,6 +57,7 @@ pub(super) async fn metrics(State(desk): App) -> impl IntoResponse {
     let rows = [
         ("ready", "gauge", "whether orders are taken", u64::from(health.ready)),
         ("ledger_reachable", "gauge", "whether the ledger was heard of lately", u64::from(health.ledger_reachable)),
+        ("trading", "gauge", "whether orders are executed now", u64::from(desk.is_trading())),
         ("epoch", "gauge", "the present registration", health.exchange_epoch),
         ("mirror_index", "gauge", "the index up to which the mirror follows", health.mirror_index),
         ("orders_pending", "gauge", "orders waiting or in flight", health.pending as u64),

@@ -43,6 +43,10 @@ async fn each_bad_order_gets_its_code_and_changes_nothing() {
         (swap("90.00", "90.005"), -1013, "Filter failure: PRICE_FILTER"),
         (swap("90.00", "99999999999999"), -1013, "Filter failure: PRICE_FILTER"),
         (swap("90.00", "0.01"), -1013, "Filter failure: NOTIONAL"),
+        (swap("90.00", "20.00"), -1013, "Filter failure: PERCENT_PRICE_BY_SIDE"),
+        (swap("90.00", "110.01"), -1013, "Filter failure: PERCENT_PRICE_BY_SIDE"),
+        (swap("90.00", "90.00").replace("BUY", "SELL"), -1013, "Filter failure: PERCENT_PRICE_BY_SIDE"),
+        (swap("90.00", "500.03").replace("BUY", "SELL"), -1013, "Filter failure: PERCENT_PRICE_BY_SIDE"),
         (swap("type=LIMIT&timeInForce=GTC", "type=MARKET"), -1106, "Parameter 'price' sent when not required."),
         (format!("{LIMIT}&stopPrice=1"), -1106, "Parameter 'stopPrice' sent when not required."),
         (format!("{LIMIT}&side=BUY"), -1101, "Duplicate values for parameter 'side' detected."),
@@ -146,13 +150,29 @@ async fn anybody_may_read_what_is_traded() {
     assert_eq!(exchange.get("/api/v3/ping").await, (200, json!({})));
     let (_, time) = exchange.get("/api/v3/time").await;
     assert_eq!(time["serverTime"].as_u64(), Some(exchange.desk.world().clocks.wall_ms()));
-    let (_, info) = exchange.get("/api/v3/exchangeInfo").await;
-    let listed = &info["symbols"][0];
-    assert_eq!(
-        (&listed["symbol"], &listed["baseAsset"], &listed["quoteAsset"]),
-        (&json!("BTCUSDT"), &json!("BTC"), &json!("USDT"))
+    let (_, mut info) = exchange.get("/api/v3/exchangeInfo").await;
+    let filters = info["symbols"][0]["filters"].take();
+    assert_eq!(filters[3]["minNotional"], "0.1");
+    assert_eq!(filters[5]["filterType"], "PERCENT_PRICE_BY_SIDE");
+    assert_eq!((&filters[5]["bidMultiplierUp"], &filters[5]["askMultiplierDown"]), (&json!("1.10"), &json!("0.90")));
+    let modes = json!(["NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"]);
+    let wanted = json!({
+        "symbol": "BTCUSDT", "status": "TRADING", "baseAsset": "BTC", "baseAssetPrecision": 8, "quoteAsset": "USDT",
+        "quotePrecision": 8, "quoteAssetPrecision": 8, "baseCommissionPrecision": 8, "quoteCommissionPrecision": 8,
+        "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET"], "icebergAllowed": false, "ocoAllowed": false,
+        "otoAllowed": false, "opoAllowed": false, "quoteOrderQtyMarketAllowed": false, "allowTrailingStop": false,
+        "cancelReplaceAllowed": false, "amendAllowed": false, "pegInstructionsAllowed": false,
+        "isSpotTradingAllowed": true, "isMarginTradingAllowed": false, "filters": null, "permissions": ["SPOT"],
+        "permissionSets": [["SPOT"]], "defaultSelfTradePreventionMode": "NONE", "allowedSelfTradePreventionModes": modes,
+    });
+    assert_eq!(info["symbols"], json!([wanted]));
+    let total = json!([{"filterType": "EXCHANGE_MAX_NUM_ORDERS", "maxNumOrders": 1_000}]);
+    assert_eq!((&info["exchangeFilters"], &info["timezone"], &info["rateLimits"]), (&total, &json!("UTC"), &json!([])));
+    let without = exchange.get("/api/v3/exchangeInfo?showPermissionSets=false").await.1;
+    assert!(
+        without["symbols"][0].get("permissionSets").is_none()
+            && without["symbols"][0]["permissions"] == json!(["SPOT"])
     );
-    assert_eq!(listed["filters"][3]["minNotional"], "0.1");
     let (_, depth) = exchange.get("/api/v3/depth?symbol=BTCUSDT&limit=5").await;
     assert_eq!((&depth["bids"], &depth["asks"]), (&json!([["99.00", "0.010"]]), &json!([["101.00", "0.010"]])));
     let ticker =

@@ -5,6 +5,7 @@
 mod codes;
 mod doubt;
 mod fuzz;
+mod halt;
 mod ledger;
 mod life;
 mod orders;
