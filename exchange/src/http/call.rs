@@ -15,14 +15,12 @@ use quorate_seams::{NotWhole, whole_body};
 use serde::Serialize;
 use tokio::time::timeout;
 
-use crate::desk::Desk;
+use crate::{accounts::Permission, config::DEFAULT_ACCOUNT, desk::Desk};
 
 /// Bytes of a request's body at most.
 const BODY_MAX_BYTES: usize = 64 << 10;
 /// How long a request's body may take to come.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// The account of requests that name none.
-const DEFAULT_ACCOUNT: &str = "default";
 /// Binance's header for the API key.
 const API_KEY: HeaderName = HeaderName::from_static("x-mbx-apikey");
 
@@ -108,34 +106,46 @@ pub(super) async fn whole(request: Request) -> Result<Bytes, Failed> {
     }
 }
 
-/// Whose request it is: key, signature and time checked.
-pub(super) fn account(desk: &Desk, headers: &HeaderMap, params: &Params) -> Result<Account, ApiError> {
-    let account = authenticated(desk, headers, params)?;
+/// Whose request it is: key, signature, permission and time checked.
+pub(super) fn account(
+    desk: &Desk,
+    headers: &HeaderMap,
+    params: &Params,
+    permission: Permission,
+) -> Result<Account, ApiError> {
+    let account = authenticated(desk, headers, params, permission)?;
     check_window(desk, params)?;
     Ok(account)
 }
 
-/// Whose request it is, its key and signature checked where this exchange has credentials.
-pub(super) fn authenticated(desk: &Desk, headers: &HeaderMap, params: &Params) -> Result<Account, ApiError> {
+/// Whose request it is: its key, its signature and what the key is for are checked where this exchange knows accounts.
+pub(super) fn authenticated(
+    desk: &Desk,
+    headers: &HeaderMap,
+    params: &Params,
+    permission: Permission,
+) -> Result<Account, ApiError> {
     let key = headers.get(API_KEY).map(|key| key.to_str().map_err(|_| ApiError::invalid_key_format())).transpose()?;
-    let Some(credentials) = &desk.config.credentials else {
-        return Account::new(key.unwrap_or(DEFAULT_ACCOUNT)).map_err(|_| ApiError::invalid_key_format());
+    // Some clients send an empty one where they have none.
+    let key = key.filter(|key| !key.is_empty());
+    let Some(accounts) = &desk.config.accounts else {
+        return signing::account_of(key.unwrap_or(DEFAULT_ACCOUNT));
     };
-    match key {
-        Some(key) if key == credentials.key => {}
-        Some(_) => return Err(ApiError::invalid_key()),
-        None => return Err(ApiError::invalid_key_format()),
-    }
+    let key = key.ok_or_else(ApiError::invalid_key_format)?;
+    let access = accounts.access(key).ok_or_else(ApiError::invalid_key)?;
     let signature = params.required("signature")?;
-    signing::verify(&credentials.secret, params.signed_text(), signature)?;
-    Account::new(DEFAULT_ACCOUNT).map_err(|error| ApiError::internal(&error.to_string()))
+    signing::verify(&access.secret, params.signed_text(), signature)?;
+    if !access.permissions.contains(&permission) {
+        return Err(ApiError::invalid_key());
+    }
+    Ok(access.account.clone())
 }
 
 /// Whether a request counts now. Whoever says when a request was made, or asks for a window, wants it kept; who has to
 /// sign must say when.
 pub(super) fn check_window(desk: &Desk, params: &Params) -> Result<(), ApiError> {
     let timed = params.get("timestamp").is_some() || params.get("recvWindow").is_some();
-    if desk.config.credentials.is_none() && !timed {
+    if desk.config.accounts.is_none() && !timed {
         return Ok(());
     }
     let timestamp = params.timestamp_us()?.ok_or_else(|| ApiError::missing("timestamp"))?;

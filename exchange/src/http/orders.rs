@@ -21,6 +21,7 @@ use super::call::{
     symbol_filters, unread,
 };
 use crate::{
+    accounts::Permission,
     desk::Desk,
     orders::{Shown, cancelled, known_info, new_order, placed, placed_before, view_info},
     recover,
@@ -33,7 +34,7 @@ const WINDOW_MAX_US: u64 = RECV_WINDOW_MAX_MS * 1_000;
 const CANCELS_AT_ONCE: usize = 16;
 
 pub(super) async fn place(State(desk): App, headers: HeaderMap, Sent(params): Sent) -> Result<Response, Failed> {
-    let account = authenticated(&desk, &headers, &params)?;
+    let account = authenticated(&desk, &headers, &params, Permission::Trade)?;
     let now_us = desk.world().clocks.wall_ms().saturating_mul(1_000);
     let request = stamped(&account, &params)?.filter(|request| request.timestamp_us < now_us + WINDOW_MAX_US);
     let place = async {
@@ -127,7 +128,7 @@ async fn placed_earlier(desk: &Desk, order: &NewOrder, outcome: &OrderOutcome) -
 }
 
 pub(super) async fn query(State(desk): App, headers: HeaderMap, Sent(params): Sent) -> Result<Response, Failed> {
-    let account = account(&desk, &headers, &params)?;
+    let account = account(&desk, &headers, &params, Permission::Read)?;
     ok(&find(&desk, &account, &params.named_order()?).await?)
 }
 
@@ -161,7 +162,7 @@ async fn find(desk: &Desk, account: &Account, named: &NamedOrder) -> Result<Orde
 }
 
 pub(super) async fn cancel(State(desk): App, headers: HeaderMap, Sent(params): Sent) -> Result<Response, Failed> {
-    let account = account(&desk, &headers, &params)?;
+    let account = account(&desk, &headers, &params, Permission::Trade)?;
     let asked = params.cancel_order()?;
     symbol_filters(&desk, &asked.order.symbol).await?;
     ok(&cancel_one(&desk, &account, asked).await?)
@@ -216,7 +217,7 @@ async fn order_of(desk: &Desk, account: &Account, order_id: u64) -> Result<NewOr
 }
 
 pub(super) async fn open(State(desk): App, headers: HeaderMap, Sent(params): Sent) -> Result<Response, Failed> {
-    let account = account(&desk, &headers, &params)?;
+    let account = account(&desk, &headers, &params, Permission::Read)?;
     ok(&open_of(&desk, &account, params.optional_symbol()?.as_ref()).await?)
 }
 
@@ -235,7 +236,7 @@ async fn open_of(desk: &Desk, account: &Account, symbol: Option<&Symbol>) -> Res
 }
 
 pub(super) async fn cancel_open(State(desk): App, headers: HeaderMap, Sent(params): Sent) -> Result<Response, Failed> {
-    let account = account(&desk, &headers, &params)?;
+    let account = account(&desk, &headers, &params, Permission::Trade)?;
     let symbol = params.symbol()?;
     let open = open_of(&desk, &account, Some(&symbol)).await?;
     let cancels = open.into_iter().map(|order| {

@@ -185,3 +185,63 @@ async fn anybody_may_read_what_is_traded() {
     let (_, metrics) = exchange.get("/metrics").await;
     assert!(metrics.as_str().is_some_and(|text| text.contains("quorate_exchange_ready 1")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn each_account_of_the_file_signs_by_its_keys_and_may_do_what_they_are_for() {
+    let (alices, watchers, bobs) = ("a".repeat(64), "b".repeat(64), "bob-1");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let key = |key: &str, may: &str| {
+        format!("[[account.key]]\napi-key = \"{key}\"\nsecret = \"{key}-secret\"\npermissions = [{may}]\n")
+    };
+    let text = format!(
+        "[[account]]\nname = \"alice\"\n{}{}[[account]]\nname = \"bob\"\n{}",
+        key(&alices, "\"read\", \"trade\""),
+        key(&watchers, "\"read\""),
+        key(bobs, "\"trade\""),
+    );
+    std::fs::write(file.path(), text).unwrap();
+    let group = group();
+    let exchange = Exchange::start_with(&group, |settings| settings.accounts = Some(file.path().to_owned())).await;
+    let now = exchange.desk.world().clocks.wall_ms();
+    let call = |by: &str, method: &'static str, path: &str, form: &str| {
+        let form = format!("{form}timestamp={now}");
+        let path = format!("/api/v3/{path}?{form}&signature={}", sign(&format!("{by}-secret"), &form));
+        let (exchange, by) = (&exchange, by.to_owned());
+        async move { exchange.call_as(Some(&by), method, &path, "").await }
+    };
+    let order = format!("{LIMIT}&newClientOrderId=one&");
+    let named = "symbol=BTCUSDT&origClientOrderId=one&";
+    assert_eq!(code(&call(&watchers, "POST", "order", &order).await), (401, -2015), "it may only read");
+    assert_eq!(call(&alices, "POST", "order", &order).await.1["status"], "NEW");
+    assert_eq!(call(bobs, "POST", "order", &order).await.1["status"], "NEW", "names are each account's own");
+    assert_eq!(call(&watchers, "GET", "order", named).await.1["status"], "NEW");
+    assert_eq!(code(&call(bobs, "GET", "order", named).await), (401, -2015), "it may only trade");
+    assert_eq!(code(&call(&watchers, "DELETE", "order", named).await), (401, -2015));
+    assert_eq!(code(&call(&watchers, "DELETE", "openOrders", "symbol=BTCUSDT&").await), (401, -2015));
+    assert_eq!(code(&call("nobody", "GET", "order", named).await), (401, -2015));
+    assert_eq!(call(&alices, "GET", "openOrders", "").await.1.as_array().map(Vec::len), Some(1));
+    assert_eq!(call(bobs, "DELETE", "order", named).await.1["status"], "CANCELED");
+    let accounts: Vec<String> =
+        group.look(|ledger| ledger.open_orders().map(|order| order.order.account.to_string()).collect());
+    assert_eq!(accounts, ["alice"]);
+    // Where accounts are known each is one trader, and does not trade with itself.
+    let info = exchange.get("/api/v3/exchangeInfo").await.1;
+    assert_eq!(info["symbols"][0]["defaultSelfTradePreventionMode"], "EXPIRE_MAKER");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_of_64_characters_names_an_account_where_nobody_signs() {
+    let exchange = Exchange::start(&group()).await;
+    let (one, other) = ("vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A", "z".repeat(64));
+    assert_eq!(exchange.call_as(Some(one), "POST", "/api/v3/order", LIMIT).await.1["status"], "NEW");
+    let open = |key: String| {
+        let exchange = &exchange;
+        async move { exchange.call_as(Some(&key), "GET", "/api/v3/openOrders", "").await.1.as_array().map(Vec::len) }
+    };
+    assert_eq!((open(one.to_owned()).await, open(other).await), (Some(1), Some(0)));
+    // An empty one is none.
+    assert_eq!(exchange.call("POST", "/api/v3/order", LIMIT).await.1["status"], "NEW");
+    assert_eq!((open(String::new()).await, open("default".to_owned()).await), (Some(1), Some(1)));
+    let long = "z".repeat(65);
+    assert_eq!(code(&exchange.call_as(Some(&long), "GET", "/api/v3/openOrders", "").await), (401, -2014));
+}
