@@ -20,6 +20,8 @@ struct HealthBody {
     exchange_epoch: u64,
     mirror_index: u64,
     fenced: bool,
+    /// Whether orders are executed now: not under the kill switch.
+    trading: bool,
     ledger_reachable: bool,
     ledger_silence_ms: Option<u64>,
     orders_pending: usize,
@@ -41,6 +43,7 @@ pub(super) async fn health(State(desk): App) -> Response {
         exchange_epoch: health.exchange_epoch,
         mirror_index: health.mirror_index,
         fenced: health.fenced,
+        trading: desk.is_trading(),
         ledger_reachable: health.ledger_reachable,
         ledger_silence_ms: health.ledger_silence.and_then(|silence| u64::try_from(silence.as_millis()).ok()),
         orders_pending: health.pending,

@@ -25,6 +25,7 @@ async fn under_the_kill_switch_symbols_are_halted() {
     // What is shown of the book is the present: nothing.
     let (live, depth) = exchange.get("/api/v3/depth?symbol=BTCUSDT").await;
     assert_eq!((live, &depth["bids"], &depth["asks"]), (200, &json!([]), &json!([])));
+    assert_eq!(exchange.get("/health").await.1["trading"], false);
     let (_, metrics) = exchange.get("/metrics").await;
     assert!(metrics.as_str().is_some_and(|text| text.contains("quorate_exchange_trading 0")));
     group.kill_switch(false);
