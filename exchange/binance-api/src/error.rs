@@ -149,6 +149,12 @@ impl ApiError {
         Self::new(-2011, "Unknown order sent.")
     }
 
+    /// -2011: the order does not stand as `cancelRestrictions` asks.
+    #[must_use]
+    pub fn cancel_restricted() -> Self {
+        Self::new(-2011, "Order was not canceled due to cancel restrictions.")
+    }
+
     /// -2013: certainly no such order, now and later.
     #[must_use]
     pub fn no_such_order() -> Self {
@@ -234,6 +240,7 @@ mod tests {
             (ApiError::invalid("a"), -1130, 400, false, false),
             (ApiError::rejected("x"), -2010, 400, false, false),
             (ApiError::cancel_rejected(), -2011, 400, false, false),
+            (ApiError::cancel_restricted(), -2011, 400, false, false),
             (ApiError::no_such_order(), -2013, 400, false, false),
             (ApiError::invalid_key_format(), -2014, 401, false, false),
             (ApiError::invalid_key(), -2015, 401, false, false),

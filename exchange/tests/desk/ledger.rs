@@ -7,8 +7,8 @@ use std::{
 };
 
 use quorate_api::{
-    Applied, ClusterView, Consistency, ControlView, OrderView, Problem, ProblemKind, QuoteSideView, QuoteView, Read,
-    StatusView, SymbolView,
+    Applied, ClosedView, ClusterView, Consistency, ControlView, OrderView, Problem, ProblemKind, QuoteSideView,
+    QuoteView, Read, StatusView, SymbolView,
 };
 use quorate_domain::{Instrument, MakerName, Millis, Price, Qty, QuoteSide, Symbol};
 use quorate_ledger::{
@@ -251,9 +251,9 @@ impl Group {
 
     /// Quotes in ticks and lots.
     pub(crate) fn quote(&self, name: &str, bid: i64, ask: i64, lots: i64) {
-        let (epoch, position_seq) = self.look(|ledger| {
+        let (epoch, revision, position_seq) = self.look(|ledger| {
             let state = ledger.symbol(&symbol(name)).unwrap();
-            (state.epoch, state.position_seq)
+            (state.epoch, state.revision, state.position_seq)
         });
         let quote_seq = {
             let mut state = self.state();
@@ -267,6 +267,7 @@ impl Group {
                 incarnation,
                 secret: SECRET,
                 epoch,
+                revision,
                 quote_seq,
                 position_seq,
                 bid: side(bid),
@@ -331,6 +332,9 @@ impl Group {
                 let row = |(symbol, state): (&Symbol, &quorate_ledger::SymbolState)| SymbolView {
                     symbol: symbol.clone(),
                     instrument: state.instrument.clone(),
+                    revision: state.revision,
+                    listed: ledger.is_listed(symbol),
+                    closed: state.closed.as_ref().map(|closed| ClosedView { at: closed.at, settled: closed.settled }),
                     quoting: true,
                 };
                 answer(ledger, ledger.symbols().map(row).collect::<Vec<_>>())
