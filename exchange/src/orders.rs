@@ -7,7 +7,7 @@ use quorate_binance_api::{
     params::{NamedOrder, PlaceOrder},
 };
 use quorate_domain::{Account, ClientOrderId, Millis, OrderType, Price, Side, TimeInForce};
-use quorate_ledger::{NewOrder, OrderResult, OrderStatus, Refusal, Trade};
+use quorate_ledger::{NewOrder, OrderResult, OrderStatus, Refusal, RefusalClass, Trade};
 use quorate_matching::{CancelOutcome, Committed, NotExecuted, OrderOutcome};
 
 use crate::history::{History, Known};
@@ -235,25 +235,33 @@ fn not_executed(why: NotExecuted) -> ApiError {
     }
 }
 
+/// A refusal by the ledger. Those of which a class does not say enough come first.
 fn refused(refusal: &Refusal) -> ApiError {
     match refusal {
         Refusal::DuplicateOrder { .. } => return ApiError::duplicate_order(),
-        Refusal::KillSwitch { .. } => return ApiError::new(-1013, "Market is closed."),
         Refusal::UnknownSymbol { .. } => return ApiError::invalid_symbol(),
+        Refusal::SymbolClosed { .. } => return ApiError::market_closed(),
         Refusal::NamesFull { .. } => return ApiError::too_many_orders(),
-        Refusal::DeadlinePassed { .. } => {
-            return ApiError::disconnected("not done: the order's deadline passed first");
-        }
-        Refusal::StaleExchange { .. } => {
-            return ApiError::disconnected("not done: this exchange is fenced by a newer one");
-        }
-        Refusal::Full { .. } => return ApiError::filter("EXCHANGE_MAX_NUM_ORDERS"),
+        Refusal::BalanceShort { .. } => return ApiError::insufficient_balance(),
         Refusal::Invalid { what } => {
             return ApiError::new(-1130, format!("Data sent for a parameter is not valid: {what}."));
         }
         _ => {}
     }
-    ApiError::rejected(&refusal.to_string())
+    match refusal.class() {
+        RefusalClass::Stopped => ApiError::market_closed(),
+        RefusalClass::Late => ApiError::disconnected("not done: the order's deadline passed first"),
+        RefusalClass::Fenced => ApiError::disconnected("not done: this exchange is fenced by a newer one"),
+        RefusalClass::Session
+        | RefusalClass::Form
+        | RefusalClass::Unknown
+        | RefusalClass::Control
+        | RefusalClass::Moved
+        | RefusalClass::OutOfTurn
+        | RefusalClass::Contradiction
+        | RefusalClass::Full
+        | RefusalClass::Known => ApiError::rejected(&refusal.to_string()),
+    }
 }
 
 fn price_text(filters: &SymbolFilters, price: Option<Price>) -> String {
@@ -294,5 +302,48 @@ fn status(status: OrderStatus, known: Known) -> model::OrderStatus {
         OrderStatus::Cancelled => model::OrderStatus::Canceled,
         OrderStatus::Rejected => model::OrderStatus::Rejected,
         OrderStatus::Expired => model::OrderStatus::Expired,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_domain::Money;
+
+    use super::*;
+
+    #[test]
+    fn each_refusal_has_its_answer() {
+        let (symbol, account): (_, Account) = ("BTCUSDT".parse().expect("valid"), "alice".parse().expect("valid"));
+        let short = Refusal::BalanceShort { asset: "USDT".parse().expect("valid"), free: Money(1), needed: Money(2) };
+        let table = [
+            (Refusal::UnknownSymbol { symbol }, -1121, "Invalid symbol."),
+            (
+                Refusal::SymbolClosed { symbol: "BTCUSDT".parse().expect("valid"), settled: None },
+                -1013,
+                "Market is closed.",
+            ),
+            (Refusal::KillSwitch { control_version: 1 }, -1013, "Market is closed."),
+            (Refusal::NamesFull { account, max: 7 }, -1015, "Too many new orders."),
+            (short, -2010, "Account has insufficient balance for requested action."),
+            (Refusal::Full { what: "accounts".to_owned(), max: 7 }, -2010, "no room for more accounts: at most 7"),
+            (
+                Refusal::Full { what: "open orders".to_owned(), max: 7 },
+                -2010,
+                "no room for more open orders: at most 7",
+            ),
+            (Refusal::Overflow { what: "a balance".to_owned() }, -2010, "this would overflow a balance"),
+            (
+                Refusal::Invalid { what: "price is missing".to_owned() },
+                -1130,
+                "Data sent for a parameter is not valid: price is missing.",
+            ),
+            (Refusal::DeadlinePassed { log_time: Millis(1) }, -1001, "not done: the order's deadline passed first"),
+            (Refusal::StaleExchange { exchange_epoch: 9 }, -1001, "not done: this exchange is fenced by a newer one"),
+        ];
+        for (refusal, code, text) in table {
+            let error = refused(&refusal);
+            assert_eq!(error.code, code, "{refusal}");
+            assert!(error.msg.contains(text), "{refusal}: {error}");
+        }
     }
 }

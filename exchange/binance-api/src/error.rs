@@ -52,6 +52,12 @@ impl ApiError {
         Self::new(-1015, "Too many new orders.")
     }
 
+    /// -1013: nothing is traded now, or in this symbol never again.
+    #[must_use]
+    pub fn market_closed() -> Self {
+        Self::new(-1013, "Market is closed.")
+    }
+
     /// -1013: a filter was failed.
     #[must_use]
     pub fn filter(name: &str) -> Self {
@@ -135,6 +141,12 @@ impl ApiError {
     #[must_use]
     pub fn rejected(why: &str) -> Self {
         Self::new(-2010, why)
+    }
+
+    /// -2010: the account has too little of what the order takes.
+    #[must_use]
+    pub fn insufficient_balance() -> Self {
+        Self::rejected("Account has insufficient balance for requested action.")
     }
 
     /// -2010: the order's name is known, or is under way, with another content.
@@ -225,6 +237,8 @@ mod tests {
             (ApiError::disconnected("x"), -1001, 503, false, true),
             (ApiError::unknown(), -1007, 504, true, false),
             (ApiError::overloaded(), -1008, 503, false, true),
+            (ApiError::too_many_orders(), -1015, 429, false, true),
+            (ApiError::market_closed(), -1013, 400, false, false),
             (ApiError::filter("LOT_SIZE"), -1013, 400, false, false),
             (ApiError::timestamp(true), -1021, 400, false, false),
             (ApiError::timestamp(false), -1021, 400, false, false),
@@ -239,6 +253,7 @@ mod tests {
             (ApiError::invalid_symbol(), -1121, 400, false, false),
             (ApiError::invalid("a"), -1130, 400, false, false),
             (ApiError::rejected("x"), -2010, 400, false, false),
+            (ApiError::insufficient_balance(), -2010, 400, false, false),
             (ApiError::cancel_rejected(), -2011, 400, false, false),
             (ApiError::cancel_restricted(), -2011, 400, false, false),
             (ApiError::no_such_order(), -2013, 400, false, false),

@@ -7,8 +7,8 @@ mod world;
 
 use quorate_domain::{Account, Millis, OrderType, Price, Qty, Side, TimeInForce};
 use quorate_ledger::{
-    Against, Command, Digest, Event, ExecuteOrder, Frame, NewOrder, OrderStatus, Outcome, Refusal, Remainder,
-    bounds::FILLS_PER_ORDER_MAX,
+    Against, Command, ControlChange, Digest, Event, ExecuteOrder, Frame, NewOrder, OrderStatus, Outcome, Refusal,
+    Remainder, bounds::FILLS_PER_ORDER_MAX,
 };
 use quorate_matching::{
     Answered, CancelOutcome, Committed, Config, Effect, Halt, Input, Known, NotExecuted, Only, OrderOutcome, RequestId,
@@ -16,7 +16,7 @@ use quorate_matching::{
 };
 use world::{
     World,
-    names::{account, client_id, limit, market, symbol},
+    names::{account, client_id, control, limit, market, symbol},
 };
 
 /// All frames handed in, nothing on its way.
@@ -810,4 +810,36 @@ fn a_frame_that_never_came_halts_it() {
         world.live.engine.handle(log_time, Input::Order { request: RequestId(5), order, terms: Terms::default() });
     let outcome = OrderOutcome::NotExecuted(NotExecuted::Halted);
     assert_eq!(effects, [Effect::OrderReply { request: RequestId(5), outcome }]);
+}
+
+#[test]
+fn an_order_planned_by_an_older_revision_is_planned_again_by_the_newer_one() {
+    let mut world = world();
+    let instrument = world.ledger.symbol(&symbol(0)).unwrap().instrument.clone();
+    let instrument = quorate_domain::Instrument { taker_fee_ppm: 1_000, ..instrument };
+    let change = ControlChange::Instrument { symbol: symbol(0), instrument, revision: 2 };
+    world.as_admin(control(&world.ledger, change));
+    let request = world.place(limit(1, Side::Buy, 100, 1, 1_000_000));
+    assert_eq!(executes(&world)[0].revision, 1, "its frame is yet to come");
+    answer_all(&mut world);
+    assert!(world.replies.is_empty(), "nobody is told of it");
+    catch_up(&mut world);
+    assert_eq!(executes(&world)[0].revision, 2);
+    settle(&mut world);
+    assert_eq!(committed(&world, request).result.status, OrderStatus::New);
+    assert_eq!(world.live.engine.stats().replanned, 1);
+}
+
+#[test]
+fn a_closed_symbol_takes_no_orders_and_has_none() {
+    let mut world = world();
+    done(&mut world, limit(1, Side::Buy, 100, 1, 1_000_000));
+    world.as_admin(control(&world.ledger, ControlChange::CloseSymbol { symbol: symbol(0) }));
+    let before_its_frame = world.place(limit(2, Side::Buy, 100, 1, 1_000_000));
+    settle(&mut world);
+    let refused = OrderOutcome::Refused(Refusal::SymbolClosed { symbol: symbol(0), settled: None });
+    assert_eq!(*told(&world, before_its_frame), refused);
+    let after_it = done(&mut world, limit(3, Side::Buy, 100, 1, 1_000_000));
+    assert_eq!(*told(&world, after_it), refused);
+    assert!(world.live.engine.open_orders(&account(), None).is_empty());
 }

@@ -289,16 +289,38 @@ impl Group {
         }
     }
 
-    /// Engages the kill switch, or re-arms it.
-    pub(crate) fn kill_switch(&self, engaged: bool) {
+    /// What an operator decides.
+    pub(crate) fn control(&self, change: ControlChange) {
         let control_version = self.look(|ledger| ledger.control().version);
         let command = Command::Control(ControlCommand {
             actor: "operator".parse().unwrap(),
             reason: "a test".to_owned(),
             control_version,
-            change: ControlChange::KillSwitch { engaged },
+            change,
         });
         self.must(Envelope { session: 0, seq: 0, command });
+    }
+
+    /// Engages the kill switch, or re-arms it.
+    pub(crate) fn kill_switch(&self, engaged: bool) {
+        self.control(ControlChange::KillSwitch { engaged });
+    }
+
+    /// Changes what a symbol trades.
+    pub(crate) fn redefine(&self, name: &str, change: impl FnOnce(&mut Instrument)) {
+        let symbol = symbol(name);
+        let (mut instrument, revision) = self.look(|ledger| {
+            let state = ledger.symbol(&symbol).unwrap();
+            (state.instrument.clone(), state.revision + 1)
+        });
+        change(&mut instrument);
+        self.control(ControlChange::Instrument { symbol, instrument, revision });
+    }
+
+    /// So much of an asset comes to an account.
+    pub(crate) fn deposit(&self, account: &str, asset: &str, amount: &str) {
+        let (account, asset) = (account.parse().unwrap(), asset.parse().unwrap());
+        self.control(ControlChange::Deposit { account, asset, amount: amount.parse().unwrap() });
     }
 
     fn commands(&self, body: &[u8]) -> Result<http::Response<Body>, CallError> {

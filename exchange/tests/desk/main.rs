@@ -12,4 +12,5 @@ mod orders;
 mod prices;
 mod process;
 mod self_trade;
+mod symbols;
 mod world;

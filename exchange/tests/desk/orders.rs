@@ -167,7 +167,7 @@ async fn a_closed_order_is_found_after_a_restart_and_its_name_is_free_when_its_t
     // The second of that name is the exchange's own: it is found for as long as the exchange remembers it.
     tokio::time::sleep(std::time::Duration::from_millis(2 * NAME_MEMORY_MS)).await;
     // A frame, that tells the time.
-    group.define("ETHUSDT");
+    group.kill_switch(false);
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     let remembered = exchange.query("o1").await;
     assert_eq!((stands(&remembered), &remembered.1["origQty"]), ((200, "FILLED", "0.004"), &json!("0.004")));

@@ -177,6 +177,7 @@ impl Judge {
                     OrderOutcome::NotExecuted(NotExecuted::SymbolOrdersMax) => "symbol full",
                     OrderOutcome::NotExecuted(NotExecuted::AccountOrdersMax) => "account full",
                     OrderOutcome::Refused(Refusal::KillSwitch { .. }) => "killed",
+                    OrderOutcome::Refused(Refusal::SymbolClosed { .. }) => "symbol closed",
                     OrderOutcome::Refused(Refusal::DeadlinePassed { .. }) => "deadline passed",
                     other => panic!("no order may end with {other:?}"),
                 }
@@ -238,6 +239,9 @@ impl Judge {
             Refusal::DeadlinePassed { .. } => "DeadlinePassed",
             Refusal::StaleExchange { .. } => "StaleExchange",
             Refusal::KillSwitch { .. } => "KillSwitch",
+            // What people decide in a scenario; no flow has them.
+            Refusal::StaleRevision { .. } => "StaleRevision",
+            Refusal::SymbolClosed { .. } => "SymbolClosed",
             Refusal::SessionExpired { .. } => "SessionExpired",
             Refusal::OrderClosed { .. } => "OrderClosed",
             Refusal::UnknownOrder { .. } => "UnknownOrder",
