@@ -7,7 +7,9 @@ usage() {
   cat <<'EOF'
 usage: ./cluster.sh [--base-port P] [--run-dir DIR] COMMAND
 
-  up               build, then start three nodes, the exchange and three makers
+  up [--accounts FILE]
+                   build, then start three nodes, the exchange and three makers; with FILE, the exchange takes signed
+                   requests of the accounts in it, and no others (docs/api.md has its form)
   down             stop everything that was started, and leave the data
   status           the group, the makers and the exchange
   logs [NAME]      follow the logs (node-1 .. node-3, exchange, maker-a .. maker-c)
@@ -32,7 +34,7 @@ EOF
 die() { echo "cluster.sh: $*" >&2; exit 1; }
 number() { [[ $1 =~ ^[0-9]{1,6}$ ]]; }
 
-base=7000; run=""; keep=()
+base=7000; run=""; keep=(); accounts=()
 while [[ ${1:-} == --* ]]; do
   case $1 in
     --base-port | --run-dir) [[ -n ${2:-} ]] || die "$1 needs a value; ./cluster.sh help tells more" ;;&
@@ -157,7 +159,8 @@ up() {
   done
   until_true "a leader" 30 leads
   for n in "${symbols[@]}"; do ctl define-symbol "$n" --base "${n%USDT}" --quote USDT --tick-size 0.01 --lot-size 0.001 >/dev/null; done
-  start exchange "$bin/exchange" --listen "127.0.0.1:$((base + 200))" --ledger-endpoints "$endpoints" "${reference[@]}"
+  start exchange "$bin/exchange" --listen "127.0.0.1:$((base + 200))" --ledger-endpoints "$endpoints" "${reference[@]}" \
+    "${accounts[@]}"
   for n in a b c; do start_maker $n; done
   until_true "quotes for all symbols" 60 quoted
 }
@@ -320,7 +323,16 @@ command=${1:-help}; shift || true
 # What a command is about, where it must be named.
 needs() { [[ -n ${1:-} ]] || die "$command needs a $what; ./cluster.sh help tells more"; }
 case $command in
-  up) up; say "serving"; ctl status; echo "exchange $exchange_url, logs and data $run" ;;
+  up)
+    case ${1:-} in
+      "") ;;
+      --accounts)
+        [[ -n ${2:-} ]] || die "--accounts needs a value; ./cluster.sh help tells more"
+        [[ -f $2 && -r $2 ]] || die "--accounts $2: no file that can be read"
+        accounts=(--accounts "$(realpath "$2")") ;;
+      *) usage >&2; exit 2 ;;
+    esac
+    up; say "serving"; ctl status; echo "exchange $exchange_url, logs and data $run" ;;
   kill-leader) kill_leader ;;
   kill | pause | resume)
     what="node's number or a process's name" needs "$@"

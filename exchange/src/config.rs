@@ -3,11 +3,12 @@
 
 use std::{fmt::Display, net::SocketAddr, path::PathBuf, time::Duration};
 
+use quorate_binance_api::model::SelfTradePrevention;
 use quorate_domain::{ExchangeName, Money};
 use quorate_ledger::bounds::ORDER_DEADLINE_MAX_MS;
 use serde::Deserialize;
 
-use crate::reference::SourceSpec;
+use crate::{accounts::Accounts, reference::SourceSpec};
 
 /// Room for the error of the log time that is estimated here, in ms.
 const LOG_TIME_ERROR_MS: u64 = 10_000;
@@ -25,8 +26,10 @@ pub struct Config {
     pub name: ExchangeName,
     /// Where reference prices come from.
     pub references: Vec<SourceSpec>,
-    /// Key and secret that requests must carry; `None` takes unsigned ones.
-    pub credentials: Option<Credentials>,
+    /// Whose requests are taken, which must be signed; `None` takes unsigned ones, of anybody.
+    pub accounts: Option<Accounts>,
+    /// What happens where an order that does not say so meets one of its own account.
+    pub self_trade: SelfTradePrevention,
     /// Life of an order until it must be executed, in ms of log time.
     pub order_deadline_ms: u64,
     /// How long a caller is kept waiting before it hears *unknown*.
@@ -39,26 +42,16 @@ pub struct Config {
     pub max_connections: usize,
     /// The least price x quantity of an order.
     pub min_notional: Money,
+    /// How far above the reference price a buy may lie, and below it a sell, in percent.
+    pub price_band: u32,
     /// Whether failpoints are there.
     pub fault_injection: bool,
     /// Failpoints armed at the start.
     pub failpoints: String,
 }
 
-/// A key and its secret.
-#[derive(Clone)]
-pub struct Credentials {
-    /// Sent as `X-MBX-APIKEY`.
-    pub key: String,
-    /// Signs.
-    pub secret: String,
-}
-
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Credentials({})", self.key)
-    }
-}
+/// The account of requests that name none, and of the one key that flags give.
+pub const DEFAULT_ACCOUNT: &str = "default";
 
 /// The same as it is given: every field may be missing. Flags, environment and file share this shape.
 #[derive(Clone, Default, Deserialize, clap::Args)]
@@ -88,7 +81,10 @@ pub struct Settings {
     /// environment separated by ';').
     #[arg(long, env = "QUORATE_REFERENCE", value_name = "SOURCE", value_delimiter = ';')]
     pub reference: Option<Vec<String>>,
-    /// API key that requests must carry; with it they must be signed, and all are of one account
+    /// TOML file of accounts and their API keys; with it requests must be signed
+    #[arg(long, env = "QUORATE_ACCOUNTS", value_name = "FILE")]
+    pub accounts: Option<PathBuf>,
+    /// API key that requests must carry; with it they must be signed, and all are of one account, 'default'
     #[arg(long, env = "QUORATE_API_KEY", value_name = "KEY")]
     pub api_key: Option<String>,
     /// Secret of the API key
@@ -112,6 +108,9 @@ pub struct Settings {
     /// Least price x quantity of an order, in units of the quote currency [default: 0.00001]
     #[arg(long, env = "QUORATE_MIN_NOTIONAL", value_name = "AMOUNT")]
     pub min_notional: Option<String>,
+    /// How far above the reference price a buy may lie, and below it a sell, in percent, 1 to 90 [default: 10]
+    #[arg(long, env = "QUORATE_PRICE_BAND", value_name = "PERCENT")]
+    pub price_band: Option<u64>,
     /// Offer failpoints: for tests, never for production
     #[arg(long, env = "QUORATE_FAULT_INJECTION", num_args = 0..=1, default_missing_value = "true")]
     pub fault_injection: Option<bool>,
@@ -180,6 +179,7 @@ impl Settings {
             cluster_id: self.cluster_id.or(file.cluster_id),
             name: self.name.or(file.name),
             reference: self.reference.or(file.reference),
+            accounts: self.accounts.or(file.accounts),
             api_key: self.api_key.or(file.api_key),
             api_secret: self.api_secret.or(file.api_secret),
             order_deadline_ms: self.order_deadline_ms.or(file.order_deadline_ms),
@@ -188,6 +188,7 @@ impl Settings {
             queue: self.queue.or(file.queue),
             max_connections: self.max_connections.or(file.max_connections),
             min_notional: self.min_notional.or(file.min_notional),
+            price_band: self.price_band.or(file.price_band),
             fault_injection: self.fault_injection.or(file.fault_injection),
             failpoints: self.failpoints.or(file.failpoints),
         }
@@ -208,7 +209,11 @@ impl Settings {
         let references: Result<_, _> = self.reference.unwrap_or_default().iter().map(|text| text.parse()).collect();
         let deadline_max = ORDER_DEADLINE_MAX_MS - LOG_TIME_ERROR_MS;
         let patience_ms = ranged("patience-ms", self.patience_ms, 3_000, 10, 60_000)?;
+        let accounts = accounts(self.accounts, self.api_key, self.api_secret)?;
+        // Behind a name that anybody may use stand many traders, and they trade with each other.
+        let self_trade = if accounts.is_some() { SelfTradePrevention::ExpireMaker } else { SelfTradePrevention::None };
         Ok(Config {
+            self_trade,
             listen: self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 7200))),
             ledger_endpoints: self
                 .ledger_endpoints
@@ -216,26 +221,37 @@ impl Settings {
             cluster_id: self.cluster_id,
             name: text(self.name, "exchange").parse().map_err(|error| wrong("name", error))?,
             references: references.map_err(|error| wrong("reference", error))?,
-            credentials: credentials(self.api_key, self.api_secret)?,
+            accounts,
             order_deadline_ms: ranged("order-deadline-ms", self.order_deadline_ms, 5_000, 100, deadline_max)?,
             patience: Duration::from_millis(patience_ms),
             in_flight: count("in-flight", self.in_flight, 32, 100)?,
             queue: count("queue", self.queue, 4_096, 65_536)?,
             max_connections: count("max-connections", self.max_connections, 1_024, 65_536)?,
             min_notional,
+            price_band: u32::try_from(ranged("price-band", self.price_band, 10, 1, 90)?)
+                .map_err(|error| wrong("price-band", error))?,
             fault_injection,
             failpoints,
         })
     }
 }
 
-fn credentials(key: Option<String>, secret: Option<String>) -> Result<Option<Credentials>, ConfigError> {
-    match (key, secret) {
-        (None, None) => Ok(None),
-        (Some(key), Some(secret)) if !key.is_empty() && !secret.is_empty() => Ok(Some(Credentials { key, secret })),
-        (Some(_), None) => Err(wrong("api-secret", "is required with api-key")),
-        (None, Some(_)) => Err(wrong("api-key", "is required with api-secret")),
-        (Some(_), Some(_)) => Err(wrong("api-key", "neither key nor secret may be empty")),
+fn accounts(
+    file: Option<PathBuf>,
+    key: Option<String>,
+    secret: Option<String>,
+) -> Result<Option<Accounts>, ConfigError> {
+    match (file, key, secret) {
+        (None, None, None) => Ok(None),
+        (Some(file), None, None) => Accounts::read(&file).map(Some).map_err(|error| wrong("accounts", error)),
+        (Some(_), ..) => Err(wrong("accounts", "the file has the keys: api-key and api-secret cannot stand beside it")),
+        (None, Some(key), Some(secret)) if !key.is_empty() && !secret.is_empty() => {
+            let account = DEFAULT_ACCOUNT.parse().map_err(|error| wrong("api-key", error))?;
+            Ok(Some(Accounts::one(account, key, secret)))
+        }
+        (None, Some(_), None) => Err(wrong("api-secret", "is required with api-key")),
+        (None, None, Some(_)) => Err(wrong("api-key", "is required with api-secret")),
+        (None, Some(_), Some(_)) => Err(wrong("api-key", "neither key nor secret may be empty")),
     }
 }
 
@@ -264,7 +280,7 @@ mod tests {
         let config = Settings::default().resolve().expect("valid");
         assert_eq!((config.order_deadline_ms, config.in_flight, config.queue), (5_000, 32, 4_096));
         assert_eq!(config.ledger_endpoints.len(), 3);
-        assert!(config.credentials.is_none());
+        assert!(config.accounts.is_none());
     }
 
     #[test]
@@ -276,6 +292,8 @@ mod tests {
             (Settings { api_key: Some("k".into()), ..plain() }, "api-secret"),
             (Settings { api_secret: Some("s".into()), ..plain() }, "api-key"),
             (Settings { api_key: Some("k".into()), api_secret: Some(String::new()), ..plain() }, "api-key"),
+            (Settings { accounts: Some("/nowhere".into()), ..plain() }, "accounts"),
+            (Settings { accounts: Some("/nowhere".into()), api_key: Some("k".into()), ..plain() }, "accounts"),
             (Settings { order_deadline_ms: Some(99), ..plain() }, "order-deadline-ms"),
             (Settings { order_deadline_ms: Some(50_001), ..plain() }, "order-deadline-ms"),
             (Settings { patience_ms: Some(0), ..plain() }, "patience-ms"),
@@ -284,6 +302,8 @@ mod tests {
             (Settings { max_connections: Some(0), ..plain() }, "max-connections"),
             (Settings { min_notional: Some("1e3".into()), ..plain() }, "min-notional"),
             (Settings { min_notional: Some("0".into()), ..plain() }, "min-notional"),
+            (Settings { price_band: Some(0), ..plain() }, "price-band"),
+            (Settings { price_band: Some(91), ..plain() }, "price-band"),
             (Settings { failpoints: Some("a=crash".into()), ..plain() }, "failpoints"),
         ];
         for (settings, field) in refusals {

@@ -8,7 +8,7 @@ use std::{
     collections::BTreeMap,
     future::ready,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -19,8 +19,8 @@ use quorate_client::{Client, InvalidConfig, Session, SubmitError, Ticket};
 use quorate_domain::{Account, Millis};
 use quorate_ledger::{ExchangeEpoch, NewOrder, Response};
 use quorate_matching::{
-    Answered, CancelOutcome, Effect, Engine, Halt, Input, Known, NotExecuted, OrderOutcome, RequestId, Stats,
-    Submission, SubmissionId, Target,
+    Answered, CancelOutcome, Committed, Effect, Engine, Halt, Input, Known, NotExecuted, Only, OrderOutcome, RequestId,
+    Stats, Submission, SubmissionId, Target, Terms,
 };
 use quorate_seams::World;
 use tokio::{
@@ -28,7 +28,10 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{config::Config, listings::Listings, log_clock::LogClock, reference::References, refusals::Refusals};
+use crate::{
+    config::Config, history::History, listings::Listings, lock::locked, log_clock::LogClock, reference::References,
+    refusals::Refusals,
+};
 
 /// How long one attempt at a proposal goes on before the engine hears *unknown*.
 const ATTEMPT: Duration = Duration::from_millis(1_500);
@@ -51,6 +54,8 @@ pub struct Desk {
     pub listings: Listings,
     /// Which requests were refused.
     pub refusals: Refusals,
+    /// What is known of orders beyond the ledger's own word.
+    pub history: History,
     world: World,
     inner: Mutex<Inner>,
     halted: watch::Sender<Option<Halt>>,
@@ -100,11 +105,6 @@ pub struct Health {
     pub pending: usize,
 }
 
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic under a lock is a bug, and every change made under one is complete by itself.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Desk {
     /// A desk that has not registered yet.
     ///
@@ -130,6 +130,7 @@ impl Desk {
             client,
             listings: Listings::new(references, world.clocks.clone()),
             refusals: Refusals::default(),
+            history: History::default(),
             world,
             inner: Mutex::new(inner),
             halted: watch::Sender::new(None),
@@ -185,6 +186,7 @@ impl Desk {
         match &input {
             Input::Frame(frame) => {
                 self.listings.learn_from(&frame.events);
+                self.history.learn_from(frame);
                 inner.log_clock.frame(frame.log_time, clock);
             }
             Input::Applied { log_time, .. } => inner.log_clock.applied(*log_time, clock),
@@ -209,6 +211,9 @@ impl Desk {
             Effect::Submit(submission) => self.propose(inner, submission),
             Effect::Resend(submission) => self.propose_again(inner, submission),
             Effect::OrderReply { request, outcome } => {
+                if let OrderOutcome::Committed(Committed { log_time, result, repeat: false, .. }) = &outcome {
+                    self.history.taken(result.order_id, *log_time);
+                }
                 let Some(caller) = inner.order_callers.remove(&request) else { return };
                 if matches!(outcome, OrderOutcome::Committed(_))
                     && let Err(error) = self.world.failpoints.hit(AFTER_COMMIT)
@@ -220,10 +225,14 @@ impl Desk {
                 let _ = caller.send(outcome);
             }
             Effect::CancelReply { request, outcome } => {
+                if let CancelOutcome::Cancelled(Committed { log_time, result, .. }) = &outcome {
+                    self.history.updated(result.order_id, *log_time);
+                }
                 if let Some(caller) = inner.cancel_callers.remove(&request) {
                     let _ = caller.send(outcome);
                 }
             }
+            Effect::ExpiredInMatch { order_id } => self.history.expired_in_match(order_id),
             Effect::Settled { account, client_order_id, outcome } => {
                 tracing::info!(%account, %client_order_id, ?outcome, "settled");
             }
@@ -297,26 +306,26 @@ impl Desk {
     }
 
     /// Places an order, and waits for what comes of it, or for the end of patience.
-    pub async fn place(self: &Arc<Self>, order: NewOrder) -> OrderOutcome {
+    pub async fn place(self: &Arc<Self>, order: NewOrder, terms: Terms) -> OrderOutcome {
         let (sender, receiver) = oneshot::channel();
         let request = {
             let mut inner = locked(&self.inner);
             let request = inner.request();
             inner.order_callers.insert(request, sender);
-            self.feed(&mut inner, Input::Order { request, order });
+            self.feed(&mut inner, Input::Order { request, order, terms });
             request
         };
         self.patiently(request, receiver, OrderOutcome::Unknown).await
     }
 
-    /// Cancels an order, likewise.
-    pub async fn cancel(self: &Arc<Self>, account: Account, target: Target) -> CancelOutcome {
+    /// Cancels an order, where it stands as it is asked for, likewise.
+    pub async fn cancel(self: &Arc<Self>, account: Account, target: Target, only: Option<Only>) -> CancelOutcome {
         let (sender, receiver) = oneshot::channel();
         let request = {
             let mut inner = locked(&self.inner);
             let request = inner.request();
             inner.cancel_callers.insert(request, sender);
-            self.feed(&mut inner, Input::Cancel { request, account, target });
+            self.feed(&mut inner, Input::Cancel { request, account, target, only });
             request
         };
         self.patiently(request, receiver, CancelOutcome::Unknown).await
@@ -336,6 +345,19 @@ impl Desk {
         let inner = locked(&self.inner);
         let now = inner.log_clock.now(self.world.clocks.monotonic());
         inner.engine.as_ref().map(|engine| look(engine, now))
+    }
+
+    /// Whether what the engine shows is the present: it follows the ledger, which was heard of within the last seconds.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        let health = self.health();
+        health.ready && !health.fenced && health.ledger_reachable
+    }
+
+    /// Whether orders are executed now, for all that is known.
+    #[must_use]
+    pub fn is_trading(&self) -> bool {
+        self.is_live() && self.look(|engine, _| !engine.is_killed()).unwrap_or(false)
     }
 
     /// What is known of an order, and whether that is all: an engine that is not ready may have forgotten what an

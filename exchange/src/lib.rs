@@ -3,7 +3,8 @@
 //!
 //! Code map: [`desk`] owns the matching engine and carries its effects out; [`recover`] registers with the
 //! ledger and reads what the engine starts from; [`follow`] keeps doing so and feeds the engine; [`orders`]
-//! turns requests into orders and outcomes into answers; [`refusals`] remembers which were refused; [`http`] serves them; [`listings`] and [`reference`](mod@reference)
+//! turns requests into orders and outcomes into answers; [`refusals`] remembers which were refused,
+//! [`history`] what the ledger does not keep of those that were not; [`http`] serves them, to those whom [`accounts`] knows; [`listings`] and [`reference`](mod@reference)
 //! are what is traded and its reference prices; [`run`](mod@run) wires it together for a process. A simulation
 //! takes the desk, [`follow::follow`] and [`http::router`] instead.
 //!
@@ -11,11 +12,14 @@
 //! cannot be lost; what was proposed and not answered is *unknown*, never refused. One that is fenced by a
 //! newer exchange answers whoever waits, and ends with an error: it never takes the place back.
 
+pub mod accounts;
 pub mod config;
 pub mod desk;
 pub mod follow;
+pub mod history;
 pub mod http;
 pub mod listings;
+mod lock;
 mod log_clock;
 mod marks;
 pub mod orders;

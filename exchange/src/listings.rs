@@ -6,26 +6,43 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use quorate_api::SymbolView;
 use quorate_domain::{Decimal, Instrument, Millis, Symbol};
 use quorate_ledger::{ControlChange, Event};
 use quorate_seams::Clocks;
 
 use crate::{
-    desk::locked,
+    lock::locked,
     reference::{FeedStats, Now, Reference, References, Set, Unset},
 };
 
 /// Symbols with what they trade, and reference prices. Where both are locked, the prices are locked first.
 pub struct Listings {
-    /// With the revision.
-    instruments: Mutex<BTreeMap<Symbol, (Instrument, u64)>>,
+    symbols: Mutex<BTreeMap<Symbol, Listed>>,
     references: Mutex<References>,
     clocks: Arc<dyn Clocks>,
 }
 
+/// A symbol as the ledger has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// What is traded.
+    pub instrument: Instrument,
+    /// Which revision of that.
+    pub revision: u64,
+    /// Whether the symbol has ended: nothing is traded in it any more.
+    pub closed: bool,
+}
+
+impl From<&SymbolView> for Listed {
+    fn from(row: &SymbolView) -> Self {
+        Self { instrument: row.instrument.clone(), revision: row.revision, closed: row.closed.is_some() }
+    }
+}
+
 impl fmt::Debug for Listings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(locked(&self.instruments).keys()).finish()
+        f.debug_set().entries(locked(&self.symbols).keys()).finish()
     }
 }
 
@@ -34,59 +51,75 @@ impl Listings {
     #[must_use]
     pub fn new(mut references: References, clocks: Arc<dyn Clocks>) -> Self {
         references.begin(clocks.monotonic());
-        Self { instruments: Mutex::default(), references: Mutex::new(references), clocks }
+        Self { symbols: Mutex::default(), references: Mutex::new(references), clocks }
     }
 
-    /// Takes what the ledger says: the newest revision of each.
-    pub fn learn(&self, rows: impl IntoIterator<Item = (Symbol, Instrument, u64)>) {
+    /// Takes what the ledger says: the newest revision of each symbol, and whether it has ended, which is for good.
+    pub fn learn(&self, rows: &[SymbolView]) {
+        for row in rows {
+            self.learn_one(&row.symbol, row.into());
+        }
+    }
+
+    /// Takes the definitions among these events, and the ends of symbols.
+    pub fn learn_from(&self, events: &[Event]) {
+        for event in events {
+            match event {
+                Event::SymbolDefined { symbol, instrument } => {
+                    self.learn_one(symbol, Listed { instrument: instrument.clone(), revision: 1, closed: false });
+                }
+                Event::ControlChanged {
+                    change: ControlChange::Instrument { symbol, instrument, revision }, ..
+                } => {
+                    let (instrument, revision) = (instrument.clone(), *revision);
+                    self.learn_one(symbol, Listed { instrument, revision, closed: false });
+                }
+                Event::SymbolClosed { symbol, .. } => {
+                    if let Some(known) = locked(&self.symbols).get_mut(symbol) {
+                        known.closed = true;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn learn_one(&self, symbol: &Symbol, new: Listed) {
         let references = locked(&self.references);
-        let mut instruments = locked(&self.instruments);
-        for (symbol, instrument, revision) in rows {
-            let known = instruments.get(&symbol).map(|(_, revision)| *revision);
-            if known.is_none() && !references.has(&symbol) {
+        let mut symbols = locked(&self.symbols);
+        let Some(known) = symbols.get_mut(symbol) else {
+            if !new.closed && !references.has(symbol) {
                 tracing::warn!(
                     %symbol,
                     "no reference price for a symbol that is defined: it is not listed, and no maker is granted it; start the \
                      exchange with a --reference for it (static, walk, capture, external or own)"
                 );
             }
-            if known.is_none_or(|known| known < revision) {
-                instruments.insert(symbol, (instrument, revision));
-            }
+            symbols.insert(symbol.clone(), new);
+            return;
+        };
+        known.closed |= new.closed;
+        if known.revision < new.revision {
+            (known.instrument, known.revision) = (new.instrument, new.revision);
         }
     }
 
-    /// Takes the definitions among these events.
-    pub fn learn_from(&self, events: &[Event]) {
-        let defined = |event: &Event| match event {
-            Event::SymbolDefined { symbol, instrument } => Some((symbol.clone(), instrument.clone(), 1)),
-            Event::ControlChanged { change: ControlChange::Instrument { symbol, instrument, revision }, .. } => {
-                Some((symbol.clone(), instrument.clone(), *revision))
-            }
-            _ => None,
-        };
-        if events.iter().any(|event| defined(event).is_some()) {
-            self.learn(events.iter().filter_map(defined));
-        }
+    /// A symbol, as the ledger has it.
+    #[must_use]
+    pub fn get(&self, symbol: &Symbol) -> Option<Listed> {
+        locked(&self.symbols).get(symbol).cloned()
     }
 
     /// What a symbol trades.
     #[must_use]
     pub fn instrument(&self, symbol: &Symbol) -> Option<Instrument> {
-        locked(&self.instruments).get(symbol).map(|(instrument, _)| instrument.clone())
+        locked(&self.symbols).get(symbol).map(|listed| listed.instrument.clone())
     }
 
-    /// All symbols and their instruments.
+    /// All symbols, as the ledger has them.
     #[must_use]
-    pub fn all(&self) -> BTreeMap<Symbol, Instrument> {
-        let instruments = locked(&self.instruments);
-        instruments.iter().map(|(symbol, (instrument, _))| (symbol.clone(), instrument.clone())).collect()
-    }
-
-    /// The same, with the revisions of the instruments.
-    #[must_use]
-    pub fn revisions(&self) -> BTreeMap<Symbol, (Instrument, u64)> {
-        locked(&self.instruments).clone()
+    pub fn all(&self) -> BTreeMap<Symbol, Listed> {
+        locked(&self.symbols).clone()
     }
 
     /// The reference price of a symbol, at this estimate of log time.
@@ -94,6 +127,12 @@ impl Listings {
     pub fn reference(&self, symbol: &Symbol, tick_size: Decimal, log_time: Millis) -> Option<Reference> {
         let now = Now { log_time, clock: self.clocks.monotonic() };
         locked(&self.references).price(symbol, tick_size, now)
+    }
+
+    /// Whether a symbol has a source of a reference price.
+    #[must_use]
+    pub fn has_reference(&self, symbol: &Symbol) -> bool {
+        locked(&self.references).has(symbol)
     }
 
     /// Takes a reference price from outside.
@@ -111,23 +150,28 @@ impl Listings {
         references.stats().map(|(symbol, kind, stats)| (symbol.clone(), kind, stats)).collect()
     }
 
-    /// The symbols that are defined and have a source of a reference price, in order.
+    /// The symbols that are traded and have a source of a reference price, in order.
     #[must_use]
     pub fn with_reference(&self) -> Vec<Symbol> {
+        self.traded(true)
+    }
+
+    /// The symbols that are traded and have no source of a reference price: no maker quotes them.
+    #[must_use]
+    pub fn without_reference(&self) -> Vec<Symbol> {
+        self.traded(false)
+    }
+
+    fn traded(&self, with_reference: bool) -> Vec<Symbol> {
         let references = locked(&self.references);
-        locked(&self.instruments).keys().filter(|symbol| references.has(symbol)).cloned().collect()
+        let symbols = locked(&self.symbols);
+        let traded = symbols.iter().filter(|(_, listed)| !listed.closed).map(|(symbol, _)| symbol);
+        traded.filter(|symbol| references.has(symbol) == with_reference).cloned().collect()
     }
 
     /// Whether a symbol's price is the middle of the exchange's own book.
     #[must_use]
     pub fn is_own(&self, symbol: &Symbol) -> bool {
         locked(&self.references).is_own(symbol)
-    }
-
-    /// The symbols that are defined and have no source of a reference price: no maker quotes them.
-    #[must_use]
-    pub fn without_reference(&self) -> Vec<Symbol> {
-        let references = locked(&self.references);
-        locked(&self.instruments).keys().filter(|symbol| !references.has(symbol)).cloned().collect()
     }
 }

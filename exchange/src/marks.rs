@@ -6,13 +6,13 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use quorate_client::{Session, SubmitError};
-use quorate_domain::{Instrument, Millis, RefPrice, Symbol};
+use quorate_domain::{Millis, RefPrice, Symbol};
 use quorate_ledger::{
     Command, ExchangeEpoch, Outcome, PublishMarks, Refusal, SetListing, SymbolMark, bounds::MARK_AGE_MAX_MS,
 };
 use tokio::time::{Instant, sleep};
 
-use crate::desk::Desk;
+use crate::{desk::Desk, listings::Listed};
 
 /// Time between two looks at the prices.
 const EVERY: Duration = Duration::from_secs(1);
@@ -61,9 +61,10 @@ impl Told {
     async fn prices(&mut self, desk: &Desk, session: &Session, now: Millis) {
         let news: Vec<SymbolMark> = desk
             .listings
-            .revisions()
+            .all()
             .into_iter()
-            .filter_map(|(symbol, (instrument, revision))| mark(desk, symbol, &instrument, revision, now))
+            .filter(|(_, listed)| !listed.closed)
+            .filter_map(|(symbol, listed)| mark(desk, symbol, &listed, now))
             .filter(|mark| self.is_news(mark, now))
             .collect();
         if news.is_empty() {
@@ -84,12 +85,13 @@ impl Told {
 }
 
 /// Where a symbol's price is now, in half ticks, and when its source last said so.
-fn mark(desk: &Desk, symbol: Symbol, instrument: &Instrument, revision: u64, now: Millis) -> Option<SymbolMark> {
+fn mark(desk: &Desk, symbol: Symbol, listed: &Listed, now: Millis) -> Option<SymbolMark> {
+    let revision = listed.revision;
     if desk.listings.is_own(&symbol) {
         let price = own_price(desk, &symbol)?;
         return Some(SymbolMark { symbol, revision, price, time: now });
     }
-    let seen = desk.listings.reference(&symbol, instrument.tick_size, now)?;
+    let seen = desk.listings.reference(&symbol, listed.instrument.tick_size, now)?;
     let age = u64::try_from(seen.age.as_millis()).unwrap_or(u64::MAX);
     let time = Millis(now.0.saturating_sub(age));
     Some(SymbolMark { symbol, revision, price: RefPrice(seen.half_ticks), time })

@@ -7,8 +7,19 @@ use quorate_binance_api::{
     params::{NamedOrder, PlaceOrder},
 };
 use quorate_domain::{Account, ClientOrderId, Millis, OrderType, Price, Side, TimeInForce};
-use quorate_ledger::{NewOrder, OrderResult, OrderStatus, Refusal, Trade};
+use quorate_ledger::{NewOrder, OrderResult, OrderStatus, Refusal, RefusalClass, Trade};
 use quorate_matching::{CancelOutcome, Committed, NotExecuted, OrderOutcome};
+
+use crate::history::{History, Known};
+
+/// What it takes to show an order.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a> {
+    /// Of the order's symbol.
+    pub filters: &'a SymbolFilters,
+    /// What is known of orders beyond the ledger's word.
+    pub history: &'a History,
+}
 
 /// The order that a request asks for, with every filter checked.
 ///
@@ -24,17 +35,19 @@ pub fn new_order(
     let market = request.order_type == model::OrderType::Market;
     let price = request.price.map(|price| filters.ticks(price)).transpose()?;
     let qty = filters.lots(request.quantity, market)?;
+    let side = match request.side {
+        model::Side::Buy => Side::Buy,
+        model::Side::Sell => Side::Sell,
+    };
     if let Some(price) = price {
         filters.check_notional(price, qty)?;
+        filters.check_band(side, price)?;
     }
     Ok(NewOrder {
         account,
         client_order_id,
         symbol: request.symbol.clone(),
-        side: match request.side {
-            model::Side::Buy => Side::Buy,
-            model::Side::Sell => Side::Sell,
-        },
+        side,
         order_type: match request.order_type {
             model::OrderType::Limit => OrderType::Limit,
             model::OrderType::Market => OrderType::Market,
@@ -57,7 +70,7 @@ pub fn new_order(
 /// What came of it, where it was not placed or is not known.
 pub fn placed(
     order: &NewOrder,
-    filters: &SymbolFilters,
+    shown: Shown<'_>,
     wanted: ResponseType,
     outcome: OrderOutcome,
 ) -> Result<OrderPlaced, ApiError> {
@@ -67,7 +80,7 @@ pub fn placed(
         OrderOutcome::NotExecuted(why) => return Err(not_executed(why)),
         OrderOutcome::Unknown => return Err(ApiError::unknown()),
     };
-    answer(order, filters, wanted, committed.log_time, &committed.result)
+    answer(order, shown, wanted, committed.log_time, &committed.result)
 }
 
 /// The answer to an order that was placed before: `kept` is what its name stands for, `result` where that stands.
@@ -75,7 +88,7 @@ pub fn placed(
 /// # Errors
 /// -2010 where that is another order, or was rejected.
 pub fn placed_before(
-    filters: &SymbolFilters,
+    shown: Shown<'_>,
     wanted: ResponseType,
     order: &NewOrder,
     kept: &NewOrder,
@@ -85,16 +98,19 @@ pub fn placed_before(
     if *kept != (NewOrder { timestamp: kept.timestamp, ..order.clone() }) {
         return Err(ApiError::duplicate_order());
     }
-    answer(kept, filters, wanted, kept.timestamp, result)
+    let taken_at = shown.history.of(result.order_id).taken_at.unwrap_or(kept.timestamp);
+    answer(kept, shown, wanted, taken_at, result)
 }
 
 fn answer(
     order: &NewOrder,
-    filters: &SymbolFilters,
+    shown: Shown<'_>,
     wanted: ResponseType,
     at: Millis,
     result: &OrderResult,
 ) -> Result<OrderPlaced, ApiError> {
+    let Shown { filters, history } = shown;
+    let known = history.of(result.order_id);
     if result.status == OrderStatus::Rejected {
         return Err(ApiError::rejected("Order would immediately match and take."));
     }
@@ -103,8 +119,8 @@ fn answer(
         orig_qty: filters.qty(order.qty),
         executed_qty: filters.qty(result.cum_qty),
         cummulative_quote_qty: result.cum_quote.to_string(),
-        status: status(result.status),
-        time_in_force: time_in_force(order.time_in_force),
+        status: status(result.status, known),
+        time_in_force: time_in_force(order),
         order_type: order_type(order.order_type),
         side: side(order.side),
     };
@@ -115,16 +131,21 @@ fn answer(
         client_order_id: order.client_order_id.to_string(),
         transact_time: at.0,
         result: (wanted != ResponseType::Ack).then_some(stands),
-        fills: (wanted == ResponseType::Full).then(|| fills(filters, result)),
+        fills: (wanted == ResponseType::Full).then(|| fills(filters, order, result)),
     })
 }
 
-fn fills(filters: &SymbolFilters, result: &OrderResult) -> Vec<Fill> {
+fn fills(filters: &SymbolFilters, order: &NewOrder, result: &OrderResult) -> Vec<Fill> {
+    let instrument = filters.instrument();
+    let received = match order.side {
+        Side::Buy => &instrument.base,
+        Side::Sell => &instrument.quote,
+    };
     let fill = |trade: &Trade| Fill {
         price: filters.price(trade.price),
         qty: filters.qty(trade.qty),
         commission: "0".to_owned(),
-        commission_asset: String::new(),
+        commission_asset: received.to_string(),
         trade_id: trade.trade_id,
     };
     result.trades.iter().map(fill).collect()
@@ -143,7 +164,8 @@ pub(crate) fn result_of(row: &OrderView) -> OrderResult {
 }
 
 /// Where a closed order of the ledger stands, whose own terms nobody has any more, as a query answers it.
-pub(crate) fn standing(filters: &SymbolFilters, named: &NamedOrder, row: &OrderView) -> OrderStanding {
+pub(crate) fn standing(shown: Shown<'_>, named: &NamedOrder, row: &OrderView) -> OrderStanding {
+    let Shown { filters, history } = shown;
     OrderStanding {
         symbol: named.symbol.to_string(),
         order_id: row.order_id,
@@ -151,7 +173,7 @@ pub(crate) fn standing(filters: &SymbolFilters, named: &NamedOrder, row: &OrderV
         client_order_id: named.client_order_id.as_ref().map(ToString::to_string),
         executed_qty: filters.qty(row.cum_qty),
         cummulative_quote_qty: row.cum_quote.to_string(),
-        status: status(row.status),
+        status: status(row.status, history.of(row.order_id)),
         update_time: row.closed_at.map(|at| at.0),
         is_working: row.status.is_open(),
     }
@@ -159,7 +181,11 @@ pub(crate) fn standing(filters: &SymbolFilters, named: &NamedOrder, row: &OrderV
 
 /// An order and where it stands, as a query answers it.
 #[must_use]
-pub fn known_info(filters: &SymbolFilters, order: &NewOrder, result: &OrderResult) -> OrderInfo {
+pub fn known_info(shown: Shown<'_>, order: &NewOrder, result: &OrderResult) -> OrderInfo {
+    let Shown { filters, history } = shown;
+    let known = history.of(result.order_id);
+    // What was not seen here is as old as its sender says, until the ledger itself keeps when it took an order.
+    let time = known.taken_at.unwrap_or(order.timestamp);
     OrderInfo {
         symbol: order.symbol.to_string(),
         order_id: result.order_id,
@@ -169,11 +195,13 @@ pub fn known_info(filters: &SymbolFilters, order: &NewOrder, result: &OrderResul
         orig_qty: filters.qty(order.qty),
         executed_qty: filters.qty(result.cum_qty),
         cummulative_quote_qty: result.cum_quote.to_string(),
-        status: status(result.status),
-        time_in_force: time_in_force(order.time_in_force),
+        status: status(result.status, known),
+        time_in_force: time_in_force(order),
         order_type: order_type(order.order_type),
         side: side(order.side),
-        time: order.timestamp.0,
+        time: time.0,
+        update_time: known.updated_at.unwrap_or(time).max(time).0,
+        working_time: time.0,
         is_working: result.status.is_open(),
     }
 }
@@ -186,6 +214,7 @@ pub fn cancelled(outcome: CancelOutcome) -> Result<Committed, ApiError> {
     match outcome {
         CancelOutcome::Cancelled(committed) => Ok(committed),
         CancelOutcome::Closed(_) | CancelOutcome::UnknownOrder => Err(ApiError::cancel_rejected()),
+        CancelOutcome::Restricted => Err(ApiError::cancel_restricted()),
         CancelOutcome::NotExecuted(why) => Err(not_executed(why)),
         CancelOutcome::Unknown => Err(ApiError::unknown()),
     }
@@ -201,28 +230,38 @@ fn not_executed(why: NotExecuted) -> ApiError {
         NotExecuted::Unavailable => ApiError::disconnected("not done: the ledger takes no proposals now"),
         NotExecuted::TimedOut => ApiError::disconnected("not done: it could not be proposed in time"),
         NotExecuted::ClientIdInFlight => ApiError::duplicate_order(),
+        NotExecuted::SymbolOrdersMax => ApiError::filter("MAX_NUM_ORDERS"),
+        NotExecuted::AccountOrdersMax => ApiError::filter("EXCHANGE_MAX_NUM_ORDERS"),
     }
 }
 
+/// A refusal by the ledger. Those of which a class does not say enough come first.
 fn refused(refusal: &Refusal) -> ApiError {
     match refusal {
         Refusal::DuplicateOrder { .. } => return ApiError::duplicate_order(),
-        Refusal::KillSwitch { .. } => return ApiError::new(-1013, "Market is closed."),
         Refusal::UnknownSymbol { .. } => return ApiError::invalid_symbol(),
+        Refusal::SymbolClosed { .. } => return ApiError::market_closed(),
         Refusal::NamesFull { .. } => return ApiError::too_many_orders(),
-        Refusal::DeadlinePassed { .. } => {
-            return ApiError::disconnected("not done: the order's deadline passed first");
-        }
-        Refusal::StaleExchange { .. } => {
-            return ApiError::disconnected("not done: this exchange is fenced by a newer one");
-        }
-        Refusal::Full { .. } => return ApiError::filter("EXCHANGE_MAX_NUM_ORDERS"),
+        Refusal::BalanceShort { .. } => return ApiError::insufficient_balance(),
         Refusal::Invalid { what } => {
             return ApiError::new(-1130, format!("Data sent for a parameter is not valid: {what}."));
         }
         _ => {}
     }
-    ApiError::rejected(&refusal.to_string())
+    match refusal.class() {
+        RefusalClass::Stopped => ApiError::market_closed(),
+        RefusalClass::Late => ApiError::disconnected("not done: the order's deadline passed first"),
+        RefusalClass::Fenced => ApiError::disconnected("not done: this exchange is fenced by a newer one"),
+        RefusalClass::Session
+        | RefusalClass::Form
+        | RefusalClass::Unknown
+        | RefusalClass::Control
+        | RefusalClass::Moved
+        | RefusalClass::OutOfTurn
+        | RefusalClass::Contradiction
+        | RefusalClass::Full
+        | RefusalClass::Known => ApiError::rejected(&refusal.to_string()),
+    }
 }
 
 fn price_text(filters: &SymbolFilters, price: Option<Price>) -> String {
@@ -244,21 +283,67 @@ fn order_type(order_type: OrderType) -> model::OrderType {
     }
 }
 
-fn time_in_force(tif: TimeInForce) -> model::TimeInForce {
-    match tif {
+/// As it is shown: as at Binance, a market order counts as good till cancelled.
+fn time_in_force(order: &NewOrder) -> model::TimeInForce {
+    match order.time_in_force {
+        _ if order.order_type == OrderType::Market => model::TimeInForce::Gtc,
         TimeInForce::Gtc => model::TimeInForce::Gtc,
         TimeInForce::Ioc => model::TimeInForce::Ioc,
         TimeInForce::Fok => model::TimeInForce::Fok,
     }
 }
 
-fn status(status: OrderStatus) -> model::OrderStatus {
+fn status(status: OrderStatus, known: Known) -> model::OrderStatus {
     match status {
+        OrderStatus::Expired | OrderStatus::Cancelled if known.in_match => model::OrderStatus::ExpiredInMatch,
         OrderStatus::New => model::OrderStatus::New,
         OrderStatus::PartiallyFilled => model::OrderStatus::PartiallyFilled,
         OrderStatus::Filled => model::OrderStatus::Filled,
         OrderStatus::Cancelled => model::OrderStatus::Canceled,
         OrderStatus::Rejected => model::OrderStatus::Rejected,
         OrderStatus::Expired => model::OrderStatus::Expired,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_domain::Money;
+
+    use super::*;
+
+    #[test]
+    fn each_refusal_has_its_answer() {
+        let (symbol, account): (_, Account) = ("BTCUSDT".parse().expect("valid"), "alice".parse().expect("valid"));
+        let short = Refusal::BalanceShort { asset: "USDT".parse().expect("valid"), free: Money(1), needed: Money(2) };
+        let table = [
+            (Refusal::UnknownSymbol { symbol }, -1121, "Invalid symbol."),
+            (
+                Refusal::SymbolClosed { symbol: "BTCUSDT".parse().expect("valid"), settled: None },
+                -1013,
+                "Market is closed.",
+            ),
+            (Refusal::KillSwitch { control_version: 1 }, -1013, "Market is closed."),
+            (Refusal::NamesFull { account, max: 7 }, -1015, "Too many new orders."),
+            (short, -2010, "Account has insufficient balance for requested action."),
+            (Refusal::Full { what: "accounts".to_owned(), max: 7 }, -2010, "no room for more accounts: at most 7"),
+            (
+                Refusal::Full { what: "open orders".to_owned(), max: 7 },
+                -2010,
+                "no room for more open orders: at most 7",
+            ),
+            (Refusal::Overflow { what: "a balance".to_owned() }, -2010, "this would overflow a balance"),
+            (
+                Refusal::Invalid { what: "price is missing".to_owned() },
+                -1130,
+                "Data sent for a parameter is not valid: price is missing.",
+            ),
+            (Refusal::DeadlinePassed { log_time: Millis(1) }, -1001, "not done: the order's deadline passed first"),
+            (Refusal::StaleExchange { exchange_epoch: 9 }, -1001, "not done: this exchange is fenced by a newer one"),
+        ];
+        for (refusal, code, text) in table {
+            let error = refused(&refusal);
+            assert_eq!(error.code, code, "{refusal}");
+            assert!(error.msg.contains(text), "{refusal}: {error}");
+        }
     }
 }

@@ -105,7 +105,7 @@ async fn register(desk: &Desk) -> Result<ExchangeEpoch, RecoverError> {
 /// `status` was read first, so that its section is the oldest.
 async fn read_snapshot(desk: &Desk, status: Read<StatusView>, options: &ReadOptions) -> Result<Snapshot, RecoverError> {
     let symbols = desk.client.symbols(options).await?;
-    desk.listings.learn(symbols.data.iter().map(|row| (row.symbol.clone(), row.instrument.clone(), row.revision)));
+    desk.listings.learn(&symbols.data);
     let quotes = desk.client.quotes(None, options).await?;
     let mut orders = Vec::new();
     let mut after = None;

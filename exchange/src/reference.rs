@@ -145,7 +145,8 @@ impl References {
                     put(symbol, Source::Walk { start: *price, walk: None, seed: *seed })
                 })?,
                 SourceSpec::Capture { file, symbol, speed } => {
-                    let (signs, doubted) = capture::read(Path::new(file), symbol)?;
+                    let (signs, doubted) = capture::read(Path::new(file), symbol)
+                        .map_err(|what| InvalidReference::File { file: file.clone(), what })?;
                     put(symbol, Source::Recorded { signs, speed: *speed })?;
                     doubts.extend(doubted.into_iter().map(|doubt| (symbol, doubt)));
                 }

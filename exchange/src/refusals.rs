@@ -16,7 +16,7 @@ use std::{
 use quorate_binance_api::ApiError;
 use quorate_domain::Account;
 
-use crate::desk::locked;
+use crate::lock::locked;
 
 /// Requests remembered at most, those under way included.
 const REMEMBERED_MAX: usize = 32_768;

@@ -55,8 +55,8 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let references = References::open(&config.references)?;
     let desk = Desk::new(config, world.clone(), references)?;
-    if desk.config.credentials.is_some() {
-        tracing::info!(listen = %desk.config.listen, "taking signed orders of one account");
+    if let Some(accounts) = &desk.config.accounts {
+        tracing::info!(listen = %desk.config.listen, accounts = accounts.len(), "taking signed orders");
     } else {
         tracing::info!(listen = %desk.config.listen, "taking unsigned orders, of the account in X-MBX-APIKEY or 'default'");
     }

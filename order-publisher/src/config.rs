@@ -3,7 +3,11 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use quorate_binance_api::signing::account_of;
 use quorate_domain::{Decimal, Symbol};
+
+/// The account where requests carry no key, and of the one key of an exchange that has no file of accounts.
+const DEFAULT_ACCOUNT: &str = "default";
 
 /// Settings that every mode has.
 #[derive(Debug, Clone, clap::Args)]
@@ -17,6 +21,9 @@ pub struct Settings {
     /// Secret of the API key: requests are signed with it
     #[arg(long, env = "QUORATE_API_SECRET", requires = "api_key", hide_env_values = true)]
     pub api_secret: Option<String>,
+    /// Account that the exchange has the key for, where requests are signed: it stands in the journal [default: default]
+    #[arg(long, env = "QUORATE_ACCOUNT", value_name = "NAME", requires = "api_secret")]
+    pub account: Option<String>,
     /// File to which is appended, synced, what is sent and what came of it; an interrupted run goes on from it
     #[arg(long, env = "QUORATE_JOURNAL", value_name = "FILE")]
     pub journal: Option<PathBuf>,
@@ -104,6 +111,8 @@ pub struct Config {
     pub(crate) exchange: String,
     pub(crate) api_key: Option<String>,
     pub(crate) api_secret: Option<String>,
+    /// Whose orders these are, by the exchange's word for it.
+    pub(crate) account: String,
     pub(crate) journal: Option<PathBuf>,
     pub(crate) in_flight: u32,
     pub(crate) count: Option<u64>,
@@ -207,7 +216,14 @@ impl Settings {
             within("seconds", seconds, 1, SECONDS_MAX)?;
         }
         let in_flight = u32::try_from(within("in-flight", self.in_flight, 1, 1_024)?).unwrap_or(1);
+        let account = match (&self.api_key, &self.api_secret) {
+            (Some(_), Some(_)) => self.account.unwrap_or_else(|| DEFAULT_ACCOUNT.to_owned()),
+            // Without a secret the key names the account.
+            (Some(key), None) => account_of(key).map_err(|error| wrong("api-key", error.msg))?.to_string(),
+            (None, _) => DEFAULT_ACCOUNT.to_owned(),
+        };
         Ok(Config {
+            account,
             exchange: self.exchange,
             api_key: self.api_key,
             api_secret: self.api_secret,
@@ -242,6 +258,20 @@ mod tests {
     }
 
     #[test]
+    fn the_journal_names_the_account_that_the_exchange_has() {
+        let account = |flags: &[&str]| {
+            let cli = Cli::try_parse_from([&["publisher"], flags].concat()).unwrap();
+            cli.settings.random(cli.random).unwrap().account
+        };
+        assert_eq!(account(&[]), "default");
+        assert_eq!(account(&["--api-key", "alice"]), "alice");
+        assert_eq!(account(&["--api-key", &"a".repeat(64)]).len(), 32);
+        assert_eq!(account(&["--api-key", "k", "--api-secret", "s"]), "default");
+        assert_eq!(account(&["--api-key", "k", "--api-secret", "s", "--account", "alice"]), "alice");
+        assert!(Cli::try_parse_from(["publisher", "--account", "alice"]).is_err());
+    }
+
+    #[test]
     fn a_bad_value_is_refused_with_the_name_of_its_field() {
         assert_eq!(refused(&["--rate", "0"]), "rate");
         assert_eq!(refused(&["--rate", "NaN"]), "rate");
@@ -254,6 +284,7 @@ mod tests {
         assert_eq!(refused(&["--seconds", "0"]), "seconds");
         assert_eq!(refused(&["--seconds", "18446744073709551615"]), "seconds");
         assert_eq!(refused(&["--exchange", "https://x:1"]), "exchange");
+        assert_eq!(refused(&["--api-key", "no key"]), "api-key");
         assert_eq!(refused(&["--timeout-ms", "1"]), "timeout-ms");
         assert_eq!(refused(&["--patience-seconds", "0"]), "patience-seconds");
     }

@@ -30,8 +30,6 @@ use crate::{
     venue::{Credentials, Venue},
 };
 
-/// The account where requests carry no key.
-const DEFAULT_ACCOUNT: &str = "default";
 /// Pause between two looks for an exchange that does not answer yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// How long an exchange that answers may take to learn of a symbol.
@@ -440,14 +438,9 @@ impl Publisher<'_> {
     }
 
     fn name(&self, n: u64, planned: &Planned) -> Order {
-        // With a secret the account is the exchange's to choose; without one the key names it.
-        let account = match (&self.config.api_key, &self.config.api_secret) {
-            (Some(key), None) => key.clone(),
-            (Some(_) | None, _) => DEFAULT_ACCOUNT.to_owned(),
-        };
         Order {
             client_order_id: format!("{}-{n}", self.run.run_id),
-            account,
+            account: self.config.account.clone(),
             symbol: planned.symbol.clone(),
             side: planned.side,
             order_type: planned.order_type,

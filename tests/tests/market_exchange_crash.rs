@@ -24,7 +24,7 @@ async fn start(failpoints: &str) -> Result<Cluster> {
 /// A market order for one lot.
 const BUY_ONE: &str = "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.001";
 /// Rests far above the market.
-const SELL_HIGH: &str = "symbol=BTCUSDT&side=SELL&type=LIMIT&timeInForce=GTC&price=150.00&quantity=0.003";
+const SELL_HIGH: &str = "symbol=BTCUSDT&side=SELL&type=LIMIT&timeInForce=GTC&price=108.00&quantity=0.003";
 
 /// Sends orders until one gets no answer, because the exchange crashed; its name.
 async fn until_crash(trader: &Trader, cluster: &mut Cluster) -> Result<String> {
@@ -139,10 +139,10 @@ async fn an_order_committed_before_the_crash_is_not_executed_again() -> Result<(
 /// Takes `qty` from the order that rests above the market: while quoting is off there is nothing before it.
 async fn sweep_to_resting(cluster: &Cluster, trader: &Trader, id: &str, qty: &str) -> Result<()> {
     cluster.ledgerctl(&["quoting", "off", "--symbol", "BTCUSDT"])?;
-    let order = format!("symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=IOC&price=150.00&quantity={qty}");
+    let order = format!("symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=IOC&price=108.00&quantity={qty}");
     let filled = trader.place(id, &order).await?.placed()?;
     ensure!(filled["status"] == "FILLED", "{filled}");
-    ensure!(filled["fills"][0]["price"].as_str().is_some_and(|price| price.starts_with("150")), "{filled}");
+    ensure!(filled["fills"][0]["price"].as_str().is_some_and(|price| price.starts_with("108")), "{filled}");
     cluster.ledgerctl(&["quoting", "on", "--symbol", "BTCUSDT"])?;
     Ok(())
 }

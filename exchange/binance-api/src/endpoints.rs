@@ -66,10 +66,11 @@ pub const ENDPOINTS: [Endpoint; 10] = [
         )
     },
     signed("GET", "/api/v3/order", &["symbol", "orderId", "origClientOrderId"]),
-    Endpoint {
-        not_offered: &["newClientOrderId"],
-        ..signed("DELETE", "/api/v3/order", &["symbol", "orderId", "origClientOrderId", "cancelRestrictions"])
-    },
+    signed(
+        "DELETE",
+        "/api/v3/order",
+        &["symbol", "orderId", "origClientOrderId", "newClientOrderId", "cancelRestrictions"],
+    ),
     signed("GET", "/api/v3/openOrders", &["symbol"]),
     signed("DELETE", "/api/v3/openOrders", &["symbol"]),
 ];

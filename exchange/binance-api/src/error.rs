@@ -52,6 +52,12 @@ impl ApiError {
         Self::new(-1015, "Too many new orders.")
     }
 
+    /// -1013: nothing is traded now, or in this symbol never again.
+    #[must_use]
+    pub fn market_closed() -> Self {
+        Self::new(-1013, "Market is closed.")
+    }
+
     /// -1013: a filter was failed.
     #[must_use]
     pub fn filter(name: &str) -> Self {
@@ -137,6 +143,12 @@ impl ApiError {
         Self::new(-2010, why)
     }
 
+    /// -2010: the account has too little of what the order takes.
+    #[must_use]
+    pub fn insufficient_balance() -> Self {
+        Self::rejected("Account has insufficient balance for requested action.")
+    }
+
     /// -2010: the order's name is known, or is under way, with another content.
     #[must_use]
     pub fn duplicate_order() -> Self {
@@ -147,6 +159,12 @@ impl ApiError {
     #[must_use]
     pub fn cancel_rejected() -> Self {
         Self::new(-2011, "Unknown order sent.")
+    }
+
+    /// -2011: the order does not stand as `cancelRestrictions` asks.
+    #[must_use]
+    pub fn cancel_restricted() -> Self {
+        Self::new(-2011, "Order was not canceled due to cancel restrictions.")
     }
 
     /// -2013: certainly no such order, now and later.
@@ -219,6 +237,8 @@ mod tests {
             (ApiError::disconnected("x"), -1001, 503, false, true),
             (ApiError::unknown(), -1007, 504, true, false),
             (ApiError::overloaded(), -1008, 503, false, true),
+            (ApiError::too_many_orders(), -1015, 429, false, true),
+            (ApiError::market_closed(), -1013, 400, false, false),
             (ApiError::filter("LOT_SIZE"), -1013, 400, false, false),
             (ApiError::timestamp(true), -1021, 400, false, false),
             (ApiError::timestamp(false), -1021, 400, false, false),
@@ -233,7 +253,9 @@ mod tests {
             (ApiError::invalid_symbol(), -1121, 400, false, false),
             (ApiError::invalid("a"), -1130, 400, false, false),
             (ApiError::rejected("x"), -2010, 400, false, false),
+            (ApiError::insufficient_balance(), -2010, 400, false, false),
             (ApiError::cancel_rejected(), -2011, 400, false, false),
+            (ApiError::cancel_restricted(), -2011, 400, false, false),
             (ApiError::no_such_order(), -2013, 400, false, false),
             (ApiError::invalid_key_format(), -2014, 401, false, false),
             (ApiError::invalid_key(), -2015, 401, false, false),

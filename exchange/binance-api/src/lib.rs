@@ -14,5 +14,5 @@ pub mod reference;
 pub mod signing;
 
 pub use error::ApiError;
-pub use filters::SymbolFilters;
+pub use filters::{PriceBand, SymbolFilters};
 pub use params::Params;

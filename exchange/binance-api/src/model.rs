@@ -83,6 +83,39 @@ words!(
     }
 );
 words!(
+    /// What happens where an order meets one of its own account.
+    SelfTradePrevention, -1130, "Data sent for parameter 'selfTradePreventionMode' is not valid.", {
+        /// They trade.
+        None = "NONE",
+        /// What is left of the taker ends.
+        ExpireTaker = "EXPIRE_TAKER",
+        /// The resting order ends, and the taker goes on.
+        ExpireMaker = "EXPIRE_MAKER",
+        /// Both end.
+        ExpireBoth = "EXPIRE_BOTH",
+    }
+);
+words!(
+    /// Whether a symbol trades now.
+    SymbolStatus, -1122, "Invalid symbolStatus.", {
+        /// It does.
+        Trading = "TRADING",
+        /// It does not for now.
+        Halt = "HALT",
+        /// It pauses; not used here.
+        Break = "BREAK",
+    }
+);
+words!(
+    /// As what an order must stand to be cancelled.
+    CancelRestriction, -1145, "Invalid cancelRestrictions.", {
+        /// Nothing of it is filled.
+        OnlyNew = "ONLY_NEW",
+        /// It is partly filled.
+        OnlyPartiallyFilled = "ONLY_PARTIALLY_FILLED",
+    }
+);
+words!(
     /// An order's state.
     OrderStatus, -1000, "Invalid order status.", {
         /// Rests, nothing filled.
@@ -97,6 +130,8 @@ words!(
         Rejected = "REJECTED",
         /// What was left ran out.
         Expired = "EXPIRED",
+        /// It, or what was left of it, ended where it met an order of its own account.
+        ExpiredInMatch = "EXPIRED_IN_MATCH",
     }
 );
 
@@ -155,7 +190,7 @@ pub struct Fill {
     pub qty: String,
     /// Always "0": no fees here yet.
     pub commission: String,
-    /// The fee's asset.
+    /// The asset in which a fee would be taken: what the taker receives.
     pub commission_asset: String,
     /// The trade's id.
     pub trade_id: u64,
@@ -190,10 +225,16 @@ pub struct OrderInfo {
     pub order_type: OrderType,
     /// Buy or sell.
     pub side: Side,
-    /// When its sender made it, in ms since the Unix epoch.
+    /// When it was taken, in ms since the Unix epoch.
     pub time: u64,
+    /// When it changed last, likewise.
+    #[serde(default)]
+    pub update_time: u64,
     /// Whether it rests.
     pub is_working: bool,
+    /// When it came to work: as soon as it was taken.
+    #[serde(default)]
+    pub working_time: u64,
 }
 
 /// Where an order stands: all that is known of one that closed before this exchange started.
@@ -222,7 +263,7 @@ pub struct OrderStanding {
     pub is_working: bool,
 }
 
-/// The answer to a cancel: the order as it ended.
+/// The answer to a cancel: the order as it ended. Its `clientOrderId` is the cancel's own name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderCancelled {
@@ -282,7 +323,7 @@ pub struct ExchangeInfo {
     /// Empty: no limits but those of the queue.
     #[serde(default)]
     pub rate_limits: Vec<serde_json::Value>,
-    /// Empty.
+    /// What holds for all symbols together.
     #[serde(default)]
     pub exchange_filters: Vec<serde_json::Value>,
     /// The symbols.
@@ -295,28 +336,78 @@ pub struct ExchangeInfo {
 pub struct SymbolInfo {
     /// The symbol.
     pub symbol: String,
-    /// Always `TRADING`.
-    pub status: String,
+    /// `TRADING` or `HALT`.
+    pub status: SymbolStatus,
     /// What is traded.
     pub base_asset: String,
-    /// Digits after the point of a quantity.
+    /// Digits after the point of an amount of it.
     #[serde(default)]
     pub base_asset_precision: u32,
     /// What it is paid in.
     pub quote_asset: String,
-    /// Digits after the point of a price.
+    /// The same as `quote_asset_precision`.
+    #[serde(default)]
+    pub quote_precision: u32,
+    /// Digits after the point of an amount of it.
     #[serde(default)]
     pub quote_asset_precision: u32,
+    /// Digits after the point of a fee in the base asset.
+    #[serde(default)]
+    pub base_commission_precision: u32,
+    /// Digits after the point of a fee in the quote asset.
+    #[serde(default)]
+    pub quote_commission_precision: u32,
     /// `LIMIT`, `LIMIT_MAKER`, `MARKET`.
     pub order_types: Vec<OrderType>,
+    /// What of Binance's is offered.
+    #[serde(flatten, default)]
+    pub offers: Offers,
     /// The filters.
     pub filters: Vec<serde_json::Value>,
-    /// Always true.
-    #[serde(default)]
-    pub is_spot_trading_allowed: bool,
     /// Always `SPOT`.
     #[serde(default)]
     pub permissions: Vec<String>,
+    /// Always one set, of `SPOT`; left out where it is not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permission_sets: Option<Vec<Vec<String>>>,
+    /// What counts where an order does not say what happens where it meets one of its own account.
+    #[serde(default = "no_prevention")]
+    pub default_self_trade_prevention_mode: SelfTradePrevention,
+    /// What an order may say of that.
+    #[serde(default)]
+    pub allowed_self_trade_prevention_modes: Vec<SelfTradePrevention>,
+}
+
+fn no_prevention() -> SelfTradePrevention {
+    SelfTradePrevention::None
+}
+
+/// What a symbol offers of what Binance has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Offers {
+    /// Orders of which a part is shown.
+    pub iceberg_allowed: bool,
+    /// Two orders of which one cancels the other.
+    pub oco_allowed: bool,
+    /// One order that triggers another.
+    pub oto_allowed: bool,
+    /// One order that pays for others.
+    pub opo_allowed: bool,
+    /// Market orders for an amount of the quote asset.
+    pub quote_order_qty_market_allowed: bool,
+    /// Stops that trail.
+    pub allow_trailing_stop: bool,
+    /// A cancel and a new order in one call.
+    pub cancel_replace_allowed: bool,
+    /// A smaller quantity with the place in the queue kept.
+    pub amend_allowed: bool,
+    /// Prices pegged to the book.
+    pub peg_instructions_allowed: bool,
+    /// Trading at all.
+    pub is_spot_trading_allowed: bool,
+    /// Trading with borrowed money.
+    pub is_margin_trading_allowed: bool,
 }
 
 /// One of `GET /v1/reference-prices`: not Binance's. What an exchange leaves out reads as what is not to be believed.
@@ -403,7 +494,7 @@ mod tests {
 
     #[test]
     fn a_cancel_is_answered_with_the_order_and_its_end() {
-        let text = r#"{"origClientOrderId":"c","transactTime":7,"symbol":"BTCUSDT","orderId":4,"orderListId":-1,"clientOrderId":"c","price":"2.0","origQty":"1.0","executedQty":"0.0","cummulativeQuoteQty":"0.0","status":"CANCELED","timeInForce":"GTC","type":"LIMIT","side":"BUY","time":6,"isWorking":false}"#;
+        let text = r#"{"origClientOrderId":"o","transactTime":7,"symbol":"BTCUSDT","orderId":4,"orderListId":-1,"clientOrderId":"c","price":"2.0","origQty":"1.0","executedQty":"0.0","cummulativeQuoteQty":"0.0","status":"CANCELED","timeInForce":"GTC","type":"LIMIT","side":"BUY","time":6,"updateTime":7,"isWorking":false,"workingTime":6}"#;
         let cancelled: OrderCancelled = serde_json::from_str(text).expect("readable");
         assert_eq!(serde_json::to_string(&cancelled).expect("JSON"), text);
         assert_eq!(serde_json::from_str::<OrderInfo>(text).expect("readable"), cancelled.order);

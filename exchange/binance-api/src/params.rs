@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     error::ApiError,
-    model::{OrderType, ResponseType, Side, TimeInForce},
+    model::{CancelRestriction, OrderType, ResponseType, SelfTradePrevention, Side, SymbolStatus, TimeInForce},
 };
 
 /// Parameters at most: more are refused before anything is looked at.
@@ -21,11 +21,8 @@ const PARAMS_MAX: usize = 64;
 
 /// From this number on a timestamp counts microseconds; in milliseconds it would lie in the year 33658.
 const MICROSECONDS_FROM: u64 = 1_000_000_000_000_000;
-/// What Binance's `selfTradePreventionMode` may be. Here it is `NONE` or it is not offered.
-const SELF_TRADE_PREVENTION: [&str; 6] =
-    ["NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH", "DECREMENT", "TRANSFER"];
-/// What `cancelRestrictions` may be. None of them is offered here.
-const CANCEL_RESTRICTIONS: [&str; 2] = ["ONLY_NEW", "ONLY_PARTIALLY_FILLED"];
+/// Modes of Binance's `selfTradePreventionMode` that are not offered here.
+const SELF_TRADE_NOT_OFFERED: [&str; 2] = ["DECREMENT", "TRANSFER"];
 
 /// A request's parameters by name, with the text that its signature covers.
 #[derive(Debug, Clone, Default)]
@@ -53,6 +50,30 @@ pub struct PlaceOrder {
     pub client_order_id: Option<ClientOrderId>,
     /// How much of the answer is wanted.
     pub response: ResponseType,
+    /// What happens where it meets an order of its own account; `None`: what the symbol's default is.
+    pub self_trade: Option<SelfTradePrevention>,
+}
+
+/// Which symbols `GET /api/v3/exchangeInfo` is asked for, where it names none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WantedSymbols {
+    /// Of this status; `None`: of any.
+    pub status: Option<SymbolStatus>,
+    /// Whether those of the permission `SPOT` are among them.
+    pub spot: bool,
+    /// Whether the sets of permissions are wanted.
+    pub permission_sets: bool,
+}
+
+/// The parameters of `DELETE /api/v3/order`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CancelOrder {
+    /// Which order.
+    pub order: NamedOrder,
+    /// The sender's name for the cancel.
+    pub name: Option<ClientOrderId>,
+    /// Only where the order stands so.
+    pub only: Option<CancelRestriction>,
 }
 
 /// How a request names an order.
@@ -186,7 +207,7 @@ impl Params {
     /// -1102 and others, as Binance gives them for each type of order.
     pub fn place_order(&self) -> Result<PlaceOrder, ApiError> {
         let symbol = self.symbol()?;
-        self.no_self_trade_prevention()?;
+        let self_trade = self.self_trade_prevention()?;
         let side = self.required("side")?.parse()?;
         let order_type: OrderType = self.required("type")?.parse()?;
         let given_tif: Option<TimeInForce> = self.get("timeInForce").map(str::parse).transpose()?;
@@ -211,33 +232,40 @@ impl Params {
             None => ResponseType::Full,
         };
         let client_order_id = self.client_order_id("newClientOrderId")?;
-        Ok(PlaceOrder { symbol, side, order_type, time_in_force, quantity, price, client_order_id, response })
+        Ok(PlaceOrder {
+            symbol,
+            side,
+            order_type,
+            time_in_force,
+            quantity,
+            price,
+            client_order_id,
+            response,
+            self_trade,
+        })
     }
 
-    fn no_self_trade_prevention(&self) -> Result<(), ApiError> {
+    fn self_trade_prevention(&self) -> Result<Option<SelfTradePrevention>, ApiError> {
         let name = "selfTradePreventionMode";
         match self.get(name) {
-            None | Some("NONE") => Ok(()),
-            Some(mode) if SELF_TRADE_PREVENTION.contains(&mode) => Err(ApiError::new(
-                -1106,
-                format!("Parameter '{name}' sent when not required: only NONE is offered here, not {mode}."),
-            )),
-            Some(_) => Err(ApiError::invalid(name)),
+            Some(mode) if SELF_TRADE_NOT_OFFERED.contains(&mode) => {
+                let what = format!("Parameter '{name}' sent when not required: {mode} is not offered here.");
+                Err(ApiError::new(-1106, what))
+            }
+            mode => mode.map(str::parse).transpose(),
         }
     }
 
     /// The parameters of `DELETE /api/v3/order`.
     ///
     /// # Errors
-    /// Those of [`Self::named_order`], -1145 where `cancelRestrictions` is unknown, and -1106 where it is known: a
-    /// cancel under a restriction is not offered here.
-    pub fn cancel_order(&self) -> Result<NamedOrder, ApiError> {
-        let name = "cancelRestrictions";
-        match self.get(name) {
-            None => self.named_order(),
-            Some(known) if CANCEL_RESTRICTIONS.contains(&known) => Err(ApiError::not_required(name)),
-            Some(_) => Err(ApiError::new(-1145, "Invalid cancelRestrictions.")),
-        }
+    /// Those of [`Self::named_order`], -1100 where `newClientOrderId` is no name, -1145 where `cancelRestrictions` is unknown.
+    pub fn cancel_order(&self) -> Result<CancelOrder, ApiError> {
+        Ok(CancelOrder {
+            order: self.named_order()?,
+            name: self.client_order_id("newClientOrderId")?,
+            only: self.get("cancelRestrictions").map(str::parse).transpose()?,
+        })
     }
 
     /// The parameters by which a query or a cancel names its order.
@@ -284,29 +312,27 @@ impl Params {
         Ok(Some(symbols))
     }
 
-    /// Whether `GET /api/v3/exchangeInfo` is asked for symbols like those here, which all trade and all have the one
-    /// permission `SPOT`: by `symbolStatus` and `permissions` (one word, or a JSON array of them).
+    /// Of what status and permissions `GET /api/v3/exchangeInfo` is asked for symbols: by `symbolStatus` and
+    /// `permissions` (one word, or a JSON array of them). All symbols here have the one permission `SPOT`.
     ///
     /// # Errors
     /// -1122 for an unknown status, -1100 for permissions that are none and for a `showPermissionSets` that is neither
     /// true nor false, -1128 where symbols are named as well.
-    pub fn asks_for_traded_symbols(&self) -> Result<bool, ApiError> {
+    pub fn wanted_symbols(&self) -> Result<WantedSymbols, ApiError> {
         let (permissions, status) = (self.get("permissions"), self.get("symbolStatus"));
         let named = self.get("symbol").is_some() || self.get("symbols").is_some();
         if named && (permissions.is_some() || status.is_some()) {
             return Err(ApiError::new(-1128, "Combination of optional parameters invalid."));
         }
-        if !matches!(self.get("showPermissionSets"), None | Some("true" | "false")) {
-            return Err(ApiError::illegal("showPermissionSets", "true, false"));
-        }
-        let trading = match status {
-            None | Some("TRADING") => true,
-            Some("HALT" | "BREAK") => false,
-            Some(_) => return Err(ApiError::new(-1122, "Invalid symbolStatus.")),
+        let permission_sets = match self.get("showPermissionSets") {
+            None | Some("true") => true,
+            Some("false") => false,
+            Some(_) => return Err(ApiError::illegal("showPermissionSets", "true, false")),
         };
+        let status = status.map(str::parse).transpose()?;
         let illegal = || ApiError::illegal("permissions", "^[A-Z0-9_]{1,20}$");
         let words: Vec<String> = match permissions {
-            None => return Ok(trading),
+            None => return Ok(WantedSymbols { status, spot: true, permission_sets }),
             Some(list) if list.starts_with('[') => serde_json::from_str(list).map_err(|_| illegal())?,
             Some(word) => vec![word.to_owned()],
         };
@@ -317,7 +343,8 @@ impl Params {
         if words.is_empty() || !words.iter().all(legal) {
             return Err(illegal());
         }
-        Ok(trading && words.iter().any(|word| word == "SPOT"))
+        let spot = words.iter().any(|word| word == "SPOT");
+        Ok(WantedSymbols { status, spot, permission_sets })
     }
 }
 
@@ -392,13 +419,14 @@ mod tests {
     fn symbols_may_be_asked_for_by_status_and_permission() {
         let asked = |query: &str| {
             let params = Params::parse(query, "").expect("valid");
-            params.asks_for_traded_symbols().map_err(|error| error.code)
+            params.wanted_symbols().map(|wanted| (wanted.status, wanted.spot)).map_err(|error| error.code)
         };
-        for all in ["", "permissions=SPOT", "permissions=%5B%22MARGIN%22,%22SPOT%22%5D", "symbolStatus=TRADING"] {
-            assert_eq!(asked(all), Ok(true), "{all}");
+        for all in ["", "permissions=SPOT", "permissions=%5B%22MARGIN%22,%22SPOT%22%5D", "showPermissionSets=false"] {
+            assert_eq!(asked(all), Ok((None, true)), "{all}");
         }
-        assert_eq!((asked("permissions=MARGIN"), asked("symbolStatus=HALT")), (Ok(false), Ok(false)));
-        assert_eq!((asked("showPermissionSets=false"), asked("showPermissionSets=no")), (Ok(true), Err(-1100)));
+        assert_eq!(asked("permissions=MARGIN"), Ok((None, false)));
+        assert_eq!(asked("symbolStatus=HALT"), Ok((Some(SymbolStatus::Halt), true)));
+        assert_eq!(asked("showPermissionSets=no"), Err(-1100));
         assert_eq!((asked("symbolStatus=OPEN"), asked("permissions=%5B")), (Err(-1122), Err(-1100)));
         assert_eq!((asked("permissions=spot"), asked("symbol=AB&permissions=SPOT")), (Err(-1100), Err(-1128)));
     }
@@ -443,15 +471,22 @@ mod tests {
         assert_eq!(code(&format!("{LIMIT}&newOrderRespType=ALL")), -1118);
         assert_eq!(code(&LIMIT.replace("LIMIT", "LIMIT_MAKER")), -1106);
         assert_eq!(code(&LIMIT.replace("quantity=1", "quantity=0")), -1013);
-        assert_eq!(code(&format!("{LIMIT}&selfTradePreventionMode=EXPIRE_TAKER")), -1106);
+        assert_eq!(code(&format!("{LIMIT}&selfTradePreventionMode=DECREMENT")), -1106);
+        assert_eq!(code(&format!("{LIMIT}&selfTradePreventionMode=TRANSFER")), -1106);
         assert_eq!(code(&format!("{LIMIT}&selfTradePreventionMode=NONSENSE")), -1130);
-        let none = Params::parse(&format!("{LIMIT}&selfTradePreventionMode=NONE"), "").expect("valid");
-        assert!(none.place_order().is_ok());
+        let mode = |more: &str| {
+            let params = Params::parse(&format!("{LIMIT}{more}"), "").expect("valid");
+            params.place_order().expect("an order").self_trade
+        };
+        assert_eq!(mode(""), None);
+        assert_eq!(mode("&selfTradePreventionMode=NONE"), Some(SelfTradePrevention::None));
+        assert_eq!(mode("&selfTradePreventionMode=EXPIRE_BOTH"), Some(SelfTradePrevention::ExpireBoth));
         let cancel = |more: &str| {
             let params = Params::parse(&format!("symbol=AB&orderId=1{more}"), "").expect("valid");
             params.cancel_order().map_or_else(|error| error.code, |_| 0)
         };
-        assert_eq!((cancel(""), cancel("&cancelRestrictions=ONLY_NEW")), (0, -1106));
+        assert_eq!((cancel(""), cancel("&cancelRestrictions=ONLY_NEW&newClientOrderId=c")), (0, 0));
+        assert_eq!(cancel("&newClientOrderId=%20"), -1100);
         assert_eq!(cancel("&cancelRestrictions=GARBAGE"), -1145);
         let named = |query: &str| Params::parse(query, "").and_then(|params| params.named_order());
         assert_eq!(named("symbol=AB").expect_err("no order").code, -1102);

@@ -1,10 +1,13 @@
 //! HMAC-SHA256 signatures over the whole parameter string, and the window of time in which a request counts.
 
 use hmac::{Hmac, Mac};
-use sha2::Sha256;
+use quorate_domain::Account;
+use sha2::{Digest, Sha256};
 
 use crate::error::ApiError;
 
+/// Characters of Binance's API keys at most.
+const KEY_MAX: usize = 64;
 /// `recvWindow` where none is given, in ms.
 pub const RECV_WINDOW_DEFAULT_MS: u64 = 5_000;
 /// `recvWindow` at most, in ms.
@@ -22,6 +25,22 @@ fn mac(secret: &str, text: &str) -> Hmac<Sha256> {
 #[must_use]
 pub fn sign(secret: &str, text: &str) -> String {
     hex::encode(mac(secret, text).finalize().into_bytes())
+}
+
+/// The account that a key names where nobody signs. One that is too long for a name, as Binance's are with 64 characters, stands for
+/// a name that is made of it: `k` and 31 digits of its SHA-256.
+///
+/// # Errors
+/// -2014 where it is neither a name nor such a key.
+pub fn account_of(key: &str) -> Result<Account, ApiError> {
+    let binances = (1..=KEY_MAX).contains(&key.len()) && key.bytes().all(|c| c.is_ascii_alphanumeric());
+    let name = if binances && Account::new(key).is_err() {
+        let digest = hex::encode(Sha256::digest(key.as_bytes()));
+        std::iter::once('k').chain(digest.chars().take(31)).collect()
+    } else {
+        key.to_owned()
+    };
+    Account::new(&name).map_err(|_| ApiError::invalid_key_format())
 }
 
 /// Checks a signature, in constant time.
@@ -71,6 +90,19 @@ mod tests {
         assert_eq!(verify(SECRET, &TEXT.replace("BUY", "SELL"), SIGNATURE).expect_err("refused").code, -1022);
         assert_eq!(verify(SECRET, TEXT, "zz").expect_err("refused").code, -1022);
         assert_eq!(verify(SECRET, TEXT, &SIGNATURE[2..]).expect_err("refused").code, -1022);
+    }
+
+    #[test]
+    fn a_key_is_a_name_or_stands_for_one() {
+        let of = |key: &str| account_of(key).map(|account| account.to_string()).map_err(|error| error.code);
+        assert_eq!(of("alice.1"), Ok("alice.1".to_owned()));
+        // The digest of 64 times 'a' begins with ffe054fe.
+        let made = of(&"a".repeat(64)).expect("a key");
+        assert!(made.starts_with("kffe054fe") && made.len() == 32, "{made}");
+        assert_ne!(of(&"a".repeat(64)), of(&"a".repeat(63)));
+        for bad in ["", "no key", &"a".repeat(65), &format!("{}-", "a".repeat(40))] {
+            assert_eq!(of(bad), Err(-2014), "{bad}");
+        }
     }
 
     #[test]

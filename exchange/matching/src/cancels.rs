@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_domain::{Account, OrderId};
+use quorate_domain::{Account, OrderId, Qty};
 use quorate_ledger::{
     Answer, CancelOrder, Command, ExchangeEpoch, OrderStatus, Outcome, Refusal, RefusalClass, Response,
 };
 
-use crate::types::{
-    Answered, CancelOutcome, Committed, Halt, NotExecuted, RequestId, Submission, SubmissionId, Target,
+use crate::{
+    requests::Arrival,
+    types::{Answered, CancelOutcome, Committed, Halt, NotExecuted, Only, RequestId, Submission, SubmissionId, Target},
 };
 
 /// Cancels proposed and not answered, at most: with the executions in flight they stay within the
@@ -23,10 +24,20 @@ const IN_FLIGHT_MAX: usize = 64;
 pub(crate) struct Cancel {
     pub(crate) account: Account,
     pub(crate) target: Target,
-    /// Who waits; nobody any more where its patience ended.
-    request: Option<RequestId>,
+    /// Only where the order stands so.
+    pub(crate) only: Option<Only>,
+    cause: Cause,
     /// Once it is proposed.
     sent: Option<Sent>,
+}
+
+/// Why an order is cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// A caller asked for it, and waits; nobody any more where its patience ended.
+    Asked(Option<RequestId>),
+    /// A taker of its own account met it. `before`: the taker that is planned once it is gone.
+    SelfTrade { before: Option<Arrival> },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -91,10 +102,29 @@ impl Cancels {
         self.gone.retain(|_, committed| committed.index > index);
     }
 
-    pub(crate) fn take(&mut self, id: SubmissionId, request: RequestId, account: Account, target: Target) {
-        self.all.insert(id, Cancel { account, target, request: Some(request), sent: None });
-        self.by_request.insert(request, id);
+    pub(crate) fn take(
+        &mut self,
+        id: SubmissionId,
+        cause: Cause,
+        account: Account,
+        (target, only): (Target, Option<Only>),
+    ) {
+        if let Cause::Asked(Some(request)) = cause {
+            self.by_request.insert(request, id);
+        }
+        self.all.insert(id, Cancel { account, target, only, cause, sent: None });
         self.unsent.insert(id);
+    }
+
+    /// Orders that must stay as they are until their cancels are answered.
+    pub(crate) fn held(&self) -> BTreeSet<OrderId> {
+        let restricted = self.all.values().filter(|cancel| cancel.only.is_some());
+        restricted.filter_map(|cancel| Some(cancel.sent?.order_id)).collect()
+    }
+
+    /// Whether an order is being cancelled by its id.
+    pub(crate) fn is_under_way(&self, order_id: OrderId) -> bool {
+        self.all.values().any(|cancel| cancel.target == Target::Order(order_id))
     }
 
     /// Those that are not proposed, oldest first.
@@ -127,6 +157,8 @@ impl Cancels {
         match answered {
             Answered::Unknown => self.resend(id),
             Answered::NotApplied if doubtful => self.resend(id),
+            // Its taker has ended before it.
+            Answered::NotApplied if self.is_owed(id) => self.resend(id),
             Answered::NotApplied => Reaction::Settle(CancelOutcome::NotExecuted(NotExecuted::Unavailable)),
             Answered::Response(Response { index, log_time, outcome }) => match outcome {
                 Outcome::Accepted(Answer::OrderCancelled(result)) => {
@@ -141,8 +173,11 @@ impl Cancels {
                 }
                 Outcome::Refused(Refusal::OrderClosed { result }) => {
                     // Where an attempt went unanswered, that one may have cancelled it.
-                    let by_us = doubtful && result.status == OrderStatus::Cancelled;
+                    let by_us = doubtful && result.status == OrderStatus::Cancelled && self.fits(id, result.cum_qty);
                     let committed = Committed { index, log_time, result, repeat: true };
+                    if index > applied {
+                        self.gone.insert(order_id, committed.clone());
+                    }
                     let outcome = if by_us { CancelOutcome::Cancelled } else { CancelOutcome::Closed };
                     Reaction::Settle(outcome(committed))
                 }
@@ -166,17 +201,29 @@ impl Cancels {
 
     /// Nobody waits for this one any more; it goes on.
     pub(crate) fn release(&mut self, id: SubmissionId) {
-        if let Some(request) = self.all.get_mut(&id).and_then(|cancel| cancel.request.take()) {
+        let Some(cancel) = self.all.get_mut(&id) else { return };
+        if let Cause::Asked(Some(request)) = std::mem::replace(&mut cancel.cause, Cause::Asked(None)) {
             self.by_request.remove(&request);
         }
     }
 
-    /// Settles one, and forgets it: who waits for it.
-    pub(crate) fn settle(&mut self, id: SubmissionId) -> Option<RequestId> {
+    /// Settles one, and forgets it: why it was made.
+    pub(crate) fn settle(&mut self, id: SubmissionId) -> Option<Cause> {
         self.unsent.remove(&id);
-        let request = self.all.remove(&id)?.request?;
-        self.by_request.remove(&request);
-        Some(request)
+        let cause = self.all.remove(&id)?.cause;
+        if let Cause::Asked(Some(request)) = cause {
+            self.by_request.remove(&request);
+        }
+        Some(cause)
+    }
+
+    /// Whether this cancel may have ended an order of which so much was filled.
+    fn fits(&self, id: SubmissionId, cum_qty: Qty) -> bool {
+        self.all.get(&id).and_then(|cancel| cancel.only).is_none_or(|only| only.holds(cum_qty))
+    }
+
+    fn is_owed(&self, id: SubmissionId) -> bool {
+        self.all.get(&id).is_some_and(|cancel| cancel.cause == Cause::SelfTrade { before: None })
     }
 
     /// All of them, with what their callers hear where the engine stops.

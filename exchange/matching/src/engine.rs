@@ -5,20 +5,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_domain::{Account, Instrument, Millis, OrderType, Price, Qty, Side, Symbol, TimeInForce};
+use quorate_domain::{Account, Instrument, Millis, OrderId, OrderType, Price, Qty, Side, Symbol, TimeInForce};
 use quorate_ledger::{
     Against, ExchangeEpoch, ExecuteOrder, Frame, NewOrder, Refusal, Remainder, bounds::NAME_MEMORY_MS,
 };
 
 use crate::{
-    cancels::{self, Cancels},
+    cancels::{self, Cancels, Cause},
     mirror::{Contradiction, Mirror, Seen},
     pipeline::{Pipeline, Reaction, SlotState},
-    planner::{Plan, Projection},
-    requests::{Arrival, GivenUp, Requests, Taken, same},
+    planner::{Plan, Projection, Ready},
+    requests::{Arrival, GivenUp, MetOwn, Requests, Taken, same},
     types::{
-        Answered, CancelOutcome, Committed, Config, Depth, Effect, Halt, Input, Known, NotExecuted, OrderOutcome,
-        QuoteLeaves, RequestId, Snapshot, Stats, Submission, SubmissionId, Target,
+        Answered, CancelOutcome, Committed, Config, Depth, Effect, Halt, Input, Known, NotExecuted, Only, OrderOutcome,
+        QuoteLeaves, RequestId, Snapshot, Stats, Submission, SubmissionId, Target, Terms,
     },
 };
 
@@ -49,7 +49,7 @@ pub struct Engine {
 /// What to do with a cancel that is not proposed yet.
 enum Step {
     Wait,
-    Propose(quorate_domain::OrderId),
+    Propose(OrderId),
     Reply(CancelOutcome),
 }
 
@@ -81,8 +81,8 @@ impl Engine {
     pub fn handle(&mut self, now: Millis, input: Input) -> Vec<Effect> {
         let now = now.max(self.mirror.applied().1);
         match input {
-            Input::Order { request, order } => self.on_order(now, request, order),
-            Input::Cancel { request, account, target } => self.on_cancel(request, account, target),
+            Input::Order { request, order, terms } => self.on_order(now, request, order, terms),
+            Input::Cancel { request, account, target, only } => self.on_cancel(request, account, (target, only)),
             Input::OutOfPatience { request } => self.on_patience(request),
             Input::Answer { submission, answered } => self.on_answer(submission, answered),
             Input::Frame(frame) => self.on_frame(frame),
@@ -108,6 +108,12 @@ impl Engine {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.halted.is_none() && self.mirror.is_ready()
+    }
+
+    /// Whether the kill switch is engaged, as the frames tell it.
+    #[must_use]
+    pub fn is_killed(&self) -> bool {
+        self.mirror.killed().is_some()
     }
 
     /// Why it has halted, where it has.
@@ -167,13 +173,13 @@ impl Engine {
         }
     }
 
-    fn on_order(&mut self, now: Millis, request: RequestId, order: NewOrder) {
+    fn on_order(&mut self, now: Millis, request: RequestId, order: NewOrder, terms: Terms) {
         if let Some(outcome) = self.answer_at_once(&order) {
             return self.reply(request, outcome);
         }
         let symbol = order.symbol.clone();
         let deadline = now.plus(self.config.order_ttl_ms);
-        match self.requests.take(request, order, deadline, self.config.orders_max, self.config.waiters_max) {
+        match self.requests.take(request, (order, terms), deadline, &self.config) {
             Taken::New(arrival) => {
                 self.stats.orders += 1;
                 self.enqueue(symbol, arrival);
@@ -214,8 +220,10 @@ impl Engine {
             }
             Some(Known::Closed { order, committed }) => (order, committed),
             None => {
-                let killed = self.mirror.killed();
-                return killed.map(|control_version| OrderOutcome::Refused(Refusal::KillSwitch { control_version }));
+                if let Some(control_version) = self.mirror.killed() {
+                    return Some(OrderOutcome::Refused(Refusal::KillSwitch { control_version }));
+                }
+                return self.over_its_share(order).map(OrderOutcome::NotExecuted);
             }
         };
         let mut result = committed.result;
@@ -234,7 +242,24 @@ impl Engine {
         committed.log_time.plus(NAME_MEMORY_MS) > log_time
     }
 
-    fn on_cancel(&mut self, request: RequestId, account: Account, target: Target) {
+    /// Whether the account has as many open orders as it may have. Those that may still come to rest count, so that none
+    /// gets more by asking for many at once.
+    fn over_its_share(&self, order: &NewOrder) -> Option<NotExecuted> {
+        let Config { symbol_orders_max, account_orders_max, .. } = self.config;
+        let most = self.mirror.open_count(&order.account) + self.requests.len() + self.in_flight.len();
+        if order.time_in_force != TimeInForce::Gtc || most < symbol_orders_max.min(account_orders_max) {
+            return None;
+        }
+        let count = |symbol: Option<&Symbol>| {
+            self.open_orders(&order.account, symbol).len() + self.requests.may_rest(&order.account, symbol)
+        };
+        if count(Some(&order.symbol)) >= symbol_orders_max {
+            return Some(NotExecuted::SymbolOrdersMax);
+        }
+        (count(None) >= account_orders_max).then_some(NotExecuted::AccountOrdersMax)
+    }
+
+    fn on_cancel(&mut self, request: RequestId, account: Account, wanted: (Target, Option<Only>)) {
         let refusal = if self.halted.is_some() {
             Some(NotExecuted::Halted)
         } else if !self.mirror.is_ready() {
@@ -250,7 +275,7 @@ impl Engine {
             return;
         }
         let id = self.submission();
-        self.cancels.take(id, request, account, target);
+        self.cancels.take(id, Cause::Asked(Some(request)), account, wanted);
     }
 
     fn on_patience(&mut self, request: RequestId) {
@@ -408,6 +433,8 @@ impl Engine {
                 self.busy.remove(symbol);
             }
         }
+        // Plans may want orders gone first.
+        self.pump_cancels();
     }
 
     /// What was refused waits again, once nothing of its symbol is open.
@@ -434,6 +461,7 @@ impl Engine {
         let Some(pipeline) = self.pipelines.get(symbol) else { return false };
         let Some(arrival) = pipeline.first_waiting() else { return false };
         let Some(pending) = self.requests.get(arrival) else { return false };
+        let Some(revision) = self.mirror.market(symbol).map(|market| market.revision) else { return false };
         if pending.deadline <= now {
             self.settle(arrival, &OrderOutcome::NotExecuted(NotExecuted::TimedOut));
             return true;
@@ -446,23 +474,32 @@ impl Engine {
         if full || !pipeline.may_propose(applied, self.config.window_max) {
             return false;
         }
-        let Some(market) = self.mirror.market(symbol) else { return false };
         let give_up = pending.refused > self.config.replans_max;
         let plan = if give_up {
-            Plan::Ready { fills: Vec::new(), remainder: Remainder::Expire }
+            Some(Plan::Ready(Ready::without_fills(Remainder::Expire)))
         } else {
             // The estimate may run ahead of log time; every second plan goes by what was seen.
             let now = if pending.refused % 2 == 1 { seen_at } else { now };
             let gone = |order_id| self.cancels.gone(order_id).is_some();
-            Projection { market, in_flight: &pipeline.in_flight(), gone: &gone, now }.plan(&pending.order)
+            let (in_flight, held) = (&pipeline.in_flight(), &self.cancels.held());
+            let projection = Projection { mirror: &self.mirror, in_flight, gone: &gone, held, now };
+            projection.plan(&pending.order, pending.terms)
         };
-        let Plan::Ready { fills, remainder } = plan else { return false };
+        let Ready { fills, remainder, in_match, expires } = match plan {
+            Some(Plan::Ready(ready)) => ready,
+            Some(Plan::ExpireFirst(orders)) => {
+                let account = pending.order.account.clone();
+                self.expire_makers(&account, &orders, Some(arrival));
+                return false;
+            }
+            Some(Plan::Blocked) | None => return false,
+        };
         let (exec_id, answered_below) = pipeline.next_exec();
         let execute = ExecuteOrder {
             exchange_epoch: self.exchange_epoch,
             exec_id,
             answered_below,
-            revision: market.revision,
+            revision,
             deadline: pending.deadline,
             order: pending.order.clone(),
             fills,
@@ -474,10 +511,23 @@ impl Engine {
         let command = quorate_ledger::Command::ExecuteOrder(execute.clone());
         self.effects.push(Effect::Submit(Submission { id, command }));
         self.in_flight.insert(id, symbol.clone());
+        self.requests.planned(arrival, MetOwn { in_match, expires });
         if let Some(pipeline) = self.pipelines.get_mut(symbol) {
             pipeline.proposed(arrival, id, execute);
         }
         true
+    }
+
+    /// Orders that a taker of their own account met end: before it is planned again, or after it has ended itself.
+    fn expire_makers(&mut self, account: &Account, orders: &[OrderId], before: Option<Arrival>) {
+        for order_id in orders {
+            if self.cancels.is_under_way(*order_id) || before.is_some() && self.cancels.len() >= self.config.cancels_max
+            {
+                continue;
+            }
+            let id = self.submission();
+            self.cancels.take(id, Cause::SelfTrade { before }, account.clone(), (Target::Order(*order_id), None));
+        }
     }
 
     /// Proposes the cancels whose turn has come.
@@ -498,27 +548,43 @@ impl Engine {
     fn cancel_step(&self, id: SubmissionId) -> Step {
         let Some(cancel) = self.cancels.get(id) else { return Step::Wait };
         let known = self.order(&cancel.account, &cancel.target);
-        let (order_id, symbol) = match (known, &cancel.target) {
+        let open = match (known, &cancel.target) {
             (Some(Known::Pending { .. }), _) => return Step::Wait,
             (Some(Known::Closed { committed, .. }), _) => return Step::Reply(CancelOutcome::Closed(committed)),
-            (Some(Known::Open(open)), _) => (open.order_id, open.order.symbol),
+            (Some(Known::Open(open)), _) => open,
             // Closed long ago, or of another account: the ledger knows.
-            (None, Target::Order(order_id)) => return Step::Propose(*order_id),
+            (None, Target::Order(order_id)) if cancel.only.is_none() => return Step::Propose(*order_id),
+            // How it stands is not known, and so not that it stands as it should.
+            (None, Target::Order(_)) => return Step::Reply(CancelOutcome::Restricted),
             (None, Target::Client(_)) => return Step::Reply(CancelOutcome::UnknownOrder),
         };
-        let pipeline = self.pipelines.get(&symbol);
+        let pipeline = self.pipelines.get(&open.order.symbol);
         let hits = pipeline
             .into_iter()
             .flat_map(Pipeline::slots)
             .filter(|slot| matches!(slot.state, SlotState::Sent))
             .flat_map(|slot| &slot.execute.fills)
-            .any(|fill| fill.against == Against::Order(order_id));
-        if hits { Step::Wait } else { Step::Propose(order_id) }
+            .any(|fill| fill.against == Against::Order(open.order_id));
+        match cancel.only {
+            _ if hits => Step::Wait,
+            Some(only) if !only.holds(open.cum_qty) => Step::Reply(CancelOutcome::Restricted),
+            Some(_) | None => Step::Propose(open.order_id),
+        }
     }
 
     fn settle_cancel(&mut self, id: SubmissionId, outcome: CancelOutcome) {
-        if let Some(request) = self.cancels.settle(id) {
-            self.effects.push(Effect::CancelReply { request, outcome });
+        match (self.cancels.settle(id), outcome) {
+            (Some(Cause::Asked(Some(request))), outcome) => {
+                self.effects.push(Effect::CancelReply { request, outcome });
+            }
+            (Some(Cause::SelfTrade { .. }), CancelOutcome::Cancelled(committed)) => {
+                self.effects.push(Effect::ExpiredInMatch { order_id: committed.result.order_id });
+            }
+            // Nothing was proposed, for the order that it waits for neither.
+            (Some(Cause::SelfTrade { before: Some(arrival) }), CancelOutcome::NotExecuted(why)) => {
+                self.settle(arrival, &OrderOutcome::NotExecuted(why));
+            }
+            (Some(Cause::Asked(None) | Cause::SelfTrade { .. }) | None, _) => {}
         }
     }
 
@@ -527,6 +593,12 @@ impl Engine {
         let Some(settled) = self.requests.settle(arrival, outcome) else { return };
         if let Some(pipeline) = self.pipelines.get_mut(&settled.symbol) {
             pipeline.dequeue(arrival);
+        }
+        if let OrderOutcome::Committed(Committed { result, repeat: false, .. }) = outcome
+            && settled.self_trade.in_match
+        {
+            self.effects.push(Effect::ExpiredInMatch { order_id: result.order_id });
+            self.expire_makers(&settled.account, settled.self_trade.expires.as_slice(), None);
         }
         for (request, outcome) in settled.replies {
             self.reply(request, outcome);

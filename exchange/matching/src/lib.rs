@@ -23,4 +23,5 @@ mod requests;
 mod types;
 
 pub use engine::Engine;
+pub use quorate_order_book::SelfTrade;
 pub use types::*;

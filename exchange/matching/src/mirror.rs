@@ -65,6 +65,8 @@ pub(crate) struct Mirror {
     markets: BTreeMap<Symbol, Market>,
     orders: BTreeMap<OrderId, OpenOrder>,
     by_client: BTreeMap<ClientKey, OrderId>,
+    /// How many orders of each account are open.
+    open_counts: BTreeMap<Account, usize>,
     closed: ClosedOrders,
 }
 
@@ -94,6 +96,7 @@ impl Mirror {
             markets: BTreeMap::new(),
             orders: BTreeMap::new(),
             by_client: BTreeMap::new(),
+            open_counts: BTreeMap::new(),
             closed: ClosedOrders::new(closed_max),
         }
     }
@@ -138,6 +141,11 @@ impl Mirror {
 
     pub(crate) fn open_by_client(&self, key: &ClientKey) -> Option<&OpenOrder> {
         self.by_client.get(key).and_then(|order_id| self.open(*order_id))
+    }
+
+    /// How many orders of an account are open.
+    pub(crate) fn open_count(&self, account: &Account) -> usize {
+        self.open_counts.get(account).copied().unwrap_or(0)
     }
 
     /// Every open order of an account, by id.
@@ -301,6 +309,12 @@ impl Mirror {
         // What a newer section left out already is closed again here.
         let Some(open) = self.orders.remove(&order_id) else { return };
         self.by_client.remove(&key_of(&open.order));
+        if let Some(count) = self.open_counts.get_mut(&open.order.account) {
+            *count -= 1;
+            if *count == 0 {
+                self.open_counts.remove(&open.order.account);
+            }
+        }
         if let Some(market) = self.markets.get_mut(&open.order.symbol) {
             // Where it was filled whole it has left the book already.
             let _ = market.book.cancel(order_id);
@@ -330,6 +344,7 @@ impl Mirror {
         let market = self.markets.entry(order.symbol.clone()).or_default();
         market.book.insert(resting).map_err(|error| Contradiction(error.to_string()))?;
         self.by_client.insert(key_of(order), order_id);
+        *self.open_counts.entry(order.account.clone()).or_default() += 1;
         self.orders.insert(order_id, open);
         Ok(())
     }

@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use quorate_domain::{Account, ClientOrderId, Millis, Symbol};
+use quorate_domain::{Account, ClientOrderId, Millis, OrderId, Symbol, TimeInForce};
 use quorate_ledger::NewOrder;
 
 use crate::{
     mirror::{ClientKey, key_of},
-    types::{NotExecuted, OrderOutcome, RequestId},
+    types::{Config, NotExecuted, OrderOutcome, RequestId, Terms},
 };
 
 /// The number of an order's arrival: what is planned first.
@@ -19,6 +19,7 @@ pub(crate) type Arrival = u64;
 #[derive(Debug)]
 pub(crate) struct Pending {
     pub(crate) order: NewOrder,
+    pub(crate) terms: Terms,
     /// Log time from which it must not be executed.
     pub(crate) deadline: Millis,
     /// Plans of it that were refused for what they planned.
@@ -29,6 +30,17 @@ pub(crate) struct Pending {
     origin: RequestId,
     /// Somebody was told that it is unknown.
     told_unknown: bool,
+    /// What its plan in flight says of orders of its own account.
+    self_trade: MetOwn,
+}
+
+/// What a plan says of orders of the taker's own account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct MetOwn {
+    /// What is left of the taker ends for it.
+    pub(crate) in_match: bool,
+    /// The order that ends with it.
+    pub(crate) expires: Option<OrderId>,
 }
 
 /// What became of a request for an order.
@@ -49,6 +61,8 @@ pub(crate) struct Settled {
     pub(crate) replies: Vec<(RequestId, OrderOutcome)>,
     /// Its name, where somebody was told that it is unknown.
     pub(crate) was_unknown: Option<(Account, ClientOrderId)>,
+    pub(crate) account: Account,
+    pub(crate) self_trade: MetOwn,
 }
 
 /// What a caller whose patience ended hears.
@@ -101,35 +115,58 @@ impl Requests {
         }
     }
 
+    /// An order is proposed under a plan that says this.
+    pub(crate) fn planned(&mut self, arrival: Arrival, self_trade: MetOwn) {
+        if let Some(pending) = self.pending.get_mut(&arrival) {
+            pending.self_trade = self_trade;
+        }
+    }
+
+    /// How many orders of an account, of one symbol or of all, may still come to rest.
+    pub(crate) fn may_rest(&self, account: &Account, symbol: Option<&Symbol>) -> usize {
+        let counts = |pending: &&Pending| {
+            let NewOrder { account: of, symbol: in_symbol, time_in_force, .. } = &pending.order;
+            of == account && *time_in_force == TimeInForce::Gtc && symbol.is_none_or(|symbol| symbol == in_symbol)
+        };
+        self.pending.values().filter(counts).count()
+    }
+
     /// Takes a request for an order: as a new one, or to wait with the same order's first request.
     pub(crate) fn take(
         &mut self,
         request: RequestId,
-        order: NewOrder,
+        (order, terms): (NewOrder, Terms),
         deadline: Millis,
-        orders_max: usize,
-        waiters_max: usize,
+        config: &Config,
     ) -> Taken {
         let key = key_of(&order);
         if let Some(arrival) = self.by_client.get(&key).copied() {
-            return self.attach(arrival, request, &order, waiters_max);
+            return self.attach(arrival, request, &order, terms, config.waiters_max);
         }
-        if self.pending.len() >= orders_max {
+        if self.pending.len() >= config.orders_max {
             return Taken::Not(NotExecuted::Overloaded);
         }
         self.last_arrival += 1;
         let arrival = self.last_arrival;
         let (waiters, origin) = (vec![request], request);
-        let pending = Pending { order, deadline, refused: 0, waiters, origin, told_unknown: false };
+        let self_trade = MetOwn::default();
+        let pending = Pending { order, terms, deadline, refused: 0, waiters, origin, told_unknown: false, self_trade };
         self.pending.insert(arrival, pending);
         self.by_client.insert(key, arrival);
         self.waiting.insert(request, arrival);
         Taken::New(arrival)
     }
 
-    fn attach(&mut self, arrival: Arrival, request: RequestId, order: &NewOrder, waiters_max: usize) -> Taken {
+    fn attach(
+        &mut self,
+        arrival: Arrival,
+        request: RequestId,
+        order: &NewOrder,
+        terms: Terms,
+        waiters_max: usize,
+    ) -> Taken {
         let Some(pending) = self.pending.get_mut(&arrival) else { return Taken::Not(NotExecuted::Overloaded) };
-        if !same(&pending.order, order) {
+        if !same(&pending.order, order) || pending.terms.self_trade != terms.self_trade {
             return Taken::Not(NotExecuted::ClientIdInFlight);
         }
         if pending.waiters.len() >= waiters_max {
@@ -175,8 +212,8 @@ impl Requests {
             replies.push((request, outcome));
         }
         let NewOrder { account, client_order_id, symbol, .. } = pending.order;
-        let was_unknown = pending.told_unknown.then_some((account, client_order_id));
-        Some(Settled { symbol, replies, was_unknown })
+        let was_unknown = pending.told_unknown.then(|| (account.clone(), client_order_id));
+        Some(Settled { symbol, replies, was_unknown, account, self_trade: pending.self_trade })
     }
 }
 

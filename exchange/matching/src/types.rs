@@ -2,8 +2,15 @@
 
 use quorate_domain::{Account, ClientOrderId, Instrument, Millis, Money, OrderId, Price, Qty, QuoteId, Symbol};
 use quorate_ledger::{
-    Command, ExchangeEpoch, Frame, NewOrder, OrderResult, OrderStatus, Refusal, Response, bounds::EXEC_WINDOW,
+    Command, ExchangeEpoch, Frame, NewOrder, OrderResult, OrderStatus, Refusal, Response,
+    bounds::{EXEC_WINDOW, OPEN_ORDERS_MAX},
 };
+use quorate_order_book::SelfTrade;
+
+/// Open orders of one account in one symbol, unless configured otherwise.
+pub const SYMBOL_ORDERS_MAX: usize = 200;
+/// Open orders of one account, likewise: a tenth of what the ledger holds for all.
+pub const ACCOUNT_ORDERS_MAX: usize = OPEN_ORDERS_MAX / 10;
 
 /// Names one caller's request; chosen by the process, never used twice for one engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +53,8 @@ pub enum Input {
         request: RequestId,
         /// The order.
         order: NewOrder,
+        /// How it is matched.
+        terms: Terms,
     },
     /// A caller cancels an order.
     Cancel {
@@ -55,6 +64,8 @@ pub enum Input {
         account: Account,
         /// Which order.
         target: Target,
+        /// Cancelled only where it stands so.
+        only: Option<Only>,
     },
     /// A caller's patience ended: it is answered now, with what is known.
     OutOfPatience {
@@ -80,6 +91,32 @@ pub enum Input {
     /// Stop for good, because the process stops or its stream of frames broke: every caller is
     /// answered with what is known now.
     Stop,
+}
+
+/// How an order is matched, beyond what the ledger knows of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Terms {
+    /// What happens where it meets an order of its own account.
+    pub self_trade: SelfTrade,
+    /// The worst price at which an order without a price of its own trades; `None`: any.
+    pub worst: Option<Price>,
+}
+
+/// As what an order must stand to be cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Only {
+    /// Open, and nothing of it filled.
+    New,
+    /// Open, and partly filled.
+    PartiallyFilled,
+}
+
+impl Only {
+    /// Whether an open order stands so, of which so much is filled.
+    #[must_use]
+    pub fn holds(self, cum_qty: Qty) -> bool {
+        (self == Self::New) == (cum_qty == Qty::ZERO)
+    }
 }
 
 /// How a caller names an order.
@@ -112,6 +149,12 @@ pub enum Effect {
         request: RequestId,
         /// What came of it.
         outcome: CancelOutcome,
+    },
+    /// An order ended, wholly or with what was left of it, because it met one of its own account. Comes before those who
+    /// wait for it are answered. The ledger calls it expired or cancelled.
+    ExpiredInMatch {
+        /// Which.
+        order_id: OrderId,
     },
     /// An order that was reported as unknown is settled.
     Settled {
@@ -183,6 +226,10 @@ pub enum NotExecuted {
     TimedOut,
     /// The client order id belongs to another order that is being executed.
     ClientIdInFlight,
+    /// The account has as many open orders of this symbol as it may have.
+    SymbolOrdersMax,
+    /// The account has as many open orders as it may have.
+    AccountOrdersMax,
 }
 
 /// What came of a cancel.
@@ -194,6 +241,8 @@ pub enum CancelOutcome {
     Closed(Committed),
     /// No such order is open.
     UnknownOrder,
+    /// The order does not stand as its caller asked for.
+    Restricted,
     /// Not cancelled by this request.
     NotExecuted(NotExecuted),
     /// Proposed, and not known yet: it is sent until it is known.
@@ -385,6 +434,10 @@ pub struct Config {
     pub waiters_max: usize,
     /// Closed orders remembered for repeats and look-ups.
     pub closed_max: usize,
+    /// Open orders of one account in one symbol at most, those that may still come to rest included.
+    pub symbol_orders_max: usize,
+    /// Open orders of one account at most, likewise.
+    pub account_orders_max: usize,
 }
 
 impl Default for Config {
@@ -398,6 +451,8 @@ impl Default for Config {
             replans_max: 8,
             waiters_max: 16,
             closed_max: 10_000,
+            symbol_orders_max: SYMBOL_ORDERS_MAX,
+            account_orders_max: ACCOUNT_ORDERS_MAX,
         }
     }
 }

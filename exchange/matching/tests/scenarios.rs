@@ -7,16 +7,16 @@ mod world;
 
 use quorate_domain::{Account, Millis, OrderType, Price, Qty, Side, TimeInForce};
 use quorate_ledger::{
-    Against, Command, Digest, Event, ExecuteOrder, Frame, NewOrder, OrderStatus, Outcome, Refusal, Remainder,
-    bounds::FILLS_PER_ORDER_MAX,
+    Against, Command, ControlChange, Digest, Event, ExecuteOrder, Frame, NewOrder, OrderStatus, Outcome, Refusal,
+    Remainder, bounds::FILLS_PER_ORDER_MAX,
 };
 use quorate_matching::{
-    Answered, CancelOutcome, Committed, Config, Effect, Halt, Input, Known, NotExecuted, OrderOutcome, RequestId,
-    Target,
+    Answered, CancelOutcome, Committed, Config, Effect, Halt, Input, Known, NotExecuted, Only, OrderOutcome, RequestId,
+    SelfTrade, Target, Terms,
 };
 use world::{
     World,
-    names::{account, client_id, limit, market, symbol},
+    names::{account, client_id, control, limit, market, symbol},
 };
 
 /// All frames handed in, nothing on its way.
@@ -162,6 +162,144 @@ fn fills_of_one_order_are_bounded() {
     let fill = limit(10_002, Side::Buy, 101, max, 1_000_000);
     let fill = done(&mut world, NewOrder { time_in_force: TimeInForce::Fok, ..fill });
     assert_eq!(committed(&world, fill).result.status, OrderStatus::Filled);
+}
+
+/// A world with a sell of its own at 100, a quote at 101 and a sell of its own at 102, and the ids of the two orders.
+fn own_orders(mode: SelfTrade) -> (World, [u64; 2], Terms) {
+    let mut world = world();
+    world.quote(&symbol(0), Some((90, 5)), Some((101, 5)), 30_000);
+    done(&mut world, limit(1, Side::Sell, 100, 2, 1_000_000));
+    done(&mut world, limit(2, Side::Sell, 102, 2, 1_000_000));
+    let ids = [1, 2].map(|n| world.ledger.order_named(&account(), &client_id(n)).unwrap().id());
+    (world, ids, Terms { self_trade: mode, worst: None })
+}
+
+fn statuses(world: &World) -> [OrderStatus; 2] {
+    [1, 2].map(|n| world.ledger.order_named(&account(), &client_id(n)).unwrap().result().status)
+}
+
+fn done_under(world: &mut World, order: NewOrder, terms: Terms) -> (OrderStatus, i64, u64) {
+    let request = world.place_under(order, terms);
+    settle(world);
+    let result = &committed(world, request).result;
+    (result.status, result.cum_qty.0, result.order_id)
+}
+
+#[test]
+fn a_taker_expires_before_an_order_of_its_own() {
+    for order in [market(3, Side::Buy, 4, 1_000_000), limit(3, Side::Buy, 103, 4, 1_000_000)] {
+        let (mut world, _, terms) = own_orders(SelfTrade::ExpireTaker);
+        let (status, filled, id) = done_under(&mut world, order, terms);
+        assert_eq!((status, filled), (OrderStatus::Expired, 0));
+        assert_eq!(world.in_match, [id]);
+        assert_eq!(statuses(&world), [OrderStatus::New; 2]);
+    }
+    // What it fills before it meets one stands.
+    let (mut world, [first, _], terms) = own_orders(SelfTrade::ExpireTaker);
+    world.cancel(Target::Order(first));
+    settle(&mut world);
+    let (status, filled, id) = done_under(&mut world, market(3, Side::Buy, 9, 1_000_000), terms);
+    assert_eq!((status, filled, &world.in_match), (OrderStatus::Expired, 5, &vec![id]));
+    assert_eq!(statuses(&world), [OrderStatus::Cancelled, OrderStatus::New]);
+}
+
+#[test]
+fn orders_of_its_own_expire_before_a_taker_goes_on() {
+    let (mut world, ids, terms) = own_orders(SelfTrade::ExpireMaker);
+    let (status, filled, _) = done_under(&mut world, limit(3, Side::Buy, 101, 4, 1_000_000), terms);
+    assert_eq!((status, filled), (OrderStatus::Filled, 4));
+    assert_eq!((statuses(&world), &world.in_match), ([OrderStatus::Cancelled, OrderStatus::New], &vec![ids[0]]));
+    // What is left rests, once nothing of its own is in the way.
+    let (status, filled, _) = done_under(&mut world, limit(4, Side::Buy, 102, 4, 1_000_000), terms);
+    assert_eq!((status, filled), (OrderStatus::PartiallyFilled, 1));
+    assert_eq!((statuses(&world), &world.in_match), ([OrderStatus::Cancelled; 2], &ids.to_vec()));
+    // One that is killed ends nobody.
+    let (mut world, _, terms) = own_orders(SelfTrade::ExpireMaker);
+    let fok = NewOrder { time_in_force: TimeInForce::Fok, ..limit(3, Side::Buy, 102, 6, 1_000_000) };
+    assert_eq!(done_under(&mut world, fok, terms).0, OrderStatus::Expired);
+    assert_eq!((statuses(&world), world.in_match.len()), ([OrderStatus::New; 2], 0));
+}
+
+#[test]
+fn a_taker_and_the_first_order_of_its_own_both_expire() {
+    let (mut world, ids, terms) = own_orders(SelfTrade::ExpireBoth);
+    let (status, filled, id) = done_under(&mut world, limit(3, Side::Buy, 103, 9, 1_000_000), terms);
+    assert_eq!((status, filled), (OrderStatus::Expired, 0));
+    assert_eq!((statuses(&world), &world.in_match), ([OrderStatus::Cancelled, OrderStatus::New], &vec![id, ids[0]]));
+}
+
+#[test]
+fn an_order_of_its_own_in_flight_is_met_as_well() {
+    for mode in [SelfTrade::ExpireTaker, SelfTrade::ExpireMaker, SelfTrade::ExpireBoth] {
+        let mut world = world();
+        world.place(limit(1, Side::Sell, 100, 2, 1_000_000));
+        let taker = world.place_under(limit(2, Side::Buy, 100, 2, 1_000_000), Terms { self_trade: mode, worst: None });
+        settle(&mut world);
+        assert_eq!(committed(&world, taker).result.cum_qty.0, 0, "{mode:?}");
+        assert_eq!(world.in_match.len(), if mode == SelfTrade::ExpireBoth { 2 } else { 1 }, "{mode:?}");
+    }
+}
+
+#[test]
+fn where_an_order_of_its_own_cannot_be_cancelled_the_taker_is_not_executed() {
+    let (mut world, _, terms) = own_orders(SelfTrade::ExpireMaker);
+    let taker = world.place_under(market(3, Side::Buy, 4, 1_000_000), terms);
+    answer(&mut world, 0, Answered::NotApplied);
+    assert_eq!(told(&world, taker), &OrderOutcome::NotExecuted(NotExecuted::Unavailable));
+    assert!(world.packets.is_empty() && executes(&world).is_empty());
+    assert_eq!(statuses(&world), [OrderStatus::New; 2]);
+    // After the taker has ended, what is owed is sent until it is done.
+    let (mut world, ids, terms) = own_orders(SelfTrade::ExpireBoth);
+    let taker = world.place_under(market(3, Side::Buy, 4, 1_000_000), terms);
+    let execute = world.packets.remove(0);
+    world.deliver_and_answer(&execute);
+    world.hand_in_answer(0);
+    answer(&mut world, 0, Answered::NotApplied);
+    settle(&mut world);
+    assert_eq!(committed(&world, taker).result.status, OrderStatus::Expired);
+    assert_eq!(world.ledger.order(ids[0]).unwrap().result().status, OrderStatus::Cancelled);
+}
+
+#[test]
+fn a_market_order_stops_at_its_worst_price() {
+    let mut world = world();
+    world.quote(&symbol(0), Some((90, 5)), Some((101, 5)), 30_000);
+    done(&mut world, limit(1, Side::Sell, 102, 2, 1_000_000));
+    done(&mut world, limit(2, Side::Sell, 10_000, 9, 1_000_000));
+    let terms = Terms { worst: Some(Price(102)), ..Terms::default() };
+    let (status, filled, _) = done_under(&mut world, market(3, Side::Buy, 9, 1_000_000), terms);
+    assert_eq!((status, filled), (OrderStatus::Expired, 7));
+    assert!(world.in_match.is_empty());
+}
+
+#[test]
+fn an_account_has_so_many_open_orders_and_no_more() {
+    let config = Config { symbol_orders_max: 3, account_orders_max: 5, ..Config::default() };
+    let mut world = world_with(config);
+    let of = |n: u64, to: usize| NewOrder { symbol: symbol(to), ..limit(n, Side::Buy, 90, 1, 1_000_000) };
+    // Those that wait or are in flight count as well.
+    let requests: Vec<RequestId> = (1..5).map(|n| world.place(of(n, 0))).collect();
+    let symbol_full = OrderOutcome::NotExecuted(NotExecuted::SymbolOrdersMax);
+    assert_eq!(told(&world, requests[3]), &symbol_full);
+    settle(&mut world);
+    assert!(requests[..3].iter().all(|request| committed(&world, *request).result.status == OrderStatus::New));
+    let fourth = done(&mut world, of(5, 0));
+    assert_eq!(told(&world, fourth), &symbol_full);
+    // What cannot rest is taken, and so is a repeat of what rests.
+    let taker = done(&mut world, market(6, Side::Buy, 1, 1_000_000));
+    assert_eq!(committed(&world, taker).result.status, OrderStatus::Expired);
+    let again = done(&mut world, of(1, 0));
+    assert!(committed(&world, again).repeat);
+    for n in 7..9 {
+        done(&mut world, of(n, 1));
+    }
+    let sixth = done(&mut world, of(9, 1));
+    assert_eq!(told(&world, sixth), &OrderOutcome::NotExecuted(NotExecuted::AccountOrdersMax));
+    // One that is cancelled makes room.
+    world.cancel(Target::Client(client_id(1)));
+    settle(&mut world);
+    let next = done(&mut world, of(10, 0));
+    assert_eq!(committed(&world, next).result.status, OrderStatus::New);
 }
 
 #[test]
@@ -406,6 +544,38 @@ fn a_cancel_goes_after_what_hits_the_order() {
 }
 
 #[test]
+fn a_restricted_cancel_is_made_only_where_the_order_stands_so() {
+    let mut world = world();
+    done(&mut world, limit(1, Side::Sell, 101, 4, 1_000_000));
+    let target = Target::Client(client_id(1));
+    let cancel = |world: &mut World, only| {
+        let request = world.cancel_only(target.clone(), Some(only));
+        settle(world);
+        told_of_cancel(world, request).clone()
+    };
+    assert_eq!(cancel(&mut world, Only::PartiallyFilled), CancelOutcome::Restricted);
+    // A fill on its way counts.
+    world.place(limit(2, Side::Buy, 101, 1, 1_000_000));
+    assert_eq!(cancel(&mut world, Only::New), CancelOutcome::Restricted);
+    assert!(matches!(cancel(&mut world, Only::PartiallyFilled), CancelOutcome::Cancelled(_)));
+    assert!(matches!(cancel(&mut world, Only::New), CancelOutcome::Closed(_)));
+}
+
+#[test]
+fn nothing_is_filled_against_an_order_while_its_restricted_cancel_is_in_doubt() {
+    let mut world = world();
+    done(&mut world, limit(1, Side::Sell, 101, 4, 1_000_000));
+    let cancel = world.cancel_only(Target::Client(client_id(1)), Some(Only::New));
+    answer(&mut world, 0, Answered::Unknown);
+    let taker = world.place(limit(2, Side::Buy, 101, 1, 1_000_000));
+    assert!(executes(&world).is_empty(), "it waits for the cancel's end");
+    settle(&mut world);
+    let CancelOutcome::Cancelled(cancelled) = told_of_cancel(&world, cancel) else { panic!("not cancelled") };
+    assert_eq!(cancelled.result.cum_qty, Qty::ZERO);
+    assert_eq!(committed(&world, taker).result.status, OrderStatus::New);
+}
+
+#[test]
 fn a_cancel_of_an_order_in_flight_waits_for_it() {
     let mut world = world();
     world.place(limit(1, Side::Sell, 101, 4, 1_000_000));
@@ -435,7 +605,10 @@ fn a_client_order_id_stands_for_one_order() {
     let (first, second) = (world.place(order.clone()), world.place(order.clone()));
     let other = RequestId(777);
     let changed = NewOrder { qty: Qty(5), ..order.clone() };
-    let effects = world.live.engine.handle(Millis(world.time), Input::Order { request: other, order: changed.clone() });
+    let effects = world
+        .live
+        .engine
+        .handle(Millis(world.time), Input::Order { request: other, order: changed.clone(), terms: Terms::default() });
     let outcome = OrderOutcome::NotExecuted(NotExecuted::ClientIdInFlight);
     assert_eq!(effects, [Effect::OrderReply { request: other, outcome }]);
     settle(&mut world);
@@ -443,7 +616,10 @@ fn a_client_order_id_stands_for_one_order() {
     let again = done(&mut world, order);
     assert!(committed(&world, again).repeat);
     assert_eq!(committed(&world, again).result.order_id, committed(&world, first).result.order_id);
-    let effects = world.live.engine.handle(Millis(world.time), Input::Order { request: other, order: changed });
+    let effects = world
+        .live
+        .engine
+        .handle(Millis(world.time), Input::Order { request: other, order: changed, terms: Terms::default() });
     let [Effect::OrderReply { outcome: OrderOutcome::Refused(Refusal::DuplicateOrder { same: false, .. }), .. }] =
         effects.as_slice()
     else {
@@ -557,18 +733,20 @@ fn malformed_orders_cost_no_exec_id() {
         NewOrder { time_in_force: TimeInForce::Gtc, ..market(1, Side::Buy, 1, 1_000_000) },
     ];
     for order in bad {
-        let effects = world
-            .live
-            .engine
-            .handle(Millis(world.time), Input::Order { request: RequestId(999), order: order.clone() });
+        let effects = world.live.engine.handle(
+            Millis(world.time),
+            Input::Order { request: RequestId(999), order: order.clone(), terms: Terms::default() },
+        );
         let [Effect::OrderReply { outcome: OrderOutcome::Refused(Refusal::Invalid { .. }), .. }] = effects.as_slice()
         else {
             panic!("{order:?}: {effects:?}")
         };
     }
     let unknown = NewOrder { symbol: symbol(9), ..good() };
-    let effects =
-        world.live.engine.handle(Millis(world.time), Input::Order { request: RequestId(999), order: unknown });
+    let effects = world
+        .live
+        .engine
+        .handle(Millis(world.time), Input::Order { request: RequestId(999), order: unknown, terms: Terms::default() });
     let [Effect::OrderReply { outcome: OrderOutcome::Refused(Refusal::UnknownSymbol { .. }), .. }] = effects.as_slice()
     else {
         panic!("{effects:?}")
@@ -628,7 +806,40 @@ fn a_frame_that_never_came_halts_it() {
     assert!(halts(&world.live.engine.handle(log_time, Input::Applied { index, log_time })));
     // From then on it refuses.
     let order = limit(2, Side::Buy, 90, 2, 1_000_000);
-    let effects = world.live.engine.handle(log_time, Input::Order { request: RequestId(5), order });
+    let effects =
+        world.live.engine.handle(log_time, Input::Order { request: RequestId(5), order, terms: Terms::default() });
     let outcome = OrderOutcome::NotExecuted(NotExecuted::Halted);
     assert_eq!(effects, [Effect::OrderReply { request: RequestId(5), outcome }]);
+}
+
+#[test]
+fn an_order_planned_by_an_older_revision_is_planned_again_by_the_newer_one() {
+    let mut world = world();
+    let instrument = world.ledger.symbol(&symbol(0)).unwrap().instrument.clone();
+    let instrument = quorate_domain::Instrument { taker_fee_ppm: 1_000, ..instrument };
+    let change = ControlChange::Instrument { symbol: symbol(0), instrument, revision: 2 };
+    world.as_admin(control(&world.ledger, change));
+    let request = world.place(limit(1, Side::Buy, 100, 1, 1_000_000));
+    assert_eq!(executes(&world)[0].revision, 1, "its frame is yet to come");
+    answer_all(&mut world);
+    assert!(world.replies.is_empty(), "nobody is told of it");
+    catch_up(&mut world);
+    assert_eq!(executes(&world)[0].revision, 2);
+    settle(&mut world);
+    assert_eq!(committed(&world, request).result.status, OrderStatus::New);
+    assert_eq!(world.live.engine.stats().replanned, 1);
+}
+
+#[test]
+fn a_closed_symbol_takes_no_orders_and_has_none() {
+    let mut world = world();
+    done(&mut world, limit(1, Side::Buy, 100, 1, 1_000_000));
+    world.as_admin(control(&world.ledger, ControlChange::CloseSymbol { symbol: symbol(0) }));
+    let before_its_frame = world.place(limit(2, Side::Buy, 100, 1, 1_000_000));
+    settle(&mut world);
+    let refused = OrderOutcome::Refused(Refusal::SymbolClosed { symbol: symbol(0), settled: None });
+    assert_eq!(*told(&world, before_its_frame), refused);
+    let after_it = done(&mut world, limit(3, Side::Buy, 100, 1, 1_000_000));
+    assert_eq!(*told(&world, after_it), refused);
+    assert!(world.live.engine.open_orders(&account(), None).is_empty());
 }

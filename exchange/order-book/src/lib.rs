@@ -3,11 +3,15 @@
 //! Invariants: every order stands in exactly one level and in the index; a level's total is the sum
 //! of its orders' leaves; no level is empty and no leaves are 0. Integers only: ticks and lots.
 //! The book does not match by itself and may be crossed: who trades with whom is decided by the
-//! ledger alone, and planned by `quorate-matching` over [`OrderBook::crossing`].
+//! ledger alone, and planned by `quorate-matching` with [`match_taker`], the one matcher that there is.
+
+mod matching;
 
 use std::collections::BTreeMap;
 
 use quorate_domain::{OrderId, Price, Qty, Side};
+
+pub use matching::{Hit, Maker, Matched, SelfTrade, Stopped, Taker, match_taker};
 
 /// One resting order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

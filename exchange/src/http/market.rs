@@ -7,15 +7,21 @@ use axum::{
 };
 use quorate_binance_api::{
     ApiError,
-    model::{BookTicker, Depth, ExchangeInfo, OrderType, ReferencePrice, ServerTime, SetReferencePrice, SymbolInfo},
+    model::{
+        BookTicker, Depth, ExchangeInfo, Offers, OrderType, ReferencePrice, SelfTradePrevention, ServerTime,
+        SetReferencePrice, SymbolInfo, SymbolStatus,
+    },
     reference::{Given, Stamp},
 };
 use quorate_domain::{Decimal, Instrument, Symbol};
-use quorate_matching::QuoteLeaves;
+use quorate_matching::{ACCOUNT_ORDERS_MAX, QuoteLeaves, SYMBOL_ORDERS_MAX};
 
-use super::{App, Failed, NoParams, Sent, filters, instrument_of, json, ok, read_symbols, symbol_filters, whole};
+use super::call::{
+    App, Failed, NoParams, Sent, banded_filters, filters, json, listed, live, ok, read_symbols, symbol_filters, whole,
+};
 use crate::{
     desk::Desk,
+    listings::Listed,
     reference::{Set, Unset},
 };
 
@@ -24,6 +30,8 @@ const DEPTH_DEFAULT: u64 = 100;
 const DEPTH_MAX: u64 = 5_000;
 /// Bytes of the name of a feed at most.
 const FEED_NAME_MAX_BYTES: usize = 64;
+/// Digits after the point of an amount of any asset.
+const ASSET_PRECISION: u32 = 8;
 
 pub(super) async fn ping(_: Sent) -> Response {
     json(StatusCode::OK, &serde_json::json!({}))
@@ -34,7 +42,7 @@ pub(super) async fn time(State(desk): App, _: Sent) -> Response {
 }
 
 /// The symbols asked for, or all.
-async fn chosen(desk: &Desk, Sent(params): &Sent) -> Result<Vec<(Symbol, Instrument)>, ApiError> {
+async fn chosen(desk: &Desk, Sent(params): &Sent) -> Result<Vec<(Symbol, Listed)>, ApiError> {
     let Some(wanted) = params.symbols()? else {
         if desk.listings.all().is_empty() {
             read_symbols(desk).await?;
@@ -43,34 +51,66 @@ async fn chosen(desk: &Desk, Sent(params): &Sent) -> Result<Vec<(Symbol, Instrum
     };
     let mut rows = Vec::with_capacity(wanted.len());
     for symbol in wanted {
-        let instrument = instrument_of(desk, &symbol).await?;
-        rows.push((symbol, instrument));
+        let listed = listed(desk, &symbol).await?;
+        rows.push((symbol, listed));
     }
     Ok(rows)
 }
 
 pub(super) async fn exchange_info(State(desk): App, sent: Sent) -> Result<Response, Failed> {
-    let row = |(symbol, instrument): (Symbol, Instrument)| SymbolInfo {
-        status: "TRADING".to_owned(),
-        base_asset: instrument.base.to_string(),
-        base_asset_precision: instrument.lot_size.decimals(),
-        quote_asset: instrument.quote.to_string(),
-        quote_asset_precision: instrument.tick_size.decimals(),
-        order_types: vec![OrderType::Limit, OrderType::LimitMaker, OrderType::Market],
-        filters: filters(&desk, instrument).describe(),
-        is_spot_trading_allowed: true,
-        permissions: vec!["SPOT".to_owned()],
-        symbol: symbol.to_string(),
+    let wanted = sent.0.wanted_symbols()?;
+    let chosen = if wanted.spot { chosen(&desk, &sent).await? } else { Vec::new() };
+    // The kill switch stops all symbols, and so does a ledger that is out of reach.
+    let open = if desk.is_trading() { SymbolStatus::Trading } else { SymbolStatus::Halt };
+    let status = |listed: &Listed| if listed.closed { SymbolStatus::Break } else { open };
+    let asked_for = |(_, listed): &(Symbol, Listed)| wanted.status.is_none_or(|wanted| wanted == status(listed));
+    let row = |(symbol, listed): (Symbol, Listed)| {
+        let status = status(&listed);
+        symbol_info(&desk, &symbol, listed.instrument, status, wanted.permission_sets)
     };
-    let traded = sent.0.asks_for_traded_symbols()?;
-    let chosen = if traded { chosen(&desk, &sent).await? } else { Vec::new() };
+    let symbols = chosen.into_iter().filter(asked_for).map(row).collect();
     ok(&ExchangeInfo {
         timezone: "UTC".to_owned(),
         server_time: desk.world().clocks.wall_ms(),
         rate_limits: Vec::new(),
-        exchange_filters: Vec::new(),
-        symbols: chosen.into_iter().map(row).collect(),
+        exchange_filters: vec![
+            serde_json::json!({"filterType": "EXCHANGE_MAX_NUM_ORDERS", "maxNumOrders": ACCOUNT_ORDERS_MAX}),
+        ],
+        symbols,
     })
+}
+
+fn symbol_info(
+    desk: &Desk,
+    symbol: &Symbol,
+    instrument: Instrument,
+    status: SymbolStatus,
+    permission_sets: bool,
+) -> SymbolInfo {
+    let spot = || vec!["SPOT".to_owned()];
+    SymbolInfo {
+        symbol: symbol.to_string(),
+        status,
+        base_asset: instrument.base.to_string(),
+        base_asset_precision: ASSET_PRECISION,
+        quote_asset: instrument.quote.to_string(),
+        quote_precision: ASSET_PRECISION,
+        quote_asset_precision: ASSET_PRECISION,
+        base_commission_precision: ASSET_PRECISION,
+        quote_commission_precision: ASSET_PRECISION,
+        order_types: vec![OrderType::Limit, OrderType::LimitMaker, OrderType::Market],
+        offers: Offers { is_spot_trading_allowed: true, ..Offers::default() },
+        filters: banded_filters(desk, symbol, instrument).describe(SYMBOL_ORDERS_MAX),
+        permissions: spot(),
+        permission_sets: permission_sets.then(|| vec![spot()]),
+        default_self_trade_prevention_mode: desk.config.self_trade,
+        allowed_self_trade_prevention_modes: vec![
+            SelfTradePrevention::None,
+            SelfTradePrevention::ExpireTaker,
+            SelfTradePrevention::ExpireMaker,
+            SelfTradePrevention::ExpireBoth,
+        ],
+    }
 }
 
 pub(super) async fn depth(State(desk): App, Sent(params): Sent) -> Result<Response, Failed> {
@@ -81,6 +121,7 @@ pub(super) async fn depth(State(desk): App, Sent(params): Sent) -> Result<Respon
     }
     let filters = symbol_filters(&desk, &symbol).await?;
     let levels = usize::try_from(limit).unwrap_or(1);
+    live(&desk)?;
     let seen = desk.look(|engine, now| engine.depth(now, &symbol, levels)).unwrap_or_default();
     let rows = |side: &[QuoteLeaves]| {
         side.iter().map(|level| (filters.price(level.price), filters.qty(level.leaves))).collect()
@@ -90,8 +131,8 @@ pub(super) async fn depth(State(desk): App, Sent(params): Sent) -> Result<Respon
 
 /// One row where `symbol` is given, else a list.
 pub(super) async fn book_ticker(State(desk): App, sent: Sent) -> Result<Response, Failed> {
-    let row = |(symbol, instrument): (Symbol, Instrument)| {
-        let filters = filters(&desk, instrument);
+    let row = |(symbol, listed): (Symbol, Listed)| {
+        let filters = filters(&desk, listed.instrument);
         let seen = desk.look(|engine, now| engine.depth(now, &symbol, 1)).unwrap_or_default();
         let best = |side: &[QuoteLeaves]| {
             let text = |level: &QuoteLeaves| (filters.price(level.price), filters.qty(level.leaves));
@@ -100,7 +141,9 @@ pub(super) async fn book_ticker(State(desk): App, sent: Sent) -> Result<Response
         let ((bid_price, bid_qty), (ask_price, ask_qty)) = (best(&seen.bids), best(&seen.asks));
         BookTicker { symbol: symbol.to_string(), bid_price, bid_qty, ask_price, ask_qty }
     };
-    let mut rows: Vec<BookTicker> = chosen(&desk, &sent).await?.into_iter().map(row).collect();
+    let chosen = chosen(&desk, &sent).await?;
+    live(&desk)?;
+    let mut rows: Vec<BookTicker> = chosen.into_iter().map(row).collect();
     match rows.pop() {
         Some(only) if sent.0.get("symbol").is_some() => ok(&only),
         last => {
@@ -115,12 +158,13 @@ pub(super) async fn reference_prices(State(desk): App, _: NoParams) -> Result<Re
     let Some((exchange_epoch, now)) = desk.look(|engine, now| (engine.exchange_epoch(), now)) else {
         return ok(&Vec::<ReferencePrice>::new());
     };
-    let row = |(symbol, instrument): (Symbol, Instrument)| {
-        let seen = desk.listings.reference(&symbol, instrument.tick_size, now)?;
+    let row = |(symbol, listed): (Symbol, Listed)| {
+        let tick_size = listed.instrument.tick_size;
+        let seen = desk.listings.reference(&symbol, tick_size, now)?;
         let age_ms = u64::try_from(seen.age.as_millis()).unwrap_or(u64::MAX);
         Some(ReferencePrice {
             symbol: symbol.to_string(),
-            price: half_ticks_text(instrument.tick_size, seen.half_ticks),
+            price: half_ticks_text(tick_size, seen.half_ticks),
             price_ticks: seen.half_ticks / 2,
             price_half_ticks: seen.half_ticks,
             source: seen.source.to_owned(),
@@ -167,7 +211,7 @@ pub(super) async fn set_reference_price(
     if body.feed.as_ref().is_some_and(|feed| feed.len() > FEED_NAME_MAX_BYTES) {
         return Err(ApiError::illegal("feed", "^.{0,64}$").into());
     }
-    let instrument = instrument_of(&desk, &symbol).await?;
+    let instrument = listed(&desk, &symbol).await?.instrument;
     let stamp = Stamp { epoch: 0, seq: body.seq, time: body.time };
     let set = Set { given, stamp, feed: body.feed };
     match desk.listings.set_reference(&symbol, instrument.tick_size, &set) {

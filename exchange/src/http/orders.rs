@@ -5,9 +5,9 @@ use std::sync::Arc;
 use axum::{extract::State, http::HeaderMap, response::Response};
 use futures_util::{StreamExt, stream};
 use quorate_binance_api::{
-    ApiError,
-    model::{OrderCancelled, OrderInfo, OrderPlaced, OrderStanding},
-    params::{NamedOrder, Params, PlaceOrder},
+    ApiError, SymbolFilters,
+    model::{CancelRestriction, OrderCancelled, OrderInfo, OrderPlaced, OrderStanding, SelfTradePrevention},
+    params::{CancelOrder, NamedOrder, Params},
     signing::{RECV_WINDOW_DEFAULT_MS, RECV_WINDOW_MAX_MS},
 };
 use quorate_client::OrderQuery;
@@ -17,13 +17,17 @@ use quorate_ledger::{
     bounds::{self, ORDER_TIMESTAMP_AHEAD_MS},
     order_check,
 };
-use quorate_matching::{Known, OrderOutcome, Target};
+use quorate_matching::{Known, NotExecuted, Only, OrderOutcome, SelfTrade, Target, Terms};
 use serde::Serialize;
 
-use super::{App, Failed, Sent, account, authenticated, check_window, filters, ok, reading, symbol_filters, unread};
+use super::call::{
+    App, Failed, Sent, account, authenticated, banded_filters, check_window, filters, listed, live, ok, reading,
+    symbol_filters, unread,
+};
 use crate::{
+    accounts::Permission,
     desk::Desk,
-    orders::{cancelled, known_info, new_order, placed, placed_before, result_of, standing},
+    orders::{Shown, cancelled, known_info, new_order, placed, placed_before, result_of, standing},
     refusals::Stamped,
 };
 
@@ -35,7 +39,7 @@ const _: () = assert!(RECV_WINDOW_MAX_MS <= bounds::RECV_WINDOW_MAX_MS);
 const CANCELS_AT_ONCE: usize = 16;
 
 pub(super) async fn place(State(desk): App, headers: HeaderMap, Sent(params): Sent) -> Result<Response, Failed> {
-    let account = authenticated(&desk, &headers, &params)?;
+    let account = authenticated(&desk, &headers, &params, Permission::Trade)?;
     let now_us = desk.world().clocks.wall_ms().saturating_mul(1_000);
     let request = stamped(&account, &params)?.filter(|request| request.timestamp_us < now_us + WINDOW_MAX_US);
     let place = async {
@@ -60,21 +64,39 @@ fn stamped(account: &Account, params: &Params) -> Result<Option<Stamped>, ApiErr
 
 async fn place_now(desk: &Arc<Desk>, account: Account, params: &Params) -> Result<OrderPlaced, ApiError> {
     let request = params.place_order()?;
-    let filters = symbol_filters(desk, &request.symbol).await?;
+    let filters = banded_filters(desk, &request.symbol, listed(desk, &request.symbol).await?.instrument);
     let timestamp = order_time(desk, params.timestamp_us()?.map(|us| us / 1_000));
-    let order = new_order(&request, &filters, account, name_of(desk, &request)?, timestamp)?;
-    let outcome = desk.place(order.clone()).await;
+    let order =
+        new_order(&request, &filters, account, name_or_fresh(desk, request.client_order_id.clone())?, timestamp)?;
+    let self_trade = request.self_trade.unwrap_or(desk.config.self_trade);
+    let worst = order.price.is_none().then(|| filters.worst(order.side)).flatten();
+    let terms = Terms { self_trade: mode(self_trade), worst };
+    let outcome = desk.place(order.clone(), terms).await;
     if request.client_order_id.is_some()
         && let Some((kept, result)) = placed_earlier(desk, &order, &outcome).await?
     {
-        return placed_before(&filters, request.response, &order, &kept, &result);
+        return placed_before(shown(desk, &filters), request.response, &order, &kept, &result);
     }
-    placed(&order, &filters, request.response, outcome)
+    placed(&order, shown(desk, &filters), request.response, outcome)
 }
 
-fn name_of(desk: &Desk, request: &PlaceOrder) -> Result<ClientOrderId, ApiError> {
-    if let Some(name) = &request.client_order_id {
-        return Ok(name.clone());
+fn shown<'a>(desk: &'a Desk, filters: &'a SymbolFilters) -> Shown<'a> {
+    Shown { filters, history: &desk.history }
+}
+
+fn mode(asked: SelfTradePrevention) -> SelfTrade {
+    match asked {
+        SelfTradePrevention::None => SelfTrade::Allow,
+        SelfTradePrevention::ExpireTaker => SelfTrade::ExpireTaker,
+        SelfTradePrevention::ExpireMaker => SelfTrade::ExpireMaker,
+        SelfTradePrevention::ExpireBoth => SelfTrade::ExpireBoth,
+    }
+}
+
+/// The name that is given, or one of the exchange's own making.
+fn name_or_fresh(desk: &Desk, given: Option<ClientOrderId>) -> Result<ClientOrderId, ApiError> {
+    if let Some(name) = given {
+        return Ok(name);
     }
     let name =
         desk.fresh_name().ok_or_else(|| ApiError::disconnected("not done: this exchange is not registered yet"))?;
@@ -96,11 +118,12 @@ async fn placed_earlier(
     outcome: &OrderOutcome,
 ) -> Result<Option<(NewOrder, OrderResult)>, ApiError> {
     match outcome {
-        OrderOutcome::Refused(Refusal::DuplicateOrder { .. })
-        | OrderOutcome::Committed(_)
-        | OrderOutcome::NotExecuted(_)
-        | OrderOutcome::Unknown => return Ok(None),
-        OrderOutcome::Refused(_) => {}
+        OrderOutcome::Refused(Refusal::DuplicateOrder { .. }) | OrderOutcome::Committed(_) | OrderOutcome::Unknown => {
+            return Ok(None);
+        }
+        OrderOutcome::NotExecuted(NotExecuted::SymbolOrdersMax | NotExecuted::AccountOrdersMax)
+        | OrderOutcome::Refused(_) => {}
+        OrderOutcome::NotExecuted(_) => return Ok(None),
     }
     let query = OrderQuery {
         account: Some(order.account.clone()),
@@ -134,7 +157,7 @@ enum Found {
 }
 
 pub(super) async fn query(State(desk): App, headers: HeaderMap, Sent(params): Sent) -> Result<Response, Failed> {
-    let account = account(&desk, &headers, &params)?;
+    let account = account(&desk, &headers, &params, Permission::Read)?;
     ok(&find(&desk, &account, &params.named_order()?).await?)
 }
 
@@ -159,18 +182,17 @@ async fn find(desk: &Desk, account: &Account, named: &NamedOrder) -> Result<Foun
         ..OrderQuery::default()
     };
     let read = desk.client.orders(&query, &reading(desk)).await.map_err(|error| unread(&error))?;
+    let shown = shown(desk, &filters);
     if let Some(row) = read.data.into_iter().next() {
         let sent = row.sent.clone().or_else(|| kept_here(desk, account, row.order_id));
         return match sent {
-            Some(sent) if sent.symbol == named.symbol => {
-                Ok(Found::Order(known_info(&filters, &sent, &result_of(&row))))
-            }
+            Some(sent) if sent.symbol == named.symbol => Ok(Found::Order(known_info(shown, &sent, &result_of(&row)))),
             Some(_) => Err(ApiError::no_such_order()),
-            None => Ok(Found::Standing(standing(&filters, named, &row))),
+            None => Ok(Found::Standing(standing(shown, named, &row))),
         };
     }
     match closed_long_ago(desk, account, named) {
-        Some((order, result)) => Ok(Found::Order(known_info(&filters, &order, &result))),
+        Some((order, result)) => Ok(Found::Order(known_info(shown, &order, &result))),
         None if pending => Err(ApiError::unknown()),
         None if !certain => Err(ApiError::disconnected("this exchange is catching up with the ledger")),
         None => Err(ApiError::no_such_order()),
@@ -191,13 +213,15 @@ fn closed_long_ago(desk: &Desk, account: &Account, named: &NamedOrder) -> Option
 }
 
 pub(super) async fn cancel(State(desk): App, headers: HeaderMap, Sent(params): Sent) -> Result<Response, Failed> {
-    let account = account(&desk, &headers, &params)?;
-    let named = params.cancel_order()?;
-    symbol_filters(&desk, &named.symbol).await?;
-    ok(&cancel_one(&desk, &account, named).await?)
+    let account = account(&desk, &headers, &params, Permission::Trade)?;
+    let asked = params.cancel_order()?;
+    symbol_filters(&desk, &asked.order.symbol).await?;
+    ok(&cancel_one(&desk, &account, asked).await?)
 }
 
-async fn cancel_one(desk: &Arc<Desk>, account: &Account, named: NamedOrder) -> Result<OrderCancelled, ApiError> {
+async fn cancel_one(desk: &Arc<Desk>, account: &Account, asked: CancelOrder) -> Result<OrderCancelled, ApiError> {
+    let CancelOrder { order: named, name, only } = asked;
+    let name = name_or_fresh(desk, name)?;
     let target = match (named.order_id, &named.client_order_id) {
         (Some(id), _) => Target::Order(id),
         (None, Some(name)) => Target::Client(name.clone()),
@@ -212,7 +236,11 @@ async fn cancel_one(desk: &Arc<Desk>, account: &Account, named: NamedOrder) -> R
     {
         return Err(ApiError::cancel_rejected());
     }
-    let committed = cancelled(desk.cancel(account.clone(), target).await)?;
+    let only = only.map(|only| match only {
+        CancelRestriction::OnlyNew => Only::New,
+        CancelRestriction::OnlyPartiallyFilled => Only::PartiallyFilled,
+    });
+    let committed = cancelled(desk.cancel(account.clone(), target, only).await)?;
     let order = match order {
         Some(order) => order,
         None => order_of(desk, account, committed.result.order_id).await?,
@@ -221,7 +249,10 @@ async fn cancel_one(desk: &Arc<Desk>, account: &Account, named: NamedOrder) -> R
     Ok(OrderCancelled {
         orig_client_order_id: order.client_order_id.to_string(),
         transact_time: committed.log_time.0,
-        order: known_info(&filters, &order, &committed.result),
+        order: OrderInfo {
+            client_order_id: name.to_string(),
+            ..known_info(shown(desk, &filters), &order, &committed.result)
+        },
     })
 }
 
@@ -237,7 +268,7 @@ async fn order_of(desk: &Desk, account: &Account, order_id: u64) -> Result<NewOr
 }
 
 pub(super) async fn open(State(desk): App, headers: HeaderMap, Sent(params): Sent) -> Result<Response, Failed> {
-    let account = account(&desk, &headers, &params)?;
+    let account = account(&desk, &headers, &params, Permission::Read)?;
     ok(&open_of(&desk, &account, params.optional_symbol()?.as_ref()).await?)
 }
 
@@ -245,23 +276,24 @@ async fn open_of(desk: &Desk, account: &Account, symbol: Option<&Symbol>) -> Res
     if let Some(symbol) = symbol {
         symbol_filters(desk, symbol).await?;
     }
+    live(desk)?;
     let open = desk.look(|engine, _| engine.is_ready().then(|| engine.open_orders(account, symbol))).flatten();
     let open = open.ok_or_else(|| ApiError::disconnected("this exchange is catching up with the ledger"))?;
     let row = |open: &quorate_matching::OpenOrder| {
         let filters = filters(desk, desk.listings.instrument(&open.order.symbol)?);
-        Some(known_info(&filters, &open.order, &open.result()))
+        Some(known_info(shown(desk, &filters), &open.order, &open.result()))
     };
     Ok(open.iter().filter_map(row).collect())
 }
 
 pub(super) async fn cancel_open(State(desk): App, headers: HeaderMap, Sent(params): Sent) -> Result<Response, Failed> {
-    let account = account(&desk, &headers, &params)?;
+    let account = account(&desk, &headers, &params, Permission::Trade)?;
     let symbol = params.symbol()?;
     let open = open_of(&desk, &account, Some(&symbol)).await?;
     let cancels = open.into_iter().map(|order| {
-        let named = NamedOrder { symbol: symbol.clone(), order_id: Some(order.order_id), client_order_id: None };
+        let order = NamedOrder { symbol: symbol.clone(), order_id: Some(order.order_id), client_order_id: None };
         let (desk, account) = (&desk, &account);
-        async move { cancel_one(desk, account, named).await }
+        async move { cancel_one(desk, account, CancelOrder { order, name: None, only: None }).await }
     });
     let mut outcomes = stream::iter(cancels).buffered(CANCELS_AT_ONCE);
     let mut ended = Vec::new();

@@ -11,7 +11,7 @@ use quorate_binance_api::reference::Doubt;
 use quorate_domain::Symbol;
 use serde::Serialize;
 
-use super::{App, json};
+use super::call::{App, json};
 use crate::desk::Desk;
 
 #[derive(Serialize)]
@@ -20,6 +20,8 @@ struct HealthBody {
     exchange_epoch: u64,
     mirror_index: u64,
     fenced: bool,
+    /// Whether orders are executed now: not under the kill switch.
+    trading: bool,
     ledger_reachable: bool,
     ledger_silence_ms: Option<u64>,
     orders_pending: usize,
@@ -41,6 +43,7 @@ pub(super) async fn health(State(desk): App) -> Response {
         exchange_epoch: health.exchange_epoch,
         mirror_index: health.mirror_index,
         fenced: health.fenced,
+        trading: desk.is_trading(),
         ledger_reachable: health.ledger_reachable,
         ledger_silence_ms: health.ledger_silence.and_then(|silence| u64::try_from(silence.as_millis()).ok()),
         orders_pending: health.pending,
@@ -57,6 +60,7 @@ pub(super) async fn metrics(State(desk): App) -> impl IntoResponse {
     let rows = [
         ("ready", "gauge", "whether orders are taken", u64::from(health.ready)),
         ("ledger_reachable", "gauge", "whether the ledger was heard of lately", u64::from(health.ledger_reachable)),
+        ("trading", "gauge", "whether orders are executed now", u64::from(desk.is_trading())),
         ("epoch", "gauge", "the present registration", health.exchange_epoch),
         ("mirror_index", "gauge", "the index up to which the mirror follows", health.mirror_index),
         ("orders_pending", "gauge", "orders waiting or in flight", health.pending as u64),

@@ -15,8 +15,6 @@ use quorate_binance_api::{
 };
 use quorate_domain::{Decimal, Symbol};
 
-use super::InvalidReference;
-
 /// Longest gap between two messages that is kept. A longer one is passed over, for the recorder stood still or its clock
 /// jumped.
 const GAP_MAX: Duration = Duration::from_secs(600);
@@ -54,9 +52,11 @@ pub(super) struct Sign {
 }
 
 /// The signs of life in the file's order, and the doubts about what was left out.
-pub(super) fn read(path: &Path, symbol: &Symbol) -> Result<(Vec<Sign>, Vec<Doubt>), InvalidReference> {
-    let wrong = |what: String| InvalidReference::File { file: path.display().to_string(), what };
-    let file = File::open(path).map_err(|error| wrong(error.to_string()))?;
+///
+/// # Errors
+/// What is wrong with the file.
+pub(super) fn read(path: &Path, symbol: &Symbol) -> Result<(Vec<Sign>, Vec<Doubt>), String> {
+    let file = File::open(path).map_err(|error| error.to_string())?;
     let reader: Box<dyn Read> = if path.extension().is_some_and(|ext| ext == "gz") {
         Box::new(MultiGzDecoder::new(file))
     } else {
@@ -69,8 +69,8 @@ pub(super) fn read(path: &Path, symbol: &Symbol) -> Result<(Vec<Sign>, Vec<Doubt
     // The price that stands; none where the last best prices were not believed.
     let mut stands = None;
     for (at, line) in BufReader::new(reader).lines().enumerate() {
-        let line = line.map_err(|error| wrong(format!("line {}: {error}", at + 1)))?;
-        let captured = parse_line(&line).map_err(|error| wrong(format!("line {}: {error}", at + 1)))?;
+        let line = line.map_err(|error| format!("line {}: {error}", at + 1))?;
+        let captured = parse_line(&line).map_err(|error| format!("line {}: {error}", at + 1))?;
         let Some(captured) = captured.filter(|captured| captured.symbol == symbol.as_str()) else { continue };
         let (offset, jumped) = pace.at(captured.local_ns);
         if jumped && !std::mem::replace(&mut told, true) {
@@ -95,7 +95,7 @@ pub(super) fn read(path: &Path, symbol: &Symbol) -> Result<(Vec<Sign>, Vec<Doubt
         }
     }
     if signs.is_empty() {
-        return Err(wrong(format!("holds no best prices of {symbol} that can be believed")));
+        return Err(format!("holds no best prices of {symbol} that can be believed"));
     }
     Ok((signs, doubts))
 }

@@ -43,6 +43,10 @@ async fn each_bad_order_gets_its_code_and_changes_nothing() {
         (swap("90.00", "90.005"), -1013, "Filter failure: PRICE_FILTER"),
         (swap("90.00", "99999999999999"), -1013, "Filter failure: PRICE_FILTER"),
         (swap("90.00", "0.01"), -1013, "Filter failure: NOTIONAL"),
+        (swap("90.00", "20.00"), -1013, "Filter failure: PERCENT_PRICE_BY_SIDE"),
+        (swap("90.00", "110.01"), -1013, "Filter failure: PERCENT_PRICE_BY_SIDE"),
+        (swap("90.00", "90.00").replace("BUY", "SELL"), -1013, "Filter failure: PERCENT_PRICE_BY_SIDE"),
+        (swap("90.00", "500.03").replace("BUY", "SELL"), -1013, "Filter failure: PERCENT_PRICE_BY_SIDE"),
         (swap("type=LIMIT&timeInForce=GTC", "type=MARKET"), -1106, "Parameter 'price' sent when not required."),
         (format!("{LIMIT}&stopPrice=1"), -1106, "Parameter 'stopPrice' sent when not required."),
         (format!("{LIMIT}&side=BUY"), -1101, "Duplicate values for parameter 'side' detected."),
@@ -146,13 +150,29 @@ async fn anybody_may_read_what_is_traded() {
     assert_eq!(exchange.get("/api/v3/ping").await, (200, json!({})));
     let (_, time) = exchange.get("/api/v3/time").await;
     assert_eq!(time["serverTime"].as_u64(), Some(exchange.desk.world().clocks.wall_ms()));
-    let (_, info) = exchange.get("/api/v3/exchangeInfo").await;
-    let listed = &info["symbols"][0];
-    assert_eq!(
-        (&listed["symbol"], &listed["baseAsset"], &listed["quoteAsset"]),
-        (&json!("BTCUSDT"), &json!("BTC"), &json!("USDT"))
+    let (_, mut info) = exchange.get("/api/v3/exchangeInfo").await;
+    let filters = info["symbols"][0]["filters"].take();
+    assert_eq!(filters[3]["minNotional"], "0.1");
+    assert_eq!(filters[5]["filterType"], "PERCENT_PRICE_BY_SIDE");
+    assert_eq!((&filters[5]["bidMultiplierUp"], &filters[5]["askMultiplierDown"]), (&json!("1.10"), &json!("0.90")));
+    let modes = json!(["NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"]);
+    let wanted = json!({
+        "symbol": "BTCUSDT", "status": "TRADING", "baseAsset": "BTC", "baseAssetPrecision": 8, "quoteAsset": "USDT",
+        "quotePrecision": 8, "quoteAssetPrecision": 8, "baseCommissionPrecision": 8, "quoteCommissionPrecision": 8,
+        "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET"], "icebergAllowed": false, "ocoAllowed": false,
+        "otoAllowed": false, "opoAllowed": false, "quoteOrderQtyMarketAllowed": false, "allowTrailingStop": false,
+        "cancelReplaceAllowed": false, "amendAllowed": false, "pegInstructionsAllowed": false,
+        "isSpotTradingAllowed": true, "isMarginTradingAllowed": false, "filters": null, "permissions": ["SPOT"],
+        "permissionSets": [["SPOT"]], "defaultSelfTradePreventionMode": "NONE", "allowedSelfTradePreventionModes": modes,
+    });
+    assert_eq!(info["symbols"], json!([wanted]));
+    let total = json!([{"filterType": "EXCHANGE_MAX_NUM_ORDERS", "maxNumOrders": 1_000}]);
+    assert_eq!((&info["exchangeFilters"], &info["timezone"], &info["rateLimits"]), (&total, &json!("UTC"), &json!([])));
+    let without = exchange.get("/api/v3/exchangeInfo?showPermissionSets=false").await.1;
+    assert!(
+        without["symbols"][0].get("permissionSets").is_none()
+            && without["symbols"][0]["permissions"] == json!(["SPOT"])
     );
-    assert_eq!(listed["filters"][3]["minNotional"], "0.1");
     let (_, depth) = exchange.get("/api/v3/depth?symbol=BTCUSDT&limit=5").await;
     assert_eq!((&depth["bids"], &depth["asks"]), (&json!([["99.00", "0.010"]]), &json!([["101.00", "0.010"]])));
     let ticker =
@@ -164,4 +184,64 @@ async fn anybody_may_read_what_is_traded() {
     assert_eq!(health["exchange_epoch"].as_u64(), group.look(|ledger| ledger.exchange().map(|one| one.epoch)));
     let (_, metrics) = exchange.get("/metrics").await;
     assert!(metrics.as_str().is_some_and(|text| text.contains("quorate_exchange_ready 1")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_account_of_the_file_signs_by_its_keys_and_may_do_what_they_are_for() {
+    let (alices, watchers, bobs) = ("a".repeat(64), "b".repeat(64), "bob-1");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let key = |key: &str, may: &str| {
+        format!("[[account.key]]\napi-key = \"{key}\"\nsecret = \"{key}-secret\"\npermissions = [{may}]\n")
+    };
+    let text = format!(
+        "[[account]]\nname = \"alice\"\n{}{}[[account]]\nname = \"bob\"\n{}",
+        key(&alices, "\"read\", \"trade\""),
+        key(&watchers, "\"read\""),
+        key(bobs, "\"trade\""),
+    );
+    std::fs::write(file.path(), text).unwrap();
+    let group = group();
+    let exchange = Exchange::start_with(&group, |settings| settings.accounts = Some(file.path().to_owned())).await;
+    let now = exchange.desk.world().clocks.wall_ms();
+    let call = |by: &str, method: &'static str, path: &str, form: &str| {
+        let form = format!("{form}timestamp={now}");
+        let path = format!("/api/v3/{path}?{form}&signature={}", sign(&format!("{by}-secret"), &form));
+        let (exchange, by) = (&exchange, by.to_owned());
+        async move { exchange.call_as(Some(&by), method, &path, "").await }
+    };
+    let order = format!("{LIMIT}&newClientOrderId=one&");
+    let named = "symbol=BTCUSDT&origClientOrderId=one&";
+    assert_eq!(code(&call(&watchers, "POST", "order", &order).await), (401, -2015), "it may only read");
+    assert_eq!(call(&alices, "POST", "order", &order).await.1["status"], "NEW");
+    assert_eq!(call(bobs, "POST", "order", &order).await.1["status"], "NEW", "names are each account's own");
+    assert_eq!(call(&watchers, "GET", "order", named).await.1["status"], "NEW");
+    assert_eq!(code(&call(bobs, "GET", "order", named).await), (401, -2015), "it may only trade");
+    assert_eq!(code(&call(&watchers, "DELETE", "order", named).await), (401, -2015));
+    assert_eq!(code(&call(&watchers, "DELETE", "openOrders", "symbol=BTCUSDT&").await), (401, -2015));
+    assert_eq!(code(&call("nobody", "GET", "order", named).await), (401, -2015));
+    assert_eq!(call(&alices, "GET", "openOrders", "").await.1.as_array().map(Vec::len), Some(1));
+    assert_eq!(call(bobs, "DELETE", "order", named).await.1["status"], "CANCELED");
+    let accounts: Vec<String> =
+        group.look(|ledger| ledger.open_orders().map(|order| order.order.account.to_string()).collect());
+    assert_eq!(accounts, ["alice"]);
+    // Where accounts are known each is one trader, and does not trade with itself.
+    let info = exchange.get("/api/v3/exchangeInfo").await.1;
+    assert_eq!(info["symbols"][0]["defaultSelfTradePreventionMode"], "EXPIRE_MAKER");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_of_64_characters_names_an_account_where_nobody_signs() {
+    let exchange = Exchange::start(&group()).await;
+    let (one, other) = ("vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A", "z".repeat(64));
+    assert_eq!(exchange.call_as(Some(one), "POST", "/api/v3/order", LIMIT).await.1["status"], "NEW");
+    let open = |key: String| {
+        let exchange = &exchange;
+        async move { exchange.call_as(Some(&key), "GET", "/api/v3/openOrders", "").await.1.as_array().map(Vec::len) }
+    };
+    assert_eq!((open(one.to_owned()).await, open(other).await), (Some(1), Some(0)));
+    // An empty one is none.
+    assert_eq!(exchange.call("POST", "/api/v3/order", LIMIT).await.1["status"], "NEW");
+    assert_eq!((open(String::new()).await, open("default".to_owned()).await), (Some(1), Some(1)));
+    let long = "z".repeat(65);
+    assert_eq!(code(&exchange.call_as(Some(&long), "GET", "/api/v3/openOrders", "").await), (401, -2014));
 }

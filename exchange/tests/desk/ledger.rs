@@ -7,8 +7,8 @@ use std::{
 };
 
 use quorate_api::{
-    Applied, ClusterView, Consistency, ControlView, OrderView, Problem, ProblemKind, QuoteSideView, QuoteView, Read,
-    StatusView, SymbolView,
+    Applied, ClosedView, ClusterView, Consistency, ControlView, OrderView, Problem, ProblemKind, QuoteSideView,
+    QuoteView, Read, StatusView, SymbolView,
 };
 use quorate_domain::{Instrument, MakerName, Millis, Price, Qty, QuoteSide, Symbol};
 use quorate_ledger::{
@@ -251,9 +251,9 @@ impl Group {
 
     /// Quotes in ticks and lots.
     pub(crate) fn quote(&self, name: &str, bid: i64, ask: i64, lots: i64) {
-        let (epoch, position_seq) = self.look(|ledger| {
+        let (epoch, revision, position_seq) = self.look(|ledger| {
             let state = ledger.symbol(&symbol(name)).unwrap();
-            (state.epoch, state.position_seq)
+            (state.epoch, state.revision, state.position_seq)
         });
         let quote_seq = {
             let mut state = self.state();
@@ -267,6 +267,7 @@ impl Group {
                 incarnation,
                 secret: SECRET,
                 epoch,
+                revision,
                 quote_seq,
                 position_seq,
                 bid: side(bid),
@@ -288,16 +289,38 @@ impl Group {
         }
     }
 
-    /// Engages the kill switch, or re-arms it.
-    pub(crate) fn kill_switch(&self, engaged: bool) {
+    /// What an operator decides.
+    pub(crate) fn control(&self, change: ControlChange) {
         let control_version = self.look(|ledger| ledger.control().version);
         let command = Command::Control(ControlCommand {
             actor: "operator".parse().unwrap(),
             reason: "a test".to_owned(),
             control_version,
-            change: ControlChange::KillSwitch { engaged },
+            change,
         });
         self.must(Envelope { session: 0, seq: 0, command });
+    }
+
+    /// Engages the kill switch, or re-arms it.
+    pub(crate) fn kill_switch(&self, engaged: bool) {
+        self.control(ControlChange::KillSwitch { engaged });
+    }
+
+    /// Changes what a symbol trades.
+    pub(crate) fn redefine(&self, name: &str, change: impl FnOnce(&mut Instrument)) {
+        let symbol = symbol(name);
+        let (mut instrument, revision) = self.look(|ledger| {
+            let state = ledger.symbol(&symbol).unwrap();
+            (state.instrument.clone(), state.revision + 1)
+        });
+        change(&mut instrument);
+        self.control(ControlChange::Instrument { symbol, instrument, revision });
+    }
+
+    /// So much of an asset comes to an account.
+    pub(crate) fn deposit(&self, account: &str, asset: &str, amount: &str) {
+        let (account, asset) = (account.parse().unwrap(), asset.parse().unwrap());
+        self.control(ControlChange::Deposit { account, asset, amount: amount.parse().unwrap() });
     }
 
     fn commands(&self, body: &[u8]) -> Result<http::Response<Body>, CallError> {
@@ -331,6 +354,9 @@ impl Group {
                 let row = |(symbol, state): (&Symbol, &quorate_ledger::SymbolState)| SymbolView {
                     symbol: symbol.clone(),
                     instrument: state.instrument.clone(),
+                    revision: state.revision,
+                    listed: ledger.is_listed(symbol),
+                    closed: state.closed.as_ref().map(|closed| ClosedView { at: closed.at, settled: closed.settled }),
                     quoting: true,
                 };
                 answer(ledger, ledger.symbols().map(row).collect::<Vec<_>>())

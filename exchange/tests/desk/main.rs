@@ -5,9 +5,12 @@
 mod codes;
 mod doubt;
 mod fuzz;
+mod halt;
 mod ledger;
 mod life;
 mod orders;
 mod prices;
 mod process;
+mod self_trade;
+mod symbols;
 mod world;

@@ -167,7 +167,7 @@ async fn a_closed_order_is_found_after_a_restart_and_its_name_is_free_when_its_t
     // The second of that name is the exchange's own: it is found for as long as the exchange remembers it.
     tokio::time::sleep(std::time::Duration::from_millis(2 * NAME_MEMORY_MS)).await;
     // A frame, that tells the time.
-    group.define("ETHUSDT");
+    group.kill_switch(false);
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     let remembered = exchange.query("o1").await;
     assert_eq!((stands(&remembered), &remembered.1["origQty"]), ((200, "FILLED", "0.004"), &json!("0.004")));
@@ -243,17 +243,19 @@ async fn a_time_is_kept_whether_the_request_is_signed_or_not() {
     let lowest = group.look(|ledger| ledger.exchange().expect("registered").last_exec_id(&symbol));
     assert_eq!((lowest, group.executions().len()), (1, 1), "nothing was done but the first order");
     let inside = [
-        (String::new(), None),
-        (format!("&timestamp={now}"), Some(now)),
-        (format!("&timestamp={}&recvWindow=60000", now - 50_000), Some(now - 50_000)),
-        (format!("&timestamp={}&recvWindow=20000.5", now * 1_000 - 10_500), Some(now - 11)),
+        String::new(),
+        format!("&timestamp={now}"),
+        format!("&timestamp={}&recvWindow=60000", now - 50_000),
+        format!("&timestamp={}&recvWindow=20000.5", now * 1_000 - 10_500),
     ];
-    for (at, (times, made)) in inside.iter().enumerate() {
+    for (at, times) in inside.iter().enumerate() {
         let placed = exchange.call("POST", "/api/v3/order", format!("{order}&newClientOrderId=t{at}{times}")).await;
         assert_eq!(stands(&placed), (200, "FILLED", "0.001"), "{times}");
-        if made.is_some() {
-            assert_eq!(exchange.query(&format!("t{at}")).await.1["time"].as_u64(), *made, "{times}");
-        }
+        // The ledger's time, whatever its sender says.
+        let shown = exchange.query(&format!("t{at}")).await.1;
+        assert_eq!(shown["time"], placed.1["transactTime"], "{times}");
+        assert!(shown["time"].as_u64().is_some_and(|time| time >= now), "{times}");
+        assert_eq!((&shown["updateTime"], &shown["workingTime"]), (&shown["time"], &shown["time"]), "{times}");
     }
 }
 
@@ -269,16 +271,16 @@ async fn what_an_endpoint_does_not_know_is_refused_and_nothing_is_done() {
     let order = "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.001";
     let rest = "symbol=BTCUSDT&origClientOrderId=rest";
     let table = [
-        ("POST", "/api/v3/order", format!("{order}&selfTradePreventionMode=EXPIRE_TAKER"), -1106),
+        ("POST", "/api/v3/order", format!("{order}&selfTradePreventionMode=DECREMENT"), -1106),
         ("POST", "/api/v3/order", format!("{order}&selfTradePreventionMode=NONSENSE"), -1130),
         ("POST", "/api/v3/order", format!("{order}&strategyId=1"), -1106),
         ("POST", "/api/v3/order", format!("{order}&strategyType=1000000"), -1106),
         ("POST", "/api/v3/order", format!("{order}&icebergQty=0.001"), -1106),
         ("POST", "/api/v3/order", format!("{order}&orderId=1"), -1104),
         ("POST", "/api/v3/order", format!("{order}&newOrderRespType="), -1105),
-        ("DELETE", "/api/v3/order", format!("{rest}&cancelRestrictions=ONLY_NEW"), -1106),
+        ("DELETE", "/api/v3/order", format!("{rest}&cancelRestrictions=ONLY_PARTIALLY_FILLED"), -2011),
         ("DELETE", "/api/v3/order", format!("{rest}&cancelRestrictions=GARBAGE"), -1145),
-        ("DELETE", "/api/v3/order", format!("{rest}&newClientOrderId=c"), -1106),
+        ("DELETE", "/api/v3/order", format!("{rest}&newClientOrderId=%20"), -1100),
         ("DELETE", "/api/v3/order", format!("{rest}&side=BUY"), -1104),
         ("DELETE", "/api/v3/openOrders", "symbol=BTCUSDT&side=BUY".to_owned(), -1104),
     ];
@@ -305,4 +307,30 @@ async fn what_an_endpoint_does_not_know_is_refused_and_nothing_is_done() {
     assert_eq!(info("/api/v3/exchangeInfo?symbolStatus=HALT").await.1["symbols"], json!([]));
     let sent = format!("{order}&selfTradePreventionMode=NONE&signature=00&newOrderRespType=FULL");
     assert_eq!(stands(&exchange.call("POST", "/api/v3/order", sent).await), (200, "FILLED", "0.001"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_has_a_name_of_its_own_and_may_be_restricted() {
+    let exchange = Exchange::start(&group()).await;
+    let cancel = |name: &str, more: &str| {
+        let path = format!("/api/v3/order?symbol=BTCUSDT&origClientOrderId={name}{more}");
+        let exchange = &exchange;
+        async move { exchange.call("DELETE", &path, "").await }
+    };
+    let restricted = json!({"code": -2011, "msg": "Order was not canceled due to cancel restrictions."});
+    exchange.limit("r1", "SELL", "GTC", "100.50", 5).await;
+    assert_eq!(cancel("r1", "&cancelRestrictions=ONLY_PARTIALLY_FILLED").await, (400, restricted.clone()));
+    exchange.limit("t1", "BUY", "IOC", "100.50", 2).await;
+    assert_eq!(cancel("r1", "&cancelRestrictions=ONLY_NEW").await, (400, restricted));
+    assert_eq!(stands(&exchange.query("r1").await), (200, "PARTIALLY_FILLED", "0.002"));
+    let ended = cancel("r1", "&cancelRestrictions=ONLY_PARTIALLY_FILLED&newClientOrderId=c1").await;
+    assert_eq!(stands(&ended), (200, "CANCELED", "0.002"));
+    assert_eq!((&ended.1["clientOrderId"], &ended.1["origClientOrderId"]), (&json!("c1"), &json!("r1")));
+    assert_eq!(exchange.query("r1").await.1["clientOrderId"], "r1");
+    // Without a name it gets one, and that of an order is free to use.
+    exchange.limit("r2", "SELL", "GTC", "100.50", 5).await;
+    let ended = cancel("r2", "&cancelRestrictions=ONLY_NEW").await;
+    let name = ended.1["clientOrderId"].as_str().unwrap_or_default();
+    assert!(!name.is_empty() && name != "r2" && ended.1["origClientOrderId"] == "r2", "{ended:?}");
+    assert_eq!(stands(&exchange.limit("c1", "SELL", "GTC", "100.50", 5).await), (200, "NEW", "0.000"));
 }

@@ -152,3 +152,46 @@ async fn a_symbol_without_a_source_is_told() {
     assert_eq!(exchange.get("/health").await.1["symbols_without_reference"], json!(["TSTUSDT"]));
     assert!(metrics(&exchange).await.contains("quorate_exchange_symbols_without_reference 1"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn orders_keep_to_a_band_around_the_price_that_is_told() {
+    let group = group();
+    group.define("ETHUSDT");
+    group.define("TSTUSDT");
+    let exchange = Exchange::start(&group).await;
+    let place = |symbol: &str, side: &str, kind: &str| {
+        let form = format!("symbol={symbol}&side={side}&quantity=0.100&{kind}");
+        let exchange = &exchange;
+        async move { exchange.call("POST", "/api/v3/order", form).await }
+    };
+    let limit = |price: &str| format!("type=LIMIT&timeInForce=GTC&price={price}");
+    let far = (400, json!({"code": -1013, "msg": "Filter failure: PERCENT_PRICE_BY_SIDE"}));
+    let put = |price: &str| {
+        let body = format!("{{\"price\":\"{price}\"}}");
+        let exchange = &exchange;
+        async move { exchange.call("PUT", "/v1/reference-prices/ETHUSDT", body).await.0 }
+    };
+    assert_eq!(place("ETHUSDT", "BUY", &limit("55.01")).await, far);
+    assert_eq!(place("ETHUSDT", "SELL", &limit("44.99")).await, far);
+    assert_eq!(place("ETHUSDT", "BUY", "type=LIMIT_MAKER&price=9.99").await, far);
+    assert_eq!(place("ETHUSDT", "SELL", &limit("55.00")).await.1["status"], "NEW");
+    assert_eq!(place("ETHUSDT", "SELL", &limit("200.00")).await.1["status"], "NEW");
+    // A market order takes what lies within it, and what is left expires.
+    let swept = place("ETHUSDT", "BUY", "type=MARKET&quantity=0.300").await;
+    assert_eq!(code(&swept), (400, -1101), "the quantity stands twice");
+    let form = "symbol=ETHUSDT&side=BUY&type=MARKET&quantity=0.150";
+    let swept = exchange.call("POST", "/api/v3/order", form).await.1;
+    assert_eq!((&swept["status"], &swept["executedQty"]), (&json!("EXPIRED"), &json!("0.100")));
+    assert_eq!(swept["fills"][0]["price"], "55.00");
+    // The band goes with the price.
+    assert_eq!(put("190").await, 200);
+    let swept = exchange.call("POST", "/api/v3/order", form).await.1;
+    assert_eq!((&swept["status"], &swept["executedQty"]), (&json!("EXPIRED"), &json!("0.100")));
+    assert_eq!(place("ETHUSDT", "BUY", &limit("55.01")).await.1["status"], "NEW");
+    // Without a reference price there is no band, and exchangeInfo says so.
+    assert_eq!(place("TSTUSDT", "SELL", &limit("100000.00")).await.1["status"], "NEW");
+    assert_eq!(place("TSTUSDT", "BUY", &limit("1.00")).await.1["status"], "NEW");
+    let info = exchange.get("/api/v3/exchangeInfo?symbols=%5B%22ETHUSDT%22,%22TSTUSDT%22%5D").await.1;
+    let has = |at: usize| info["symbols"][at]["filters"].to_string().contains("PERCENT_PRICE_BY_SIDE");
+    assert_eq!((has(0), has(1)), (true, false));
+}

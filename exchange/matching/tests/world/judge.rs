@@ -8,7 +8,7 @@ use quorate_ledger::{
     Against, Event, ExchangeEpoch, FillCommitted, FilledMaker, Frame, Ledger, NewOrder, OrderResult, OrderStatus,
     Refusal, bounds::FILLS_PER_ORDER_MAX,
 };
-use quorate_matching::{CancelOutcome, NotExecuted, OrderOutcome, Target};
+use quorate_matching::{CancelOutcome, NotExecuted, Only, OrderOutcome, SelfTrade, Target, Terms};
 
 use super::{End, Planned, World, names};
 
@@ -24,6 +24,10 @@ pub struct Judge {
     denied: BTreeSet<ClientOrderId>,
     /// Lots granted to each side of each quote, less what was filled.
     granted: BTreeMap<(u64, bool), i64>,
+    /// How orders are matched, where not as others are.
+    pub terms: BTreeMap<ClientOrderId, Terms>,
+    /// Executions of orders that do not trade with their own account, and what is left of them.
+    pub apart: u64,
     /// Refusals by the ledger, by name.
     pub refusals: BTreeMap<&'static str, u64>,
     pub outcomes: BTreeMap<&'static str, u64>,
@@ -101,6 +105,19 @@ impl Judge {
             assert!(fills.is_empty());
             return;
         }
+        let terms = self.terms(&order.client_order_id);
+        if terms != Terms::default() {
+            // All orders of this world are of one account.
+            let own = fills.iter().any(|(hit, ..)| matches!(hit, Against::Order(_)));
+            assert!(terms.self_trade == SelfTrade::Allow || !own, "{order:?} trades with its own account: {fills:?}");
+            let beyond = |price: Price| match order.side {
+                Side::Buy => terms.worst.is_some_and(|worst| price > worst),
+                Side::Sell => terms.worst.is_some_and(|worst| price < worst),
+            };
+            assert!(order.price.is_some() || !fills.iter().any(|(_, price, _)| beyond(*price)), "{order:?}: {fills:?}");
+            self.apart += 1;
+            return;
+        }
         let status = frame.events.iter().find_map(|event| match event {
             Event::OrderExecuted { status, .. } => Some(*status),
             _ => None,
@@ -122,6 +139,11 @@ impl Judge {
             assert!(keys.is_sorted(), "out of priority: {plan:?}");
             self.loose += 1;
         }
+    }
+
+    /// How an order is matched.
+    pub fn terms(&self, id: &ClientOrderId) -> Terms {
+        self.terms.get(id).copied().unwrap_or_default()
     }
 
     /// A caller was told what came of an order.
@@ -152,7 +174,10 @@ impl Judge {
                     OrderOutcome::NotExecuted(NotExecuted::Halted) => "halted",
                     OrderOutcome::NotExecuted(NotExecuted::Unavailable) => "unavailable",
                     OrderOutcome::NotExecuted(NotExecuted::TimedOut) => "timed out",
+                    OrderOutcome::NotExecuted(NotExecuted::SymbolOrdersMax) => "symbol full",
+                    OrderOutcome::NotExecuted(NotExecuted::AccountOrdersMax) => "account full",
                     OrderOutcome::Refused(Refusal::KillSwitch { .. }) => "killed",
+                    OrderOutcome::Refused(Refusal::SymbolClosed { .. }) => "symbol closed",
                     OrderOutcome::Refused(Refusal::DeadlinePassed { .. }) => "deadline passed",
                     other => panic!("no order may end with {other:?}"),
                 }
@@ -175,7 +200,7 @@ impl Judge {
         }
     }
 
-    pub fn cancelled(&mut self, ledger: &Ledger, target: &Target, outcome: &CancelOutcome) {
+    pub fn cancelled(&mut self, ledger: &Ledger, target: &Target, only: Option<Only>, outcome: &CancelOutcome) {
         let known = match target {
             Target::Order(order_id) => ledger.order(*order_id),
             Target::Client(id) => ledger.order_named(&names::account(), id),
@@ -184,6 +209,8 @@ impl Judge {
             CancelOutcome::Cancelled(committed) => {
                 let known = known.map(|order| (order.id(), order.result().status));
                 assert_eq!(known, Some((committed.result.order_id, OrderStatus::Cancelled)));
+                let holds = only.is_none_or(|only| only.holds(committed.result.cum_qty));
+                assert!(holds, "{only:?}, and cancelled as {:?}", committed.result);
                 "cancelled"
             }
             CancelOutcome::Closed(committed) => {
@@ -196,6 +223,7 @@ impl Judge {
                 assert!(known.is_none_or(|order| order.open().is_none()), "{target:?} is open");
                 "cancel of nothing"
             }
+            CancelOutcome::Restricted => "cancel restricted",
             CancelOutcome::NotExecuted(_) => "cancel not made",
             CancelOutcome::Unknown => "cancel unknown",
         };
@@ -211,6 +239,9 @@ impl Judge {
             Refusal::DeadlinePassed { .. } => "DeadlinePassed",
             Refusal::StaleExchange { .. } => "StaleExchange",
             Refusal::KillSwitch { .. } => "KillSwitch",
+            // What people decide in a scenario; no flow has them.
+            Refusal::StaleRevision { .. } => "StaleRevision",
+            Refusal::SymbolClosed { .. } => "SymbolClosed",
             Refusal::SessionExpired { .. } => "SessionExpired",
             Refusal::OrderClosed { .. } => "OrderClosed",
             Refusal::UnknownOrder { .. } => "UnknownOrder",

@@ -15,8 +15,8 @@ use quorate_ledger::{
     Response,
 };
 use quorate_matching::{
-    Answered, CancelOutcome, Committed, Config, Control, Effect, Engine, Halt, Input, OpenOrder, OrderOutcome, Quote,
-    QuoteLeaves, RequestId, Section, Snapshot, Stats, Submission, SubmissionId, Target,
+    Answered, CancelOutcome, Committed, Config, Control, Effect, Engine, Halt, Input, Only, OpenOrder, OrderOutcome,
+    Quote, QuoteLeaves, RequestId, Section, Snapshot, Stats, Submission, SubmissionId, Target, Terms,
 };
 
 use names::{SECRET, account, basis, commit_parameters, define, exchange, maker, switch, symbol};
@@ -100,7 +100,7 @@ pub enum End {
 #[derive(Debug, Clone)]
 pub enum Asked {
     Order(ClientOrderId),
-    Cancel(Target),
+    Cancel(Target, Option<Only>),
 }
 
 pub struct World {
@@ -123,6 +123,8 @@ pub struct World {
     /// What callers were told, in order.
     pub replies: Vec<(RequestId, OrderOutcome)>,
     pub cancel_replies: Vec<(RequestId, CancelOutcome)>,
+    /// Orders that ended because they met one of their own account.
+    pub in_match: Vec<OrderId>,
     pub config: Config,
     pub stats: Stats,
     maker_session: u64,
@@ -159,6 +161,7 @@ impl World {
             judge: judge::Judge::default(),
             replies: Vec::new(),
             cancel_replies: Vec::new(),
+            in_match: Vec::new(),
             config,
             stats: Stats::default(),
             maker_session: 0,
@@ -279,7 +282,7 @@ impl World {
                         symbols: self
                             .ledger
                             .symbols()
-                            .map(|(symbol, state)| (symbol.clone(), state.instrument.clone()))
+                            .map(|(symbol, state)| (symbol.clone(), state.instrument.clone(), state.revision))
                             .collect(),
                     };
                     snapshot.control = self.section(data);
@@ -354,6 +357,7 @@ impl World {
                 Effect::Resend(submission) => self.resend(submission),
                 Effect::OrderReply { request, outcome } => self.order_reply(request, outcome),
                 Effect::CancelReply { request, outcome } => self.cancel_reply(request, outcome),
+                Effect::ExpiredInMatch { order_id } => self.in_match.push(order_id),
                 Effect::Settled { account: of, client_order_id, outcome } => {
                     assert_eq!(of, account());
                     assert_ne!(outcome, OrderOutcome::Unknown);
@@ -438,8 +442,10 @@ impl World {
     fn cancel_reply(&mut self, request: RequestId, outcome: CancelOutcome) {
         self.cancel_replies.push((request, outcome.clone()));
         let asked = self.outstanding.remove(&request);
-        let Some(Asked::Cancel(target)) = asked else { panic!("{request:?} is answered twice, or was {asked:?}") };
-        self.judge.cancelled(&self.ledger, &target, &outcome);
+        let Some(Asked::Cancel(target, only)) = asked else {
+            panic!("{request:?} is answered twice, or was {asked:?}")
+        };
+        self.judge.cancelled(&self.ledger, &target, only, &outcome);
     }
 
     // --- the network
@@ -507,6 +513,12 @@ impl World {
         self.place_at(now, order)
     }
 
+    /// Places an order under these terms.
+    pub fn place_under(&mut self, order: NewOrder, terms: Terms) -> RequestId {
+        self.judge.terms.insert(order.client_order_id.clone(), terms);
+        self.place(order)
+    }
+
     pub fn place_at(&mut self, now: Millis, order: NewOrder) -> RequestId {
         let id = order.client_order_id.clone();
         let request = self.request();
@@ -517,14 +529,19 @@ impl World {
         client.waiting.insert(request);
         client.lost = false;
         self.outstanding.insert(request, Asked::Order(id));
-        self.feed_at(now, Input::Order { request, order });
+        let terms = self.judge.terms(&order.client_order_id);
+        self.feed_at(now, Input::Order { request, order, terms });
         request
     }
 
     pub fn cancel(&mut self, target: Target) -> RequestId {
+        self.cancel_only(target, None)
+    }
+
+    pub fn cancel_only(&mut self, target: Target, only: Option<Only>) -> RequestId {
         let request = self.request();
-        self.outstanding.insert(request, Asked::Cancel(target.clone()));
-        self.feed(Input::Cancel { request, account: account(), target });
+        self.outstanding.insert(request, Asked::Cancel(target.clone(), only));
+        self.feed(Input::Cancel { request, account: account(), target, only });
         request
     }
 
@@ -567,7 +584,7 @@ impl World {
     /// Places a quote: (price, lots) of each side.
     pub fn quote(&mut self, symbol: &Symbol, bid: Option<(i64, i64)>, ask: Option<(i64, i64)>, ttl_ms: u64) -> Outcome {
         let state = self.ledger.symbol(symbol).unwrap();
-        let (epoch, position_seq) = (state.epoch, state.position_seq);
+        let (epoch, position_seq, revision) = (state.epoch, state.position_seq, state.revision);
         let side = |(price, qty)| QuoteSide { price: Price(price), qty: Qty(qty) };
         self.quote_seq += 1;
         self.as_maker(Command::PlaceQuote(quorate_ledger::PlaceQuote {
@@ -575,6 +592,7 @@ impl World {
             incarnation: self.incarnation,
             secret: SECRET,
             epoch,
+            revision,
             quote_seq: self.quote_seq,
             position_seq,
             bid: bid.map(side),

@@ -82,14 +82,19 @@ pub fn basis() -> QuoteBasis {
     }
 }
 
-/// Engages the kill switch, or turns it off.
-pub fn switch(ledger: &Ledger, engaged: bool) -> Command {
+/// What people decide, on the present state.
+pub fn control(ledger: &Ledger, change: ControlChange) -> Command {
     Command::Control(ControlCommand {
         actor: "operator".parse().unwrap(),
         reason: "a test".to_owned(),
         control_version: ledger.control().version,
-        change: ControlChange::KillSwitch { engaged },
+        change,
     })
+}
+
+/// Engages the kill switch, or turns it off.
+pub fn switch(ledger: &Ledger, engaged: bool) -> Command {
+    control(ledger, ControlChange::KillSwitch { engaged })
 }
 
 pub fn all_quotes(ledger: &Ledger) -> Vec<Quote> {

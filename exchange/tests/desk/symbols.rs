@@ -1,0 +1,112 @@
+//! What a symbol trades, how that changes, and how a symbol ends.
+
+use std::time::Duration;
+
+use quorate_domain::{Money, Price};
+use quorate_ledger::ControlChange;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::{
+    ledger::symbol,
+    world::{Exchange, code, group},
+};
+
+async fn info(exchange: &Exchange, query: &str) -> Value {
+    exchange.get(&format!("/api/v3/exchangeInfo{query}")).await.1["symbols"].clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_symbol_is_on_a_break_and_takes_no_orders() {
+    let group = group();
+    let exchange = Exchange::start(&group).await;
+    assert_eq!(exchange.limit("rests", "BUY", "GTC", "95.00", 5).await.1["status"], "NEW");
+    group.control(ControlChange::CloseSymbol { symbol: symbol("BTCUSDT") });
+    sleep(Duration::from_secs(1)).await;
+    shows_no_trade(&exchange).await;
+    exchange.kill();
+    // One that starts again knows as much.
+    shows_no_trade(&Exchange::start(&group).await).await;
+}
+
+async fn shows_no_trade(exchange: &Exchange) {
+    let closed = (400, json!({"code": -1013, "msg": "Market is closed."}));
+    assert_eq!(exchange.limit("late", "BUY", "GTC", "95.00", 5).await, closed);
+    assert_eq!(exchange.market("later", "SELL", 5).await, closed);
+    assert_eq!(exchange.query("rests").await.1["status"], "CANCELED");
+    assert_eq!(info(exchange, "").await[0]["status"], "BREAK");
+    assert_eq!(info(exchange, "?symbolStatus=BREAK").await[0]["symbol"], "BTCUSDT");
+    assert_eq!(info(exchange, "?symbolStatus=TRADING").await, json!([]));
+    assert_eq!(exchange.get("/api/v3/depth?symbol=BTCUSDT").await.1["asks"], json!([]));
+    assert_eq!(exchange.desk.listings.with_reference(), [], "no maker is granted it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_filters_are_those_of_the_instrument_of_today() {
+    let group = group();
+    group.define("ETHUSDT");
+    let exchange = Exchange::start(&group).await;
+    let form = |price: &str| format!("symbol=ETHUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.100&price={price}");
+    let place = |price: &str| exchange.call("POST", "/api/v3/order", form(price));
+    let failed = |name: &str| (400, json!({"code": -1013, "msg": format!("Filter failure: {name}")}));
+    group.redefine("ETHUSDT", |instrument| {
+        (instrument.min_price, instrument.max_price) = (Price(4_000), Price(5_200));
+        instrument.min_notional = "5".parse().unwrap();
+    });
+    sleep(Duration::from_secs(1)).await;
+    let row = &info(&exchange, "?symbol=ETHUSDT").await[0];
+    assert_eq!((&row["baseAsset"], &row["quoteAsset"]), (&json!("ETH"), &json!("USDT")));
+    let price = json!({"filterType": "PRICE_FILTER", "minPrice": "40.00", "maxPrice": "52.00", "tickSize": "0.01"});
+    assert_eq!((&row["filters"][0], &row["filters"][3]["minNotional"]), (&price, &json!("5")));
+    assert_eq!(place("39.99").await, failed("PRICE_FILTER"));
+    assert_eq!(place("52.01").await, failed("PRICE_FILTER"));
+    assert_eq!(place("49.99").await, failed("NOTIONAL"));
+    assert_eq!(place("50.00").await.1["status"], "NEW");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_under_an_older_revision_is_planned_again_under_the_newer_one() {
+    let group = group();
+    group.define("ETHUSDT");
+    let exchange = Exchange::start(&group).await;
+    sleep(Duration::from_secs(1)).await;
+    group.set_muted(true);
+    group.redefine("ETHUSDT", |instrument| instrument.taker_fee_ppm = 1_000);
+    let form = "symbol=ETHUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.100&price=50.00";
+    let hear = async {
+        sleep(Duration::from_millis(500)).await;
+        assert_eq!(exchange.desk.health().stats.replanned, 1, "it was refused once");
+        group.set_muted(false);
+    };
+    let (placed, ()) = tokio::join!(exchange.call("POST", "/api/v3/order", form), hear);
+    assert_eq!(placed.1["status"], "NEW", "{placed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_price_of_the_exchange_itself_makes_no_band() {
+    let group = group();
+    let own = |settings: &mut quorate_exchange::config::Settings| settings.reference = Some(vec!["own:BTCUSDT".into()]);
+    let exchange = Exchange::start_with(&group, own).await;
+    let filters = info(&exchange, "").await[0]["filters"].to_string();
+    assert!(!filters.contains("PERCENT_PRICE_BY_SIDE"), "{filters}");
+    assert_eq!(exchange.limit("far", "SELL", "GTC", "5000.00", 5).await.1["status"], "NEW");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limited_account_pays_with_what_it_has() {
+    let group = group();
+    let exchange = Exchange::start(&group).await;
+    group.control(ControlChange::LimitAccount { account: "default".parse().unwrap() });
+    let short = (400, json!({"code": -2010, "msg": "Account has insufficient balance for requested action."}));
+    assert_eq!(exchange.limit("o1", "BUY", "GTC", "95.00", 10).await, short);
+    assert_eq!(exchange.market("o2", "SELL", 10).await, short);
+    group.deposit("default", "USDT", "0.95");
+    assert_eq!(exchange.limit("o3", "BUY", "GTC", "95.00", 10).await.1["status"], "NEW");
+    assert_eq!(exchange.limit("o4", "BUY", "GTC", "95.00", 10).await, short);
+    assert_eq!(code(&exchange.query("o4").await), (400, -2013));
+    let free = group.look(|ledger| {
+        let (_, state) = ledger.accounts().next().unwrap();
+        state.balance(&"USDT".parse().unwrap()).free()
+    });
+    assert_eq!(free, Money::ZERO);
+}
