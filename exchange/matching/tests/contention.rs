@@ -164,7 +164,7 @@ impl Run {
         let order = if at == CONTENDED && self.contended {
             market(id, Side::Buy, 1, time)
         } else {
-            limit(id, if n % 2 == 0 { Side::Sell } else { Side::Buy }, 105, 1, time)
+            limit(id, if n.is_multiple_of(2) { Side::Sell } else { Side::Buy }, 105, 1, time)
         };
         NewOrder { symbol: symbol(at), ..order }
     }
