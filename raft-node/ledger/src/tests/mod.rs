@@ -2,6 +2,7 @@
 
 mod audit;
 mod authority;
+mod closing;
 mod control;
 mod instrument;
 mod order;
