@@ -270,7 +270,7 @@ impl Ledger {
         for (name, equal) in [
             ("exposure reserved", kept.reserved == rebuilt.reserved),
             ("equity", nonzero(&kept.equity) == nonzero(&rebuilt.equity)),
-            ("marks by their age", kept.marks_by_age == rebuilt.marks_by_age),
+            ("unmarked positions", kept.unmarked_from == rebuilt.unmarked_from),
             ("exposure held", kept.held == rebuilt.held),
             ("exposure taken", kept.taken == rebuilt.taken),
             ("those that wait for a turn", kept.queue == rebuilt.queue),

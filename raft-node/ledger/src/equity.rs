@@ -9,7 +9,6 @@ use quorate_planted::{Bug, planted};
 
 use crate::{
     apply::Applying,
-    bounds::MARK_AGE_MAX_MS,
     event::{Event, QuoteEndReason},
     refusal::Refusal,
     state::SymbolState,
@@ -44,9 +43,7 @@ impl Applying<'_> {
 
     /// Since when a position in the asset has had no fresh mark; `None` where all have.
     pub(crate) fn unmarked_since(&self, asset: &Asset) -> Option<Millis> {
-        let oldest = self.indexes.oldest_mark(asset)?;
-        let since = oldest.plus(MARK_AGE_MAX_MS);
-        (since <= self.log_time()).then_some(since)
+        self.indexes.first_unmarked_from(asset).filter(|since| *since <= self.log_time())
     }
 
     pub(crate) fn check_breaker(&self, state: &SymbolState) -> Result<(), Refusal> {

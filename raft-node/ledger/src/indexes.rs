@@ -12,6 +12,7 @@ use imbl::{OrdMap, OrdSet};
 use quorate_planted::{Bug, planted};
 
 use crate::{
+    bounds::MARK_AGE_MAX_MS,
     command::SessionId,
     event::Turn,
     state::{Demand, Maker, Order, OrderName, Session, SymbolState, Tables},
@@ -43,8 +44,8 @@ impl Book {
 pub(crate) struct Indexes {
     /// What the symbols of a quote asset are worth.
     pub(crate) equity: OrdMap<Asset, Money>,
-    /// The time of the mark of each symbol that has a position, 0 where it has no mark; by quote asset.
-    pub(crate) marks_by_age: OrdSet<(Asset, Millis, Symbol)>,
+    /// From when on the position of each symbol that has one is unmarked, 0 where it never had a mark; by quote asset.
+    pub(crate) unmarked_from: OrdSet<(Asset, Millis, Symbol)>,
     /// Exposure reserved by all quotes that stand.
     pub(crate) reserved: Sides<Exposure>,
     /// What all symbols hold: reserved, or set aside for them where that is more.
@@ -158,10 +159,10 @@ impl Indexes {
         }
         if old.mark != new.mark {
             if let Some((asset, at)) = &old.mark {
-                self.marks_by_age.remove(&(asset.clone(), *at, symbol.clone()));
+                self.unmarked_from.remove(&(asset.clone(), *at, symbol.clone()));
             }
             if let Some((asset, at)) = &new.mark {
-                self.marks_by_age.insert((asset.clone(), *at, symbol.clone()));
+                self.unmarked_from.insert((asset.clone(), *at, symbol.clone()));
             }
         }
         if old.holder != new.holder {
@@ -262,10 +263,10 @@ impl Indexes {
         }
     }
 
-    /// The time of the oldest mark of a position in this asset.
-    pub(crate) fn oldest_mark(&self, asset: &Asset) -> Option<Millis> {
+    /// From when on the first position in this asset is unmarked.
+    pub(crate) fn first_unmarked_from(&self, asset: &Asset) -> Option<Millis> {
         let from = (asset.clone(), Millis::ZERO, Symbol::lowest());
-        self.marks_by_age.range(from..).next().filter(|(found, _, _)| found == asset).map(|(_, at, _)| *at)
+        self.unmarked_from.range(from..).next().filter(|(found, _, _)| found == asset).map(|(_, at, _)| *at)
     }
 
     /// The open orders of a symbol, by id.
@@ -304,10 +305,11 @@ impl Indexes {
     }
 }
 
-/// The quote asset, and the time of the mark that counts, of a symbol whose position must be marked.
+/// The quote asset of a symbol whose position must be marked, and from when on it is not.
 fn must_be_marked(state: &SymbolState) -> Option<(Asset, Millis)> {
     let open = state.closed.is_none() && state.position() != Position::ZERO;
-    open.then(|| (state.instrument.quote.clone(), state.marks.counted.map_or(Millis::ZERO, |mark| mark.at)))
+    let from = state.marks.counted.map_or(Millis::ZERO, |mark| mark.at.plus(MARK_AGE_MAX_MS));
+    open.then(|| (state.instrument.quote.clone(), from))
 }
 
 fn sum_changed(sum: &mut Exposure, old: Exposure, new: Exposure) {

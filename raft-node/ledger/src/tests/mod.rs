@@ -4,6 +4,7 @@ mod audit;
 mod authority;
 mod closing;
 mod control;
+mod equity;
 mod instrument;
 mod order;
 mod quote;
