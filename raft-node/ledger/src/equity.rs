@@ -13,14 +13,14 @@ use crate::{
     refusal::Refusal,
     state::SymbolState,
 };
-use quorate_domain::{Asset, Money, Qty, Symbol};
+use quorate_domain::{Asset, Millis, Money, Qty, Symbol};
 
 impl Applying<'_> {
     /// Evaluates the equity of every asset that the command may have changed.
     pub(crate) fn evaluate_equity(&mut self) {
         for asset in mem::take(&mut self.equity_due) {
             let equity = self.equity(&asset);
-            let counted = self.indexes.unmarked_since(&asset, self.log_time()).is_none() || planted(Bug::HighWaterFromUncountedMark);
+            let counted = self.unmarked_since(&asset).is_none() || planted(Bug::HighWaterFromUncountedMark);
             let drawdown = self.tables.drawdowns.get(&asset).cloned().unwrap_or_default();
             let (new, trips) = drawdown.evaluate(equity, counted);
             let high_water = new.high_water;
@@ -39,6 +39,11 @@ impl Applying<'_> {
 
     pub(crate) fn equity(&self, asset: &Asset) -> Money {
         self.indexes.equity.get(asset).copied().unwrap_or_default()
+    }
+
+    /// Since when a position in the asset has had no fresh mark; `None` where all have.
+    pub(crate) fn unmarked_since(&self, asset: &Asset) -> Option<Millis> {
+        self.indexes.first_unmarked_from(asset).filter(|since| *since <= self.log_time())
     }
 
     pub(crate) fn check_breaker(&self, state: &SymbolState) -> Result<(), Refusal> {

@@ -45,8 +45,8 @@ impl Book {
 pub(crate) struct Indexes {
     /// What the symbols of a quote asset are worth.
     pub(crate) equity: OrdMap<Asset, Money>,
-    /// The time of the mark of each symbol that has a position, `None` where it has no mark; by quote asset.
-    pub(crate) marks_by_age: OrdSet<(Asset, Option<Millis>, Symbol)>,
+    /// From when on the position of each symbol that has one is unmarked, 0 where it never had a mark; by quote asset.
+    pub(crate) unmarked_from: OrdSet<(Asset, Millis, Symbol)>,
     /// Exposure reserved by all quotes that stand.
     pub(crate) reserved: Sides<Exposure>,
     /// What all symbols hold: reserved, or set aside for them where that is more.
@@ -89,7 +89,7 @@ pub(crate) struct SymbolFacts {
     holder: Option<MakerName>,
     equity: Option<(Asset, Money)>,
     /// Where there is a position that must be marked.
-    mark: Option<(Asset, Option<Millis>)>,
+    mark: Option<(Asset, Millis)>,
 }
 
 impl SymbolFacts {
@@ -157,10 +157,10 @@ impl Indexes {
         }
         if old.mark != new.mark {
             if let Some((asset, at)) = &old.mark {
-                self.marks_by_age.remove(&(asset.clone(), *at, symbol.clone()));
+                self.unmarked_from.remove(&(asset.clone(), *at, symbol.clone()));
             }
             if let Some((asset, at)) = &new.mark {
-                self.marks_by_age.insert((asset.clone(), *at, symbol.clone()));
+                self.unmarked_from.insert((asset.clone(), *at, symbol.clone()));
             }
         }
         if old.holder != new.holder {
@@ -232,12 +232,10 @@ impl Indexes {
         }
     }
 
-    /// Since when a position in this asset has had no fresh mark, 0 where it never had one; `None` where all have.
-    pub(crate) fn unmarked_since(&self, asset: &Asset, log_time: Millis) -> Option<Millis> {
-        let from = (asset.clone(), None, Symbol::lowest());
-        let (_, oldest, _) = self.marks_by_age.range(from..).next().filter(|(found, _, _)| found == asset)?;
-        let since = oldest.map_or(Millis::ZERO, |at| at.plus(MARK_AGE_MAX_MS));
-        (since <= log_time).then_some(since)
+    /// From when on the first position in this asset is unmarked.
+    pub(crate) fn first_unmarked_from(&self, asset: &Asset) -> Option<Millis> {
+        let from = (asset.clone(), Millis::ZERO, Symbol::lowest());
+        self.unmarked_from.range(from..).next().filter(|(found, _, _)| found == asset).map(|(_, at, _)| *at)
     }
 
     /// The open orders of a symbol, by id.
@@ -276,10 +274,11 @@ impl Indexes {
     }
 }
 
-/// The quote asset, and the time of the mark that counts, of a symbol whose position must be marked.
-fn must_be_marked(state: &SymbolState) -> Option<(Asset, Option<Millis>)> {
+/// The quote asset of a symbol whose position must be marked, and from when on it is not.
+fn must_be_marked(state: &SymbolState) -> Option<(Asset, Millis)> {
     let open = state.closed.is_none() && state.position() != Position::ZERO;
-    open.then(|| (state.instrument.quote.clone(), state.marks.counted.map(|mark| mark.at)))
+    let from = state.marks.counted.map_or(Millis::ZERO, |mark| mark.at.plus(MARK_AGE_MAX_MS));
+    open.then(|| (state.instrument.quote.clone(), from))
 }
 
 fn sum_changed(sum: &mut Exposure, old: Exposure, new: Exposure) {

@@ -42,7 +42,7 @@ impl Default for Ledger {
 pub struct Equity {
     /// Cash, and positions at the marks that count, in 10^-12 of the asset.
     pub equity: Money,
-    /// Log time since which a position has had no fresh mark, 0 where it never had one; `None` where all have.
+    /// Log time since which a position has had no fresh mark, 0 where it never had one; `None` where all have one.
     pub unmarked_since: Option<Millis>,
     /// The breaker.
     pub drawdown: Drawdown,
@@ -162,9 +162,10 @@ impl Ledger {
     /// What the house is worth in a quote asset: cash, and positions at the marks that count.
     #[must_use]
     pub fn equity(&self, asset: &Asset) -> Equity {
+        let since = self.indexes.first_unmarked_from(asset);
         Equity {
             equity: self.indexes.equity.get(asset).copied().unwrap_or_default(),
-            unmarked_since: self.indexes.unmarked_since(asset, self.log_time()),
+            unmarked_since: since.filter(|since| *since <= self.log_time()),
             drawdown: self.tables.drawdowns.get(asset).copied().unwrap_or_default(),
         }
     }

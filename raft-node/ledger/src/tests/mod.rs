@@ -2,7 +2,9 @@
 
 mod audit;
 mod authority;
+mod closing;
 mod control;
+mod equity;
 mod instrument;
 mod names;
 mod order;

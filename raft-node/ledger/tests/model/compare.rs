@@ -5,7 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use quorate_domain::Side;
+use quorate_domain::{ExposureBasis, Side};
 use quorate_ledger::{Command, Envelope, Event, Input, Ledger, Outcome, Refusal, Response, bounds::NAMES_MAX};
 
 use crate::{
@@ -17,6 +17,9 @@ use crate::{
 
 /// Entries applied while shrinking, over all tries, at most.
 const SHRINK_ENTRIES_MAX: usize = 100_000;
+
+/// Entries after which money is looked at, whatever they were.
+const LOOK_AT_MONEY_EVERY: usize = 32;
 
 /// Entries printed of a failure, at most.
 const SHOWN_MAX: usize = 60;
@@ -88,7 +91,11 @@ fn run<S: Subject>(new: New<S>, names_max: usize, next: &mut dyn FnMut(&Model) -
             Ok((got, violations)) => differs(expected.clone(), got)
                 .or_else(|| wrong_state(&model, subject.ledger(), &violations))
                 .or_else(|| wrong_orders(&model, subject.ledger(), at))
-                .or_else(|| money::wrong(&model, subject.ledger()))
+                .or_else(|| {
+                    let accepted = matches!(expected.0.outcome, Outcome::Accepted(_));
+                    let look = (accepted && before.1.is_some()) || at.is_multiple_of(LOOK_AT_MONEY_EVERY);
+                    look.then(|| money::wrong(&model, subject.ledger())).flatten()
+                })
                 .or_else(|| money::wrong_rise(&step, &model, &high_waters, subject.ledger())),
         };
         if let Some(what) = what {
@@ -96,6 +103,10 @@ fn run<S: Subject>(new: New<S>, names_max: usize, next: &mut dyn FnMut(&Model) -
         }
         if let Some(before) = &before.1 {
             money::record(&mut coverage, before, &model, &step, &expected.0, &expected.1);
+        }
+        let placed = expected.1.iter().any(|event| matches!(event, Event::QuotePlaced(_)));
+        if placed && model.basis != ExposureBasis::Units {
+            coverage.saw("quotes were placed where the basis is the worst loss");
         }
         if step.now < before.0 {
             coverage.saw("log time stood still where the stamp went back");

@@ -74,7 +74,7 @@ const MONEY: &[&str] = &[
     "a limited account owed contracts",
     "a sale locked contracts, and was filled",
     "a sale locked what it could owe",
-    "a limited account went from one balance to another at a settlement",
+    "contracts of a limited account were settled",
     "an account was short of the base asset",
     "an account was short of the quote asset",
     "an account traded with itself",

@@ -68,7 +68,7 @@ const ACTS: [(Act, u64); 33] = [
     (Act::Rearm, 2),
     (Act::LimitAccount, 3),
     (Act::Deposit, 10),
-    (Act::Settle, 1),
+    (Act::Settle, 2),
     (Act::CloseSymbol, 1),
     (Act::PublishMarks, 30),
     (Act::SetListing, 2),
@@ -325,10 +325,10 @@ impl Generator {
             return None;
         }
         let wanted = usize::try_from(self.accounts).unwrap();
-        if model.limited.len() < wanted {
+        if model.limited.len() < wanted && (model.orders.is_empty() || self.rng.chance(50)) {
             return Some(Act::LimitAccount);
         }
-        self.rng.chance(60).then_some(Act::Deposit)
+        self.rng.chance(150).then_some(Act::Deposit)
     }
 
     fn envelope(&mut self, command: Command, model: &Model) -> Envelope {
@@ -391,6 +391,7 @@ impl Generator {
             Act::Rearm => self.rearm(model),
             Act::LimitAccount => self.limit_account(model),
             Act::Deposit => self.deposit(model),
+            Act::Settle | Act::CloseSymbol if self.few_are_open(model) => self.publish_marks(model),
             Act::Settle => self.settle(model),
             Act::CloseSymbol => self.close_symbol(model),
             Act::PublishMarks => self.publish_marks(model),

@@ -205,6 +205,12 @@ impl Generator {
         self.control(model, ControlChange::Deposit { account, asset, amount: Money(amount) })
     }
 
+    /// Whether the run had better keep the symbols that it has.
+    pub(crate) fn few_are_open(&mut self, model: &Model) -> bool {
+        let open = model.symbols.values().filter(|state| state.closed.is_none()).count();
+        open < 3 && self.rng.chance(850)
+    }
+
     fn symbol_of_kind(&mut self, contract: bool, model: &Model) -> Symbol {
         let same = model.symbols.iter().filter(|(_, state)| pays(&state.instrument).is_some() == contract);
         let same: Vec<Symbol> = same.map(|(symbol, _)| symbol.clone()).collect();
@@ -212,7 +218,14 @@ impl Generator {
     }
 
     pub(crate) fn settle(&mut self, model: &Model) -> Command {
-        let symbol = self.symbol_of_kind(true, model);
+        let held = model.symbols.iter().filter(|(symbol, state)| {
+            let has = |account| model.balance(account, &state.instrument.base) != 0;
+            let owned = model.accounts().iter().any(has) || model.profit(symbol).position != 0;
+            pays(&state.instrument).is_some() && state.closed.is_none() && owned
+        });
+        let held: Vec<Symbol> = held.map(|(symbol, _)| symbol.clone()).collect();
+        let held = self.rng.pick(&held).cloned().filter(|_| self.rng.chance(700));
+        let symbol = held.unwrap_or_else(|| self.symbol_of_kind(true, model));
         let pays = model.symbols.get(&symbol).and_then(|state| pays(&state.instrument)).unwrap_or(Price(13));
         let price = if self.rng.chance(500) { pays } else { Price(0) };
         let price = if self.rng.chance(self.wrong) { Price(self.rng.within(-1, 14)) } else { price };

@@ -59,10 +59,9 @@ fn before_the_sweep() -> Vec<Vec<Step>> {
     scripts
 }
 
-/// What no seed can reach. `ExecWindowFull` takes a thousand executions, for which there is a script
-/// ([`answers_by_exec_id_are_kept_for_their_window_as_the_model_says`]). `Overflow` is beyond any list of commands: fills against quotes are
-/// of at most the exposure limit each, so that a position would leave its range only after some 10^17 of them.
-const BEYOND_SEEDS: [&str; 2] = ["Refusal::ExecWindowFull", "Refusal::Overflow"];
+/// What no seed can reach: `ExecWindowFull` takes a thousand executions, for which there is a script
+/// ([`answers_by_exec_id_are_kept_for_their_window_as_the_model_says`]).
+const BEYOND_SEEDS: [&str; 1] = ["Refusal::ExecWindowFull"];
 
 #[test]
 fn fixed_seeds_equal_the_model_and_reach_every_variant() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use quorate_domain::{Account, Asset, Kind, Money, Position, Price, Qty, Side, Symbol};
+use quorate_domain::{Account, Asset, Kind, Money, Position, Qty, Side, Symbol};
 use quorate_ledger::{
     Answer, Command, ControlChange, ControlCommand, Envelope, Event, FilledMaker, Input, Ledger, Outcome, Refusal,
     Response, SymbolState,
@@ -222,8 +222,8 @@ pub(crate) fn record(
                     }
                 }
             }
-            Event::SymbolClosed { symbol, settled: Some(settlement) } => {
-                record_settlement(coverage, before, symbol, settlement.price);
+            Event::SymbolClosed { symbol, settled: Some(_) } => {
+                record_settlement(coverage, before, symbol);
             }
             Event::BreakerTripped { asset, .. } if model.is_unmarked(asset) => {
                 coverage.saw("a breaker tripped while equity was unmarked");
@@ -237,9 +237,6 @@ pub(crate) fn record(
                         coverage.saw("a mark that waited was confirmed");
                     }
                 }
-            }
-            Event::QuotePlaced(_) if model.basis != quorate_domain::ExposureBasis::Units => {
-                coverage.saw("quotes were placed where the basis is the worst loss");
             }
             Event::ControlChanged { change: ControlChange::Instrument { symbol, instrument, .. }, .. } => {
                 let old = &before.symbols[symbol];
@@ -257,14 +254,14 @@ pub(crate) fn record(
     record_state(coverage, before, model);
 }
 
-fn record_settlement(coverage: &mut Coverage, before: &Model, symbol: &Symbol, price: Price) {
+fn record_settlement(coverage: &mut Coverage, before: &Model, symbol: &Symbol) {
     let of = &before.symbols[symbol].instrument;
     if before.profit(symbol).position != 0 {
         coverage.saw("a position was settled");
     }
     let has = before.limited.iter().any(|account| before.balance(account, &of.base) != 0);
-    if has && price.0 > 0 {
-        coverage.saw("a limited account went from one balance to another at a settlement");
+    if has {
+        coverage.saw("contracts of a limited account were settled");
     }
 }
 
