@@ -561,6 +561,10 @@ fn may_end(frame: &Frame, symbol: &Symbol, quote: &Quote, turn: Option<Turn>, re
         QuoteEndReason::PositionLimit => {
             decided(frame, |change| matches!(change, ControlChange::PositionLimit { symbol: of, .. } if of == symbol))
         }
+        QuoteEndReason::Breaker => happens(&|event| matches!(event, Event::BreakerTripped { .. })),
+        QuoteEndReason::Protection => {
+            happens(&|event| matches!(event, Event::ProtectionTripped { symbol: of, .. } if of == symbol))
+        }
         QuoteEndReason::TurnEnded => matches!(turn, Some(Turn::Running { until }) if until.0 <= time),
         QuoteEndReason::AgeUnproven => happens(&|event| matches!(event, Event::TermBegan { quotes_pulled: true, .. })),
         QuoteEndReason::Replaced => {

@@ -159,6 +159,7 @@ async fn make(run: Arc<Run>, name: &'static str) -> Result<()> {
                 Command::PullQuote(PullQuote { symbol: held.symbol.clone(), epoch: held.epoch, secret, quote_seq })
             }
             Some(held) if quote_seq % 7 == 0 && standing.contains_key(&held.symbol) => Command::KeepQuote(KeepQuote {
+                revision: 1,
                 symbol: held.symbol.clone(),
                 incarnation,
                 secret,
@@ -173,6 +174,7 @@ async fn make(run: Arc<Run>, name: &'static str) -> Result<()> {
                 let drift = i64::try_from(quote_seq % 5)?;
                 let side = |price: i64| Some(QuoteSide { price: Price(price + drift), qty: Qty(30) });
                 Command::PlaceQuote(PlaceQuote {
+                    revision: 1,
                     symbol: held.symbol.clone(),
                     incarnation,
                     secret,
@@ -240,6 +242,7 @@ async fn trade(run: Arc<Run>) -> Result<()> {
         let Some((order, fill)) = order(quote, orders, read.log_time)? else { continue };
         let exec_id = next.entry(order.symbol.clone()).or_insert(1);
         let execute = Command::ExecuteOrder(ExecuteOrder {
+            revision: 1,
             exchange_epoch,
             exec_id: *exec_id,
             answered_below: *exec_id,
@@ -335,7 +338,7 @@ async fn set_limit(client: &Client, limit: i64) -> Result<()> {
         actor: "operator".parse()?,
         reason: "a test".to_owned(),
         control_version,
-        change: ControlChange::ExposureLimit { limit: Exposure(limit) },
+        change: ControlChange::ExposureLimit { limit: Exposure(limit.into()) },
     });
     client.submit_without_session(&command, tokio::time::Instant::now() + SETTLE).await?;
     Ok(())

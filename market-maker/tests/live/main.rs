@@ -12,7 +12,7 @@ use std::{
 };
 
 use node::Node;
-use quorate_domain::{MakerName, SymbolSpec};
+use quorate_domain::{Instrument, MakerName};
 use quorate_ledger::{
     Command, ControlChange, ControlCommand, DefineSymbol, Input, LeaderCommand, Outcome, QuotingScope, Secret,
 };

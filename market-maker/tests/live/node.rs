@@ -128,13 +128,18 @@ impl Node {
         let state = self.state();
         let row = |(symbol, of): (&Symbol, &quorate_ledger::SymbolState)| PositionView {
             symbol: symbol.clone(),
-            position: of.position,
+            position: of.position(),
             position_units: String::new(),
             position_seq: of.position_seq,
             position_max: of.position_max,
             bought: of.bought,
             sold: of.sold,
-            cash: of.cash,
+            cash: of.pnl.cash,
+            cost: of.pnl.cost,
+            realised: of.pnl.realised,
+            unrealised: of.unrealised(),
+            fees: of.pnl.fees,
+            mark: None,
         };
         state.ledger.symbols().map(row).collect()
     }
@@ -192,6 +197,9 @@ impl Node {
         let row = |(symbol, of): (&Symbol, &quorate_ledger::SymbolState)| SymbolView {
             symbol: symbol.clone(),
             instrument: of.instrument.clone(),
+            revision: of.revision,
+            listed: state.ledger.is_listed(symbol),
+            closed: None,
             quoting: true,
         };
         state.ledger.symbols().map(row).collect()

@@ -147,6 +147,8 @@ fn symbol_of(write: &Write) -> Option<&Symbol> {
         Command::OpenSession
         | Command::CloseSession
         | Command::Control(_)
+        | Command::PublishMarks(_)
+        | Command::SetListing(_)
         | Command::CommitParameters(_)
         | Command::RegisterMaker(_)
         | Command::RenewMaker(_)
@@ -211,6 +213,8 @@ fn ended_from_outside(frames: &[Frame]) -> BTreeSet<(Symbol, Key)> {
                 | QuoteEndReason::LimitLowered
                 | QuoteEndReason::PositionLimit
                 | QuoteEndReason::TurnEnded
+                | QuoteEndReason::Breaker
+                | QuoteEndReason::Protection
                 | QuoteEndReason::AgeUnproven
                 | QuoteEndReason::Replaced => {
                     ended.extend(placed.get(quote_id).map(|key| (symbol.clone(), *key)));

@@ -17,7 +17,7 @@ pub(super) struct Control {
     symbols_off: BTreeSet<Symbol>,
     makers_off: BTreeSet<MakerName>,
     /// Whether exposure is the worst loss, and not counted in units.
-    worst_loss: bool,
+    pub(super) worst_loss: bool,
     /// The largest position of a symbol, in lots.
     positions: BTreeMap<Symbol, i64>,
 }

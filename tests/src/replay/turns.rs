@@ -61,10 +61,16 @@ impl Replay {
         if !sound {
             self.wrong(frame, &format!("{symbol}: a turn goes from {before:?} to {next:?}"));
         }
-        if ended && others_wait && self.stands_above_its_share(symbol, limit, frame.log_time.0) {
+        if ended
+            && others_wait
+            && !self.control.worst_loss
+            && self.stands_above_its_share(symbol, limit, frame.log_time.0)
+        {
             self.wrong(frame, &format!("{symbol}: its turn ended, others wait, and its quote stands"));
         }
-        if let (Some(Turn::Waiting { since }), Some(Turn::Offered { .. })) = (before, next) {
+        if let (Some(Turn::Waiting { since }), Some(Turn::Offered { .. }), false) =
+            (before, next, self.control.worst_loss)
+        {
             self.in_order(frame, symbol, since);
         }
         self.count_turn(frame, symbol, before, next);
@@ -93,7 +99,7 @@ impl Replay {
     }
 
     /// Whether the quote of `symbol` has a lot on a side where a share, as large as it can be, is less.
-    fn stands_above_its_share(&self, symbol: &Symbol, limit: i64, time: u64) -> bool {
+    fn stands_above_its_share(&self, symbol: &Symbol, limit: i128, time: u64) -> bool {
         let Some(book) = self.books.get(symbol) else { return false };
         let alive = |book: &&Book| book.quote.as_ref().is_some_and(|quote| quote.deadline > time);
         let quoted = |side: usize| self.books.values().filter(alive).filter(|book| book.reserved()[side] > 0).count();
@@ -102,7 +108,8 @@ impl Replay {
         // Whoever is in the turns without a quote demands one side at least: so many demand one of both.
         let one_of_both = (quoted[0] + quoted[1] + without).div_ceil(2);
         let asks = book.reserved().map(|reserved| reserved > 0 && alive(&book));
-        let above = |demanding: usize| book.per_lot > limit / i64::try_from(demanding.max(1)).unwrap_or(i64::MAX);
+        let above =
+            |demanding: usize| i128::from(book.per_lot) > limit / i128::try_from(demanding.max(1)).unwrap_or(i128::MAX);
         (asks == [true, true] && above(one_of_both)) || (0..2).any(|side| asks[side] && above(quoted[side]))
     }
 
@@ -120,7 +127,7 @@ impl Replay {
         let mut passed_over = None;
         for (_, symbol, book) in earlier {
             taken = plus(taken, book.lot_adds());
-            if taken.iter().all(|taken| *taken <= limit) {
+            if taken.iter().all(|taken| i128::from(*taken) <= limit) {
                 passed_over = Some(symbol.clone());
                 break;
             }
@@ -132,6 +139,10 @@ impl Replay {
 
     /// After a frame: no turn is past its end, none is too heavy, and who is first is offered its lot where nobody has a turn.
     pub(super) fn turns_are_served(&mut self, frame: &Frame) {
+        // Lots are counted in units here: where exposure is the worst loss, the order of turns is not judged.
+        if self.control.worst_loss {
+            return;
+        }
         let (time, limit) = (frame.log_time.0, self.found.limit);
         let mut wrong = Vec::new();
         for (symbol, book) in &self.books {
@@ -140,7 +151,7 @@ impl Replay {
             if past && frame.events.len() < SWEEP_MAX {
                 wrong.push(format!("{symbol}: {turn:?} is over"));
             }
-            if book.per_lot > limit {
+            if i128::from(book.per_lot) > limit {
                 wrong.push(format!("{symbol}: {turn:?}, and a lot is above the limit of {limit}"));
             }
         }
@@ -149,7 +160,7 @@ impl Replay {
             && !self.books.values().any(Book::has_turn)
         {
             let taken = self.books.values().fold(first.lot_adds(), |sum, book| plus(sum, book.reserved()));
-            if taken.iter().all(|taken| *taken <= limit) {
+            if taken.iter().all(|taken| i128::from(*taken) <= limit) {
                 wrong.push(format!("{symbol}: it is the first that waits, would fit, and is offered nothing"));
             }
         }

@@ -101,7 +101,7 @@ impl Group {
                 self.command(set(true, version));
                 self.at(1_000, 0, Happening::Control(set(false, version + 1)));
             }
-            Action::Limit(limit) => self.change(ControlChange::ExposureLimit { limit: Exposure(limit) }),
+            Action::Limit(limit) => self.change(ControlChange::ExposureLimit { limit: Exposure(limit.into()) }),
         }
     }
 
@@ -164,8 +164,16 @@ impl Group {
         let exchange_epoch = self.exchange;
         let exec_id = self.ledger.exchange().map_or(0, |exchange| exchange.last_exec_id(symbol)) + 1;
         let deadline = self.ledger.log_time().plus(10_000);
-        let execute =
-            ExecuteOrder { exchange_epoch, exec_id, answered_below: exec_id, deadline, order, fills, remainder };
+        let execute = ExecuteOrder {
+            exchange_epoch,
+            exec_id,
+            answered_below: exec_id,
+            revision: 1,
+            deadline,
+            order,
+            fills,
+            remainder,
+        };
         self.command(Command::ExecuteOrder(execute));
     }
 

@@ -383,7 +383,7 @@ impl Group {
         let read = |(symbol, state): (&Symbol, &quorate_ledger::SymbolState)| SymbolSnapshot {
             symbol: symbol.clone(),
             position_seq: state.position_seq,
-            position: state.position,
+            position: state.position(),
             epoch: state.epoch,
             incarnation: state.holder.as_ref().map(|holder| holder.incarnation),
             moving: state.moving().is_some(),

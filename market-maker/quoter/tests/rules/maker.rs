@@ -170,6 +170,8 @@ impl Maker {
             position_seq,
         };
         let fill = FillCommitted {
+            taker_fee: Money::ZERO,
+            maker_fee: Money::ZERO,
             trade_id: position_seq,
             symbol: symbol(),
             price: Price(995),

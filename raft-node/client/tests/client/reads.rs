@@ -7,7 +7,7 @@ use std::{
 
 use quorate_api::{ChangeMembers, ExposureView, PositionView, Problem, ProblemKind};
 use quorate_client::{CallFailed, OrderQuery, ReadOptions};
-use quorate_domain::{Exposure, Money, Position, Qty};
+use quorate_domain::{Exposure, ExposureBasis, Money, Position, Qty};
 use quorate_seams::CallError;
 use tokio::time::Instant;
 
@@ -23,6 +23,11 @@ fn positions() -> Vec<PositionView> {
         bought: Qty(1),
         sold: Qty(4),
         cash: Money(i128::from(i64::MAX) * 1_000),
+        cost: Money(-5),
+        realised: Money::ZERO,
+        unrealised: None,
+        fees: Money::ZERO,
+        mark: None,
     }]
 }
 
@@ -127,6 +132,7 @@ async fn a_refusal_for_good_ends_the_read_and_an_unreadable_answer_says_so() {
 async fn a_node_that_hangs_costs_one_attempt() {
     let (group, _) = Group::new();
     let view = ExposureView {
+        basis: ExposureBasis::Units,
         limit: Exposure(100),
         hard_limit: Exposure(100),
         long: Exposure(1),

@@ -1,7 +1,7 @@
 //! What a read must show, by the model.
 
 use quorate_api::{AuthorityView, ExposureView, PositionView, QuoteSideView, QuoteView, paths};
-use quorate_domain::{Exposure, Position, Qty, Side, Symbol};
+use quorate_domain::{Exposure, Position, Side, Symbol};
 
 use crate::history::{calls::Observed, naive::Model};
 
@@ -43,12 +43,10 @@ fn asked<'a>(model: &'a Model, read: &'a Observed) -> impl Iterator<Item = &'a S
 
 fn positions(model: &Model, read: &Observed) -> Option<bool> {
     let rows: Vec<PositionView> = read.rows()?;
-    let shown =
-        rows.into_iter().map(|row| (row.symbol, row.position, row.position_seq, row.bought, row.sold, row.cash.0));
+    let shown = rows.into_iter().map(|row| (row.symbol, row.position, row.position_seq, row.cash.0));
     let held = asked(model, read).map(|symbol| {
-        let (bought, sold) = (model.quote_fills(symbol, Side::Sell), model.quote_fills(symbol, Side::Buy));
         let position = model.position(symbol).unwrap_or(Position(i64::MAX));
-        (symbol.clone(), position, model.position_seq(symbol), Qty(bought.0), Qty(sold.0), sold.1 - bought.1)
+        (symbol.clone(), position, model.position_seq(symbol), model.profit(symbol).cash)
     });
     Some(shown.eq(held))
 }

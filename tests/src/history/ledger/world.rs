@@ -4,7 +4,7 @@
 //! forget that the symbol waits for exposure. So at an entry that nobody has an answer to, both may be true. What
 //! later answers contradict goes; where all are gone, nothing explains the history.
 
-use quorate_domain::{Millis, Price, Sides};
+use quorate_domain::{Millis, Sides};
 use quorate_ledger::{
     Command, Envelope, Event, Frame, Input, LeaderCommand, OrderStatus, Outcome, Refusal, Response, bounds::NAMES_MAX,
 };
@@ -48,7 +48,7 @@ pub(super) struct Worlds<'a> {
 struct Hidden<'a> {
     /// The demands for exposure that are remembered.
     demands: Sides<Option<Millis>>,
-    asked_at: &'a Sides<Option<Price>>,
+    lots: &'a Sides<i128>,
     quote_seq: u64,
     among_the_first: bool,
 }
@@ -198,8 +198,8 @@ impl World {
     /// What the log does not show of a symbol.
     fn hidden<'a>(&self, state: &'a SymbolState) -> Hidden<'a> {
         let demands = Sides::from_fn(|side| state.demands.of(side).filter(|until| *until > self.model.log_time));
-        let SymbolState { quote_seq, asked_at, among_the_first, .. } = state;
-        Hidden { demands, asked_at, quote_seq: *quote_seq, among_the_first: *among_the_first }
+        let SymbolState { quote_seq, lots, among_the_first, .. } = state;
+        Hidden { demands, lots, quote_seq: *quote_seq, among_the_first: *among_the_first }
     }
 
     /// Whether all that `other` can explain from here on, this one can: they differ in nothing but in which unknown

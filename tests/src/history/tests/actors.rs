@@ -66,7 +66,7 @@ fn operate(group: &mut Group) -> Option<Command> {
     }
     match group.dice.between(0, 100) {
         0..6 => {
-            let limit = Exposure(i64::try_from(group.dice.between(30, 101)).unwrap());
+            let limit = Exposure(i128::from(group.dice.between(30, 101)));
             changes(ControlChange::ExposureLimit { limit })
         }
         6..8 => {
@@ -125,6 +125,7 @@ fn make(group: &mut Group, maker: &MakerName) -> Option<Command> {
         15..16 => return Some(Command::DeregisterMaker(myself)),
         16..36 => {
             return Some(Command::KeepQuote(KeepQuote {
+                revision: 1,
                 symbol,
                 incarnation,
                 secret: SECRET,
@@ -145,6 +146,7 @@ fn make(group: &mut Group, maker: &MakerName) -> Option<Command> {
     };
     let (bid, ask) = (side(95), side(101));
     Some(Command::PlaceQuote(PlaceQuote {
+        revision: 1,
         symbol,
         incarnation,
         secret: SECRET,
@@ -206,6 +208,7 @@ fn exchange(group: &mut Group) -> Option<Command> {
     };
     let exec_id = group.ledger.exchange()?.last_exec_id(&order.symbol) + 1;
     Some(Command::ExecuteOrder(ExecuteOrder {
+        revision: 1,
         exchange_epoch: epoch,
         exec_id,
         answered_below: exec_id,

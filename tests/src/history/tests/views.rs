@@ -3,7 +3,7 @@
 use quorate_api::{
     AuthorityView, Consistency, ExposureView, PositionView, QuoteSideView, QuoteView, Read, SymbolExposure, paths,
 };
-use quorate_domain::Exposure;
+use quorate_domain::{Exposure, ExposureBasis};
 use quorate_ledger::{Ledger, QuoteLeg, bounds::HARD_EXPOSURE_LIMIT};
 use serde_json::Value;
 
@@ -22,13 +22,18 @@ pub(super) fn answer(ledger: &Ledger, node: u64, path: &str, consistency: Consis
 fn positions(ledger: &Ledger) -> Vec<PositionView> {
     let row = |(symbol, state): (&quorate_domain::Symbol, &quorate_ledger::SymbolState)| PositionView {
         symbol: symbol.clone(),
-        position: state.position,
-        position_units: state.position.to_string(),
+        position: state.position(),
+        position_units: state.position().to_string(),
         position_seq: state.position_seq,
         position_max: state.position_max,
         bought: state.bought,
         sold: state.sold,
-        cash: state.cash,
+        cash: state.pnl.cash,
+        cost: state.pnl.cost,
+        realised: state.pnl.realised,
+        unrealised: state.unrealised(),
+        fees: state.pnl.fees,
+        mark: None,
     };
     ledger.symbols().map(row).collect()
 }
@@ -77,7 +82,8 @@ fn exposure(ledger: &Ledger) -> ExposureView {
     });
     let (limit, reserved) = (ledger.exposure_limit(), ledger.reserved());
     let hard_limit = Exposure(HARD_EXPOSURE_LIMIT);
-    ExposureView { limit, hard_limit, long: reserved.bid, short: reserved.ask, symbols: rows.collect() }
+    let basis = ExposureBasis::Units;
+    ExposureView { basis, limit, hard_limit, long: reserved.bid, short: reserved.ask, symbols: rows.collect() }
 }
 
 fn authority(ledger: &Ledger) -> Vec<AuthorityView> {
