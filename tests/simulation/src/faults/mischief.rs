@@ -131,6 +131,7 @@ async fn send(scene: &Scene, envelope: Envelope) -> Option<Response> {
 fn quote(symbol: &Symbol, epoch: u64, bid: i64, ask: i64) -> PlaceQuote {
     let side = |price| Some(QuoteSide { price: Price(price), qty: Qty(1) });
     PlaceQuote {
+        revision: 1,
         symbol: symbol.clone(),
         incarnation: 1,
         secret: NO_SECRET,
@@ -157,6 +158,7 @@ fn quote(symbol: &Symbol, epoch: u64, bid: i64, ask: i64) -> PlaceQuote {
 /// One lot at the lowest price there is, which rests; made at `now`, and soon too late.
 fn order(symbol: &Symbol, exchange_epoch: u64, now: Millis) -> ExecuteOrder {
     ExecuteOrder {
+        revision: 1,
         exchange_epoch,
         exec_id: 1,
         answered_below: 1,
@@ -243,6 +245,7 @@ async fn with_knowledge(scene: &mut Scene) -> Vec<Command> {
 /// A keep of the quote that stands, with the next number and this secret.
 pub(super) fn keep(stands: &QuoteView, secret: Secret, quote_seq: u64) -> KeepQuote {
     KeepQuote {
+        revision: 1,
         symbol: stands.symbol.clone(),
         incarnation: stands.incarnation,
         secret,
