@@ -185,6 +185,12 @@ impl Replay {
         self.money_adds_up(frame);
     }
 
+    /// What did not hold so far.
+    #[must_use]
+    pub fn violations(&self) -> &[String] {
+        &self.found.violations
+    }
+
     /// What is known of money after the last frame.
     #[must_use]
     pub fn sums(&self) -> Sums {

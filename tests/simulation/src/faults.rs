@@ -165,6 +165,10 @@ kinds! {
     SetLimit = "set-limit", 0..4_000;
     /// A position is given a limit, and then none.
     SetPositionLimit = "set-position-limit", 500..6_000;
+    /// Equity may fall only so far for a while.
+    SetDrawdown = "set-drawdown", 500..6_000;
+    /// A symbol is paused for a while when much of it is filled.
+    SetProtection = "set-protection", 500..6_000;
     /// Quoting is turned off for all, a symbol or a maker, and on again.
     SetQuoting = "set-quoting", 0..3_000;
     /// The kill switch is engaged, and turned off.
@@ -333,7 +337,12 @@ async fn happen(scene: Scene) {
             scene.last().await;
             scene.sim.feed.mend(scene.fault.kind);
         }
-        Kind::SetLimit | Kind::SetPositionLimit | Kind::SetQuoting | Kind::KillSwitch => control::happen(scene).await,
+        Kind::SetLimit
+        | Kind::SetPositionLimit
+        | Kind::SetDrawdown
+        | Kind::SetProtection
+        | Kind::SetQuoting
+        | Kind::KillSwitch => control::happen(scene).await,
         Kind::KeepQuotes => keeps::happen(scene).await,
         Kind::Mischief => mischief::happen(scene).await,
     }

@@ -18,6 +18,7 @@ mod log_matching;
 mod log_pace;
 mod log_time;
 mod members_only;
+mod money;
 mod newest_quote;
 mod nobody_starves;
 mod one_quote;
@@ -136,6 +137,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<fills_in_time::FillsInTime>::default(),
         Box::<fills_once::FillsOnce>::default(),
         Box::<positions::Positions>::default(),
+        Box::<money::Money>::default(),
         Box::<fresh_prices::FreshPrices>::default(),
         Box::<acknowledged::Acknowledged>::default(),
         Box::<reads::Reads>::default(),

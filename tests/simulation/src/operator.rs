@@ -9,7 +9,7 @@ use std::{
 
 use quorate_api::{ChangeMembers, Read, StatusView};
 use quorate_client::{Client, ClientConfig, ReadOptions, Session, SubmitError};
-use quorate_domain::{Exposure, Instrument, Qty, Symbol};
+use quorate_domain::{Asset, Exposure, Instrument, Money, Protection, Qty, Symbol};
 use quorate_ledger::{Command, ControlChange, ControlCommand, DefineSymbol, Outcome, QuotingScope, Refusal, Response};
 use tokio::time::{Instant, sleep};
 
@@ -40,6 +40,13 @@ pub struct Operator {
     sim: Arc<Sim>,
     /// Its process.
     pub process: Process,
+}
+
+/// What everything is quoted in.
+const QUOTE: &str = "USDT";
+
+fn quote() -> Asset {
+    QUOTE.parse().expect("an asset")
 }
 
 impl Operator {
@@ -101,7 +108,8 @@ impl Operator {
             let asset = |name: &str| name.parse().expect("an asset");
             let size = |text: &str| text.parse().expect("a decimal");
             let weight = self.sim.plan.exposure_per_lot(at);
-            let instrument = Instrument::spot(asset("B"), asset("USDT"), size("0.01"), size("0.001"), weight);
+            let spot = Instrument::spot(asset("B"), asset(QUOTE), size("0.01"), size("0.001"), weight);
+            let instrument = Instrument { maker_fee_ppm: -20, taker_fee_ppm: 400, ..spot };
             let define = DefineSymbol { symbol: symbol.parse().expect("a symbol"), instrument };
             let response = self.insist(&Command::DefineSymbol(define)).await;
             if let Outcome::Refused(refusal) = response.outcome {
@@ -109,6 +117,8 @@ impl Operator {
             }
         }
         self.set_limit(self.sim.plan.limit).await;
+        let (account, asset) = ("saver".parse().expect("an account"), quote());
+        self.control(ControlChange::Deposit { account, asset, amount: Money(1_000_000_000_000_000) }).await;
         note!(self.sim.trace, "op has set up");
     }
 
@@ -135,6 +145,26 @@ impl Operator {
     /// Sets the largest position of a symbol, or takes it away.
     pub async fn set_position_limit(&self, symbol: Symbol, max: Option<i64>) {
         self.control(ControlChange::PositionLimit { symbol, max: max.map(Qty) }).await;
+    }
+
+    /// Sets how far equity may fall, or takes that limit away and arms the breaker again, where it has tripped.
+    pub async fn set_drawdown_limit(&self, limit: Option<Money>) {
+        self.control(ControlChange::DrawdownLimit { asset: quote(), limit }).await;
+        while limit.is_none() {
+            let Ok(breakers) = self.client().breakers(&ReadOptions::linearizable().within(ATTEMPT)).await else {
+                sleep(PAUSE).await;
+                continue;
+            };
+            if breakers.data.drawdowns.iter().any(|breaker| breaker.tripped) {
+                self.control(ControlChange::Rearm { asset: quote() }).await;
+            }
+            return;
+        }
+    }
+
+    /// Sets the protection of a symbol, or takes it away.
+    pub async fn set_protection(&self, symbol: Symbol, protection: Option<Protection>) {
+        self.control(ControlChange::Protection { symbol, protection }).await;
     }
 
     /// Turns quoting on or off.
@@ -164,6 +194,10 @@ impl Operator {
         }
         for symbol in self.position_limits().await {
             self.set_position_limit(symbol, None).await;
+        }
+        self.set_drawdown_limit(None).await;
+        for (symbol, ..) in &SYMBOLS[..self.sim.plan.symbols] {
+            self.set_protection(symbol.parse().expect("a symbol"), None).await;
         }
         self.set_limit(self.sim.plan.limit).await;
     }

@@ -9,6 +9,7 @@ use std::{
 use quorate_domain::Symbol;
 use quorate_ledger::{Digest, Epoch, Incarnation};
 use quorate_seams::Clocks;
+use quorate_tests::replay::Sums;
 
 /// The nodes at the end of a step.
 #[derive(Debug, Default)]
@@ -114,6 +115,8 @@ pub struct AppliedView {
     pub state: Option<Digest>,
     /// What its audit found at this step.
     pub audit: Vec<String>,
+    /// Its money.
+    pub sums: Sums,
 }
 
 /// What a feed says of its symbol.

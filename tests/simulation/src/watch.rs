@@ -9,7 +9,10 @@ use std::{
 use futures_util::FutureExt;
 use openraft::{RaftState, ServerState};
 use quorate_api::Consistency;
+use quorate_domain::Asset;
+use quorate_ledger::{Equity, Ledger, SymbolState};
 use quorate_node::{node::Node, raft::types::TypeConfig};
+use quorate_tests::replay::{Profit, Sums};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -94,7 +97,35 @@ async fn applied(node: &Node) -> Option<AppliedView> {
         chain: audit.chain,
         state: Some(audit.state),
         audit: audit.violations,
+        sums: sums_of(&snapshot.ledger),
     })
+}
+
+/// A ledger's money, in the judge's form.
+fn sums_of(ledger: &Ledger) -> Sums {
+    let profit = |state: &SymbolState| Profit {
+        position: state.pnl.position.0.into(),
+        cost: state.pnl.cost.0,
+        realised: state.pnl.realised.0,
+        fees: state.pnl.fees.0,
+        cash: state.pnl.cash.0,
+    };
+    let assets: BTreeSet<Asset> = ledger.symbols().map(|(_, state)| state.instrument.quote.clone()).collect();
+    let equity = assets.into_iter().map(|asset| {
+        let Equity { equity, drawdown, .. } = ledger.equity(&asset);
+        (asset, (equity.0, drawdown.high_water.0, drawdown.tripped))
+    });
+    let balances = ledger.accounts().flat_map(|(name, account)| {
+        account.balances.iter().map(move |(asset, balance)| ((name.clone(), asset.clone()), balance.total.0))
+    });
+    let fees = ledger.fees_paid().map(|(asset, fees)| (asset.clone(), fees.0));
+    Sums {
+        whole: true,
+        symbols: ledger.symbols().map(|(symbol, state)| (symbol.clone(), profit(state))).collect(),
+        equity: equity.collect(),
+        balances: balances.filter(|(_, sum)| *sum != 0).collect(),
+        fees: fees.filter(|(_, sum)| *sum != 0).collect(),
+    }
 }
 
 /// The whole of a node's ledger, once it serves: waits for so long.
@@ -106,6 +137,7 @@ pub async fn applied_within(node: &Node, within: Duration) -> Option<AppliedView
         chain: audit.chain,
         state: Some(audit.state),
         audit: audit.violations,
+        sums: sums_of(&snapshot.ledger),
     })
 }
 

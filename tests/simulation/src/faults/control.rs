@@ -1,5 +1,6 @@
 //! What people do at the wrong moment.
 
+use quorate_domain::{Money, Protection, Qty};
 use quorate_ledger::QuotingScope;
 use rand::Rng;
 
@@ -20,6 +21,21 @@ pub(super) async fn happen(mut scene: Scene) {
             scene.operator.set_position_limit(symbol.clone(), Some(max)).await;
             scene.last().await;
             scene.operator.set_position_limit(symbol, None).await;
+        }
+        Kind::SetDrawdown => {
+            let limit = scene.rng.random_range(0..=2_000_000_000_000);
+            scene.happened(limit);
+            scene.operator.set_drawdown_limit(Some(Money(limit))).await;
+            scene.last().await;
+            scene.operator.set_drawdown_limit(None).await;
+        }
+        Kind::SetProtection => {
+            let (symbol, lots) = (scene.one_symbol(), scene.rng.random_range(1..=8));
+            scene.happened((&symbol, lots));
+            let protection = Protection { lots_max: Qty(lots), window_ms: 1_000, pause_ms: 500 };
+            scene.operator.set_protection(symbol.clone(), Some(protection)).await;
+            scene.last().await;
+            scene.operator.set_protection(symbol, None).await;
         }
         Kind::SetQuoting => {
             let scope = match scene.rng.random_range(0..3) {
