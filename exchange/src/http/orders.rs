@@ -64,6 +64,9 @@ fn stamped(account: &Account, params: &Params) -> Result<Option<Stamped>, ApiErr
 
 async fn place_now(desk: &Arc<Desk>, account: Account, params: &Params) -> Result<OrderPlaced, ApiError> {
     let request = params.place_order()?;
+    if desk.limits.is_due(&account) {
+        return Err(ApiError::disconnected("not done: the ledger does not hold this account to its balances yet"));
+    }
     let filters = banded_filters(desk, &request.symbol, listed(desk, &request.symbol).await?.instrument);
     let timestamp = order_time(desk, params.timestamp_us()?.map(|us| us / 1_000));
     let order =

@@ -8,6 +8,7 @@ mod fuzz;
 mod halt;
 mod ledger;
 mod life;
+mod limits;
 mod orders;
 mod prices;
 mod process;
