@@ -80,6 +80,8 @@ async fn place_now(desk: &Arc<Desk>, account: Account, params: &Params) -> Resul
     {
         return placed_before(shown(desk, &filters), request.response, &order, &kept, &result);
     }
+    // Fees are those of today's instrument: the order may have been planned again by a newer one.
+    let filters = desk.listings.instrument(&order.symbol).map_or(filters, |instrument| self::filters(desk, instrument));
     placed(&order, shown(desk, &filters), request.response, outcome)
 }
 
