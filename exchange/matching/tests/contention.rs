@@ -20,7 +20,7 @@ use world::{
 
 /// All in microseconds: one way of a message, one command in the ledger, and the length of a run.
 const LINK: u64 = 2_000;
-const SERVICE: u64 = 200;
+const SERVICE: u64 = 50;
 const RUN: u64 = 3_000_000;
 const SYMBOLS: usize = 4;
 /// The one whose quote may be replaced all the time; all others are quiet.
@@ -28,9 +28,7 @@ const CONTENDED: usize = 0;
 /// Between two orders of one symbol: 400 a second in all.
 const ORDER_EVERY: u64 = 10_000;
 /// Between two quotes of the contended symbol, where it is contended: more often than a plan takes to arrive.
-const QUOTE_EVERY: u64 = 3_000;
-/// How much slower the quiet symbols may be, in percent: what the ledger does more, and nothing else.
-const SLOWER_MAX_PERCENT: u64 = 125;
+const QUOTE_EVERY: u64 = 5_000;
 
 enum Step {
     /// The next order of a symbol.
@@ -82,6 +80,7 @@ struct Run {
 impl Run {
     fn new(contended: bool) -> Self {
         let mut world = World::new(1, Config::default());
+        world.audit_every = 64;
         for n in names::SYMBOLS..SYMBOLS {
             world.as_maker(define(n));
             world.as_maker(commit_parameters(n, world.incarnation));
@@ -219,12 +218,14 @@ fn a_refusal_in_one_symbol_delays_no_other() {
     let all = orders(&contended) as f64;
     println!(
         "{all} orders at {} a second; quiet p99 {with} us with contention, {without} us without: ratio {:.2}; replans per \
-         order: contended symbol {:.2}, all {:.3}; out of turn {}",
+         order: contended symbol {:.2}, all {:.3}; of each order of the contended symbol out of turn {:.1}",
         1_000_000 * SYMBOLS as u64 / ORDER_EVERY,
         with as f64 / without as f64,
         hot.replanned as f64 / hot.latencies.len() as f64,
         sum(&contended, |told| told.replanned) as f64 / all,
-        hot.gaps,
+        hot.gaps as f64 / hot.latencies.len() as f64,
     );
-    assert!(100 * with <= SLOWER_MAX_PERCENT * without, "the quiet ones wait for the contended one");
+    // In the ledger's own queue at most one window of the contended symbol is ahead of them.
+    let ahead = SERVICE * Config::default().window_max as u64;
+    assert!(with <= without + ahead, "the quiet ones wait for the contended one");
 }

@@ -131,6 +131,8 @@ pub struct World {
     maker_seq: u64,
     pub incarnation: u64,
     pub quote_seq: u64,
+    /// The ledger is audited after so many entries.
+    pub audit_every: usize,
 }
 
 impl World {
@@ -168,6 +170,7 @@ impl World {
             maker_seq: 0,
             incarnation: 0,
             quote_seq: 0,
+            audit_every: 1,
         };
         world.maker_session = world.open_session();
         for n in 0..names::SYMBOLS {
@@ -186,7 +189,9 @@ impl World {
         let index = self.ledger.last_index() + 1 + skipped;
         let before = self.ledger.clone();
         let (response, events) = self.ledger.apply(index, Millis(self.time), &input);
-        assert!(self.ledger.audit().is_empty(), "{:?}", self.ledger.audit());
+        if self.frames.len().is_multiple_of(self.audit_every) {
+            assert!(self.ledger.audit().is_empty(), "{:?}", self.ledger.audit());
+        }
         let frame =
             Frame { index, log_time: self.ledger.log_time(), chain: self.ledger.chain(), events: events.clone() };
         self.judge.frame(&before, &self.ledger, &frame, &self.planned, &self.moved);
