@@ -22,6 +22,7 @@ const SECRET_MAX: usize = 128;
 #[derive(Clone, Default)]
 pub struct Accounts {
     keys: BTreeMap<String, Access>,
+    limited: BTreeSet<Account>,
 }
 
 /// What a key opens.
@@ -93,7 +94,7 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Row {
     name: Spanned<String>,
-    /// `limited` accounts, which pay with what they have, come with the ledger's balances.
+    /// `limited`: it pays with what it has. `open`: it may go below 0.
     balances: Option<Spanned<String>>,
     #[serde(default)]
     key: Vec<Key>,
@@ -112,7 +113,8 @@ impl Accounts {
     #[must_use]
     pub fn one(account: Account, key: String, secret: String) -> Self {
         let permissions = BTreeSet::from([Permission::Read, Permission::Trade]);
-        Self { keys: BTreeMap::from([(key, Access { account, secret, permissions })]) }
+        let keys = BTreeMap::from([(key, Access { account, secret, permissions })]);
+        Self { keys, limited: BTreeSet::new() }
     }
 
     /// Reads a file of accounts.
@@ -132,6 +134,12 @@ impl Accounts {
     #[must_use]
     pub fn access(&self, key: &str) -> Option<&Access> {
         self.keys.get(key)
+    }
+
+    /// Those that may not go below 0.
+    #[must_use]
+    pub fn limited(&self) -> &BTreeSet<Account> {
+        &self.limited
     }
 
     /// How many accounts there are.
@@ -170,7 +178,9 @@ fn parse(text: &str) -> Result<Accounts, Wrong> {
         if !names.insert(account.clone()) {
             return Err(wrong("name", name_at, format!("the account {account} stands twice")));
         }
-        check_balances(row.balances.as_ref())?;
+        if is_limited(row.balances.as_ref())? {
+            accounts.limited.insert(account.clone());
+        }
         if row.key.is_empty() {
             return Err(wrong("key", name_at, format!("the account {account} has no [[account.key]]")));
         }
@@ -181,16 +191,12 @@ fn parse(text: &str) -> Result<Accounts, Wrong> {
     Ok(accounts)
 }
 
-fn check_balances(balances: Option<&Spanned<String>>) -> Result<(), Wrong> {
-    let Some(balances) = balances else { return Ok(()) };
-    let what = match balances.get_ref().as_str() {
-        "open" => return Ok(()),
-        "limited" => {
-            "limited accounts need balances in the ledger, which are not there yet: only open is offered".to_owned()
-        }
-        other => format!("'{other}' is not open"),
-    };
-    Err(wrong("balances", balances.span().start, what))
+fn is_limited(balances: Option<&Spanned<String>>) -> Result<bool, Wrong> {
+    match balances.map(|balances| (balances.get_ref().as_str(), balances.span().start)) {
+        None | Some(("open", _)) => Ok(false),
+        Some(("limited", _)) => Ok(true),
+        Some((other, at)) => Err(wrong("balances", at, format!("'{other}' is not open or limited"))),
+    }
 }
 
 fn add(accounts: &mut Accounts, account: &Account, key: Key) -> Result<(), Wrong> {
@@ -255,6 +261,7 @@ permissions = ["read"]
 
 [[account]]
 name = "bob"
+balances = "limited"
 [[account.key]]
 api-key = "bobs"
 secret = "hush3"
@@ -281,6 +288,7 @@ permissions = ["trade"]
         assert_eq!(access("watcher"), Some(("alice".into(), "hush2".into(), 1)));
         assert_eq!(access("bobs"), Some(("bob".into(), "hush3".into(), 1)));
         assert_eq!(access("alice"), None);
+        assert_eq!(accounts.limited().iter().map(Account::as_str).collect::<Vec<_>>(), ["bob"]);
     }
 
     #[test]
@@ -289,9 +297,9 @@ permissions = ["trade"]
             (GOOD.replace("\"alice\"", "\"al ice\""), "line 3, name: "),
             (GOOD.replace("\"alice\"", "7"), "line 3, name: "),
             (GOOD.replace("\"bob\"", "\"alice\""), "line 15, name: the account alice stands twice"),
-            (GOOD.replace("\"open\"", "\"limited\""), "line 4, balances: limited accounts need balances in the ledger"),
-            (GOOD.replace("\"open\"", "\"endless\""), "line 4, balances: "),
-            (GOOD.replace("\"watcher\"", "\"bobs\""), "line 17, api-key: the account alice has this key already"),
+            (GOOD.replace("\"open\"", "\"endless\""), "line 4, balances: 'endless' is not open or limited"),
+            (GOOD.replace("\"open\"", "7"), "line 4, balances: "),
+            (GOOD.replace("\"watcher\"", "\"bobs\""), "line 18, api-key: the account alice has this key already"),
             (GOOD.replace("\"watcher\"", "\"\""), "line 10, api-key: "),
             (GOOD.replace("\"watcher\"", &format!("\"{KEY}1\"")), "line 10, api-key: must be 1 to 64"),
             (GOOD.replace("\"hush2\"", "\"\""), "line 11, secret: "),

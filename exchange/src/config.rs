@@ -74,11 +74,12 @@ pub struct Settings {
     /// Lasting name of this exchange: 1 to 32 letters, digits, '_', '-' or '.' [default: exchange]
     #[arg(long, env = "QUORATE_EXCHANGE_NAME")]
     pub name: Option<String>,
-    /// Reference prices: static:SYM=PRICE,.. walk:SEED,SYM=PRICE,.. capture:FILE,SYM or capture:FILE,SYM,SPEED or
-    /// external:SYM=PRICE,..
+    /// Reference prices: static:SYM=PRICE,.. walk:SEED,SYM=PRICE,.. capture:FILE,SYM or capture:FILE,SYM,SPEED
+    /// external:SYM=PRICE,.. or own:SYM,..
     ///
-    /// External ones are set by PUT /v1/reference-prices/SYM; before the first, nobody quotes on PRICE. May stand several times, each for its own symbols (in the
-    /// environment separated by ';').
+    /// External ones are set by PUT /v1/reference-prices/SYM; before the first, nobody quotes on PRICE. An own one is the
+    /// middle of the exchange's own book. May stand several times, each for its own symbols (in the environment separated
+    /// by ';').
     #[arg(long, env = "QUORATE_REFERENCE", value_name = "SOURCE", value_delimiter = ';')]
     pub reference: Option<Vec<String>>,
     /// TOML file of accounts and their API keys; with it requests must be signed

@@ -29,8 +29,8 @@ use tokio::{
 };
 
 use crate::{
-    config::Config, history::History, listings::Listings, lock::locked, log_clock::LogClock, reference::References,
-    refusals::Refusals,
+    config::Config, history::History, limits::Limits, listings::Listings, lock::locked, log_clock::LogClock,
+    reference::References, refusals::Refusals,
 };
 
 /// How long one attempt at a proposal goes on before the engine hears *unknown*.
@@ -56,6 +56,8 @@ pub struct Desk {
     pub refusals: Refusals,
     /// What is known of orders beyond the ledger's own word.
     pub history: History,
+    /// Accounts whose orders are not taken yet.
+    pub limits: Limits,
     world: World,
     inner: Mutex<Inner>,
     halted: watch::Sender<Option<Halt>>,
@@ -126,6 +128,7 @@ impl Desk {
             past: Stats::default(),
         };
         Ok(Arc::new(Self {
+            limits: Limits::new(config.accounts.as_ref()),
             config,
             client,
             listings: Listings::new(references, world.clocks.clone()),

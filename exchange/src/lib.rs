@@ -4,7 +4,8 @@
 //! Code map: [`desk`] owns the matching engine and carries its effects out; [`recover`] registers with the
 //! ledger and reads what the engine starts from; [`follow`] keeps doing so and feeds the engine; [`orders`]
 //! turns requests into orders and outcomes into answers; [`refusals`] remembers which were refused,
-//! [`history`] what the ledger does not keep of those that were not; [`http`] serves them, to those whom [`accounts`] knows; [`listings`] and [`reference`](mod@reference)
+//! [`history`] what the ledger does not keep of those that were not; [`http`] serves them, to those whom [`accounts`] knows,
+//! and [`limits`] has some of these limited in the ledger first; [`listings`] and [`reference`](mod@reference)
 //! are what is traded and its reference prices; [`run`](mod@run) wires it together for a process. A simulation
 //! takes the desk, [`follow::follow`] and [`http::router`] instead.
 //!
@@ -18,6 +19,7 @@ pub mod desk;
 pub mod follow;
 pub mod history;
 pub mod http;
+pub mod limits;
 pub mod listings;
 mod lock;
 mod log_clock;

@@ -6,7 +6,7 @@ use quorate_binance_api::{
     model::{self, Fill, OrderInfo, OrderPlaced, OrderStanding, PlacedResult, ResponseType},
     params::{NamedOrder, PlaceOrder},
 };
-use quorate_domain::{Account, ClientOrderId, Millis, OrderType, Price, Side, TimeInForce};
+use quorate_domain::{Account, ClientOrderId, Millis, OrderType, Price, Side, TimeInForce, fee};
 use quorate_ledger::{NewOrder, OrderResult, OrderStatus, Refusal, RefusalClass, Trade};
 use quorate_matching::{CancelOutcome, Committed, NotExecuted, OrderOutcome};
 
@@ -131,24 +131,22 @@ fn answer(
         client_order_id: order.client_order_id.to_string(),
         transact_time: at.0,
         result: (wanted != ResponseType::Ack).then_some(stands),
-        fills: (wanted == ResponseType::Full).then(|| fills(filters, order, result)),
+        fills: (wanted == ResponseType::Full).then(|| fills(filters, result)),
     })
 }
 
-fn fills(filters: &SymbolFilters, order: &NewOrder, result: &OrderResult) -> Vec<Fill> {
+/// The fills of an order that took them, with what it paid for each: a fee in the quote asset, by the ledger's own rule.
+fn fills(filters: &SymbolFilters, result: &OrderResult) -> Vec<Fill> {
     let instrument = filters.instrument();
-    let received = match order.side {
-        Side::Buy => &instrument.base,
-        Side::Sell => &instrument.quote,
-    };
-    let fill = |trade: &Trade| Fill {
+    let commission = |trade: &Trade| fee(instrument.notional(trade.price, trade.qty)?, instrument.taker_fee_ppm);
+    let row = |trade: &Trade| Fill {
         price: filters.price(trade.price),
         qty: filters.qty(trade.qty),
-        commission: "0".to_owned(),
-        commission_asset: received.to_string(),
+        commission: commission(trade).unwrap_or_default().to_string(),
+        commission_asset: instrument.quote.to_string(),
         trade_id: trade.trade_id,
     };
-    result.trades.iter().map(fill).collect()
+    result.trades.iter().map(row).collect()
 }
 
 /// Where an order of the ledger stands; which fills made it so is not kept there.

@@ -15,7 +15,7 @@ use crate::{
     desk::Desk,
     follow::follow,
     http::router,
-    marks,
+    limits, marks,
     recover::RecoverError,
     reference::{InvalidReference, References},
 };
@@ -72,6 +72,7 @@ pub async fn run(
     let ended = tokio::select! {
         error = &mut following => Err(RunError::Recover(error)),
         () = marks::publish(Arc::clone(&desk)) => Ok(()),
+        () = limits::limit(Arc::clone(&desk)) => Ok(()),
         () = shutdown => Ok(()),
     };
     closing.send_replace(true);

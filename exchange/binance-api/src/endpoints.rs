@@ -31,7 +31,7 @@ const fn signed(method: &'static str, path: &'static str, takes: &'static [&'sta
 }
 
 /// Every endpoint under `/api/v3`.
-pub const ENDPOINTS: [Endpoint; 10] = [
+pub const ENDPOINTS: [Endpoint; 11] = [
     public("/api/v3/ping", &[]),
     public("/api/v3/time", &[]),
     public("/api/v3/exchangeInfo", &["symbol", "symbols", "permissions", "symbolStatus", "showPermissionSets"]),
@@ -73,6 +73,7 @@ pub const ENDPOINTS: [Endpoint; 10] = [
     ),
     signed("GET", "/api/v3/openOrders", &["symbol"]),
     signed("DELETE", "/api/v3/openOrders", &["symbol"]),
+    signed("GET", "/api/v3/account", &["omitZeroBalances"]),
 ];
 
 impl Endpoint {

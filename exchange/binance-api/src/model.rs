@@ -188,9 +188,9 @@ pub struct Fill {
     pub price: String,
     /// The quantity.
     pub qty: String,
-    /// Always "0": no fees here yet.
+    /// What the taker pays for it.
     pub commission: String,
-    /// The asset in which a fee would be taken: what the taker receives.
+    /// The asset in which that is: the quote asset.
     pub commission_asset: String,
     /// The trade's id.
     pub trade_id: u64,
@@ -261,6 +261,68 @@ pub struct OrderStanding {
     pub update_time: Option<u64>,
     /// Whether it rests.
     pub is_working: bool,
+}
+
+/// `GET /api/v3/account`: what an account has, and what it pays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountInfo {
+    /// What a resting order pays at most, in parts of 10,000, rounded up; the buyer's and the seller's parts are 0.
+    pub maker_commission: i64,
+    /// What an order that takes pays at most, likewise.
+    pub taker_commission: i64,
+    /// 0.
+    pub buyer_commission: i64,
+    /// 0.
+    pub seller_commission: i64,
+    /// The same as parts of 1.
+    pub commission_rates: CommissionRates,
+    /// Whether its orders are taken.
+    pub can_trade: bool,
+    /// Never here: an operator does it.
+    pub can_withdraw: bool,
+    /// Never here: an operator does it.
+    pub can_deposit: bool,
+    /// Always false.
+    pub brokered: bool,
+    /// Always false.
+    pub require_self_trade_prevention: bool,
+    /// Always false.
+    pub prevent_sor: bool,
+    /// Log time at which this was so.
+    pub update_time: u64,
+    /// Always `SPOT`.
+    pub account_type: String,
+    /// What it has.
+    pub balances: Vec<AssetBalance>,
+    /// Always `SPOT`.
+    pub permissions: Vec<String>,
+}
+
+/// Commissions as parts of 1, with 8 digits after the point; a rebate is below 0.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CommissionRates {
+    /// Of what rests.
+    pub maker: String,
+    /// Of what takes.
+    pub taker: String,
+    /// 0.
+    pub buyer: String,
+    /// 0.
+    pub seller: String,
+}
+
+/// What an account has of one asset; below 0 what it owes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AssetBalance {
+    /// The asset.
+    pub asset: String,
+    /// What is not locked.
+    pub free: String,
+    /// What open orders and short contracts lock.
+    pub locked: String,
 }
 
 /// The answer to a cancel: the order as it ended. Its `clientOrderId` is the cancel's own name.

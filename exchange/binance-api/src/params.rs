@@ -312,6 +312,19 @@ impl Params {
         Ok(Some(symbols))
     }
 
+    /// A parameter that is true or false.
+    ///
+    /// # Errors
+    /// -1100 where it is neither.
+    pub fn flag(&self, name: &str) -> Result<Option<bool>, ApiError> {
+        match self.get(name) {
+            None => Ok(None),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(_) => Err(ApiError::illegal(name, "true, false")),
+        }
+    }
+
     /// Of what status and permissions `GET /api/v3/exchangeInfo` is asked for symbols: by `symbolStatus` and
     /// `permissions` (one word, or a JSON array of them). All symbols here have the one permission `SPOT`.
     ///
@@ -324,11 +337,7 @@ impl Params {
         if named && (permissions.is_some() || status.is_some()) {
             return Err(ApiError::new(-1128, "Combination of optional parameters invalid."));
         }
-        let permission_sets = match self.get("showPermissionSets") {
-            None | Some("true") => true,
-            Some("false") => false,
-            Some(_) => return Err(ApiError::illegal("showPermissionSets", "true, false")),
-        };
+        let permission_sets = self.flag("showPermissionSets")?.unwrap_or(true);
         let status = status.map(str::parse).transpose()?;
         let illegal = || ApiError::illegal("permissions", "^[A-Z0-9_]{1,20}$");
         let words: Vec<String> = match permissions {

@@ -3,6 +3,7 @@
 //! Invariants: every error of a handler is a body of Binance's shape; bodies and parameters are bounded; nothing here
 //! can panic on what comes from outside. The router needs no socket: a simulation calls it directly.
 
+mod account;
 mod call;
 mod market;
 mod orders;
@@ -30,6 +31,7 @@ pub fn router(desk: Arc<Desk>) -> Router {
         .route("/api/v3/ticker/bookTicker", get(market::book_ticker))
         .route("/api/v3/order", get(orders::query).post(orders::place).delete(orders::cancel))
         .route("/api/v3/openOrders", get(orders::open).delete(orders::cancel_open))
+        .route("/api/v3/account", get(account::account_info))
         .route("/v1/reference-prices", get(market::reference_prices))
         .route("/v1/reference-prices/{symbol}", put(market::set_reference_price))
         .route("/health", get(service::health))

@@ -64,6 +64,9 @@ fn stamped(account: &Account, params: &Params) -> Result<Option<Stamped>, ApiErr
 
 async fn place_now(desk: &Arc<Desk>, account: Account, params: &Params) -> Result<OrderPlaced, ApiError> {
     let request = params.place_order()?;
+    if desk.limits.is_due(&account) {
+        return Err(ApiError::disconnected("not done: the ledger does not hold this account to its balances yet"));
+    }
     let filters = banded_filters(desk, &request.symbol, listed(desk, &request.symbol).await?.instrument);
     let timestamp = order_time(desk, params.timestamp_us()?.map(|us| us / 1_000));
     let order =
@@ -77,6 +80,8 @@ async fn place_now(desk: &Arc<Desk>, account: Account, params: &Params) -> Resul
     {
         return placed_before(shown(desk, &filters), request.response, &order, &kept, &result);
     }
+    // Fees are those of today's instrument: the order may have been planned again by a newer one.
+    let filters = desk.listings.instrument(&order.symbol).map_or(filters, |instrument| self::filters(desk, instrument));
     placed(&order, shown(desk, &filters), request.response, outcome)
 }
 

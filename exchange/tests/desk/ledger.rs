@@ -7,14 +7,14 @@ use std::{
 };
 
 use quorate_api::{
-    Applied, ClosedView, ClusterView, Consistency, ControlView, OrderView, Problem, ProblemKind, QuoteSideView,
-    QuoteView, Read, StatusView, SymbolView,
+    AccountView, Applied, BalanceView, BalancesView, ClosedView, ClusterView, Consistency, ControlView, OrderView,
+    Problem, ProblemKind, QuoteSideView, QuoteView, Read, StatusView, SymbolView,
 };
-use quorate_domain::{Instrument, MakerName, Millis, Price, Qty, QuoteSide, Symbol};
+use quorate_domain::{Account, Asset, Instrument, MakerName, Millis, Price, Qty, QuoteSide, Symbol};
 use quorate_ledger::{
-    Answer, Command, CommitParameters, ControlChange, ControlCommand, DefineSymbol, Digest, Envelope, Event, Frame,
-    Input, KnownOrder, Ledger, Outcome, PlaceQuote, QuoteBasis, QuoteCause, QuoteLeg, RegisterExchange, RegisterMaker,
-    Response, Secret,
+    AccountState, Answer, Balance, Command, CommitParameters, ControlChange, ControlCommand, DefineSymbol, Digest,
+    Envelope, Event, Frame, Input, KnownOrder, Ledger, Outcome, PlaceQuote, QuoteBasis, QuoteCause, QuoteLeg,
+    RegisterExchange, RegisterMaker, Response, Secret,
 };
 use quorate_seams::{Body, Call, CallError, Clocks, Http, full_body, read_body, stream_body};
 use tokio::{
@@ -80,6 +80,8 @@ struct State {
     muted: bool,
     /// Batches that got no answer.
     lost: usize,
+    /// So many reads of the status are to come after which an operator decides something.
+    meddles: usize,
 }
 
 /// See the module.
@@ -130,6 +132,7 @@ impl Group {
             frozen: None,
             muted: false,
             lost: 0,
+            meddles: 0,
         };
         Self { state: Arc::new(Mutex::new(state)), changed: watch::Sender::new(0), clocks }
     }
@@ -191,6 +194,19 @@ impl Group {
             }
         }
         counts
+    }
+
+    /// Who had accounts limited, in order: the actor, and the account.
+    pub(crate) fn limited_by(&self) -> Vec<(String, String)> {
+        let state = self.state();
+        let events = state.frames.iter().flat_map(|frame| &frame.events);
+        let limited = events.filter_map(|event| match event {
+            Event::ControlChanged { actor, change: ControlChange::LimitAccount { account }, .. } => {
+                Some((actor.to_string(), account.to_string()))
+            }
+            _ => None,
+        });
+        limited.collect()
     }
 
     /// How many batches got no answer.
@@ -301,6 +317,11 @@ impl Group {
         self.must(Envelope { session: 0, seq: 0, command });
     }
 
+    /// After each of the next so many reads of the status an operator decides something.
+    pub(crate) fn meddle(&self, times: usize) {
+        self.state().meddles = times;
+    }
+
     /// Engages the kill switch, or re-arms it.
     pub(crate) fn kill_switch(&self, engaged: bool) {
         self.control(ControlChange::KillSwitch { engaged });
@@ -366,6 +387,7 @@ impl Group {
                 answer(ledger, quoted.map(|(symbol, quote)| quote_view(symbol, quote)).collect::<Vec<_>>())
             }
             "/v1/orders" => answer(ledger, orders(ledger, query)),
+            "/v1/balances" => answer(ledger, balances(ledger, query)),
             "/v1/status" => answer(ledger, status(ledger)),
             "/v1/cluster" => {
                 let view =
@@ -436,7 +458,14 @@ impl Http for Group {
             match parts.uri.path() {
                 "/v1/commands" => self.commands(&body),
                 "/v1/events" => Ok(self.stream(query["from"].parse().unwrap())),
-                path => Ok(self.read(path, &query)),
+                path => {
+                    let answer = self.read(path, &query);
+                    if path == "/v1/status" && self.state().meddles > 0 {
+                        self.state().meddles -= 1;
+                        self.kill_switch(false);
+                    }
+                    Ok(answer)
+                }
             }
         })
     }
@@ -479,6 +508,27 @@ fn orders(ledger: &Ledger, query: &BTreeMap<String, String>) -> Vec<OrderView> {
     let mut rows: Vec<OrderView> = ledger.orders_after(after).filter(wanted).map(order_view).collect();
     rows.truncate(query.get("limit").map_or(1_000, |limit| limit.parse().unwrap()));
     rows
+}
+
+fn balances(ledger: &Ledger, query: &BTreeMap<String, String>) -> BalancesView {
+    let asked = |name: &Account| query.get("account").is_none_or(|account| account == name.as_str());
+    let row = |(account, state): (&Account, &AccountState)| {
+        let balance = |(asset, balance): (&Asset, &Balance)| BalanceView {
+            asset: asset.clone(),
+            total: balance.total,
+            locked: balance.locked,
+            free: balance.free(),
+        };
+        let balances = state.balances.iter().map(balance).collect();
+        AccountView { account: account.clone(), limited: state.limited, balances }
+    };
+    BalancesView {
+        accounts: ledger.accounts().filter(|(name, _)| asked(name)).map(row).collect(),
+        house: Vec::new(),
+        fees: Vec::new(),
+        deposits: Vec::new(),
+        next_after: None,
+    }
 }
 
 fn order_view(known: KnownOrder<'_>) -> OrderView {

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
 
+mod accounts;
 mod codes;
 mod doubt;
 mod fuzz;
 mod halt;
 mod ledger;
 mod life;
+mod limits;
 mod orders;
 mod prices;
 mod process;

@@ -11,6 +11,7 @@ use quorate_exchange::{
     desk::Desk,
     follow::follow,
     http::router,
+    limits::limit,
     recover::RecoverError,
     reference::References,
 };
@@ -25,6 +26,7 @@ use crate::ledger::{Group, TestClocks};
 pub(crate) struct Exchange {
     pub(crate) desk: Arc<Desk>,
     pub(crate) following: JoinHandle<RecoverError>,
+    limiting: JoinHandle<()>,
     world: World,
 }
 
@@ -77,7 +79,8 @@ impl Exchange {
         let desk = Desk::new(config, world.clone(), references).unwrap();
         let followed = desk.clone();
         let following = tokio::spawn(async move { follow(&followed).await });
-        Self { desk, following, world }
+        let limiting = tokio::spawn(limit(desk.clone()));
+        Self { desk, following, limiting, world }
     }
 
     pub(crate) async fn until_ready(&self) {
@@ -97,6 +100,7 @@ impl Exchange {
     /// Ends as by kill -9.
     pub(crate) fn kill(self) {
         self.following.abort();
+        self.limiting.abort();
         self.world.tasks.abort_all();
     }
 
