@@ -3,6 +3,8 @@
 //! Invariant: a trade id is used once and none is skipped; what a fill takes from a quote leaves its
 //! reservation, moves the position and moves the cash in one change; both sides' balances and fees move in the same apply.
 
+use quorate_planted::{Bug, planted};
+
 use crate::{
     accounts::Leg,
     answer::{OrderStatus, Trade},
@@ -106,7 +108,10 @@ impl Applying<'_> {
 /// Takes a fill from the symbol's quote; says which quote it was, and whether nothing is left of it.
 fn take_lots(state: &mut SymbolState, posting: &Posting<'_>) -> Option<(FilledMaker, bool)> {
     let Posting { order, fill, notional, maker_fee, .. } = posting;
-    let pnl = state.pnl.fill(order.side.opposite(), fill.qty, *notional, *maker_fee)?;
+    let mut pnl = state.pnl.fill(order.side.opposite(), fill.qty, *notional, *maker_fee)?;
+    if planted(Bug::CostRemainderDropped) && pnl.position.0 != 0 {
+        pnl.cost.0 -= pnl.cost.0 % i128::from(pnl.position.0);
+    }
     let quote = state.quote.as_mut()?;
     let leg = quote.sides.of_mut(order.side.opposite()).as_mut()?;
     leg.leaves = Qty(leg.leaves.0 - fill.qty.0);

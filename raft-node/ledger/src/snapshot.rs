@@ -3,6 +3,8 @@
 //! Invariant: only the tables are written; what follows from them is derived again on reading, and the
 //! audit runs before anything is trusted. A changed form gets a new [`FORMAT`]; `tests/golden.rs` pins it.
 
+use quorate_planted::{Bug, planted};
+
 use crate::{
     audit::Violation,
     bounds::NAMES_MAX,
@@ -57,13 +59,16 @@ impl Ledger {
         if found != FORMAT {
             return Err(DecodeError::Format { found });
         }
-        let (tables, rest) =
+        let (mut tables, rest) =
             postcard::take_from_bytes::<Tables>(body).map_err(|error| DecodeError::Damaged(error.to_string()))?;
         if !rest.is_empty() {
             return Err(DecodeError::Damaged(format!("{} bytes too many", rest.len())));
         }
         if tables.ledger_version > LEDGER_VERSION {
             return Err(UnsupportedVersion { asked: tables.ledger_version, known: LEDGER_VERSION }.into());
+        }
+        if planted(Bug::BreakerForgottenAfterSnapshot) {
+            tables.drawdowns.clear();
         }
         let indexes = Indexes::of(&tables);
         let ledger = Self { tables, indexes, scratch: Vec::new(), names_max: NAMES_MAX };

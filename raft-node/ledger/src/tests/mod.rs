@@ -6,6 +6,8 @@ mod closing;
 mod control;
 mod equity;
 mod instrument;
+mod marks;
+mod money;
 mod names;
 mod order;
 mod quote;

@@ -21,6 +21,9 @@ const SHRINK_ENTRIES_MAX: usize = 100_000;
 /// Entries after which money is looked at, whatever they were.
 const LOOK_AT_MONEY_EVERY: usize = 32;
 
+/// Entries after which the ledger goes on from its own snapshot.
+const RELOADED_EVERY: usize = 40;
+
 /// Entries printed of a failure, at most.
 const SHOWN_MAX: usize = 60;
 
@@ -28,6 +31,8 @@ const SHOWN_MAX: usize = 60;
 pub(crate) trait Subject {
     fn apply(&mut self, step: &Step) -> (Response, Vec<Event>);
     fn ledger(&self) -> &Ledger;
+    /// Goes on from its own snapshot.
+    fn reload(&mut self);
 }
 
 impl Subject for Ledger {
@@ -37,6 +42,10 @@ impl Subject for Ledger {
 
     fn ledger(&self) -> &Ledger {
         self
+    }
+
+    fn reload(&mut self) {
+        *self = Self::decode(&self.encode()).unwrap();
     }
 }
 
@@ -82,6 +91,9 @@ fn run<S: Subject>(new: New<S>, names_max: usize, next: &mut dyn FnMut(&Model) -
         let high_waters = money::high_waters(&model, subject.ledger());
         let expected = model.apply(step.index, step.now, &step.input);
         let got = catch_unwind(AssertUnwindSafe(|| {
+            if at % RELOADED_EVERY == RELOADED_EVERY - 1 {
+                subject.reload();
+            }
             let done = subject.apply(&step);
             let violations: Vec<String> = subject.ledger().audit().iter().map(ToString::to_string).collect();
             (done, violations)

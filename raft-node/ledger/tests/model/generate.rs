@@ -131,6 +131,8 @@ impl Generator {
         let mut rng = Rng::new(seed);
         // Half of the seeds have more symbols than the limit has lots: there the turns go round.
         let crowded = rng.chance(500);
+        // Of the others, half are calm: nobody comes or goes, and there is trade after trade.
+        let calm = !crowded && rng.chance(500);
         let count = if crowded { 4 + rng.below(9) } else { 1 + rng.below(4) };
         let heaviest = *rng.pick(&[3, 8, 20, 30]).unwrap();
         let worst_loss = rng.chance(300);
@@ -157,31 +159,36 @@ impl Generator {
         let weights = ACTS.iter().map(|(act, weight)| {
             let bent = [0, 1, 2, 4, 4, 4, 6, 8];
             let bent = (weight * bent[usize::try_from(rng.below(8)).unwrap()]).max(1);
-            // Turns take time, in which nobody comes or goes.
+            // Turns take time, in which nobody comes or goes; so does trade.
             let ends_turns = matches!(
                 act,
-                Act::RegisterMaker
-                    | Act::DeregisterMaker
-                    | Act::ReleaseSymbol
-                    | Act::SetKillSwitch
-                    | Act::SetLimit
-                    | Act::Settle
-                    | Act::CloseSymbol
-                    | Act::SetListing
-                    | Act::Protect
-                    | Act::SetDrawdown
+                Act::RegisterMaker | Act::DeregisterMaker | Act::ReleaseSymbol | Act::SetKillSwitch | Act::SetLimit
             );
-            (*act, if crowded && ends_turns { 1 } else { bent })
+            let upsets =
+                matches!(act, Act::Settle | Act::CloseSymbol | Act::SetListing | Act::Protect | Act::SetDrawdown);
+            let trades = matches!(act, Act::PlaceQuote | Act::ExecuteOrder | Act::PublishMarks);
+            let bent = match (crowded, calm) {
+                (true, _) if ends_turns || upsets => 1,
+                (_, true) if ends_turns => 1,
+                (_, true) if upsets => weight * 8,
+                (_, true) if trades => weight * 6,
+                _ => bent,
+            };
+            (*act, bent)
         });
         let weights = weights.collect();
         Self {
             weights,
             names_max: [NAMES_MAX, 6, 20, 60][usize::try_from(seed % 4).unwrap()],
-            wrong: [0, 40, 120, 120, 250][usize::try_from(rng.below(5)).unwrap()],
-            leaps: if crowded { rng.below(5) } else { [0, 0, 5, 20, 60][usize::try_from(rng.below(5)).unwrap()] },
+            wrong: if calm { 30 } else { [0, 40, 120, 120, 250][usize::try_from(rng.below(5)).unwrap()] },
+            leaps: if crowded || calm {
+                rng.below(5)
+            } else {
+                [0, 0, 5, 20, 60][usize::try_from(rng.below(5)).unwrap()]
+            },
             step_ms: [0, 10, 60, 150, 400][usize::try_from(rng.below(5)).unwrap()],
-            care: if crowded { 990 } else { [0, 300, 700, 900][usize::try_from(rng.below(4)).unwrap()] },
-            defining: if crowded { 800 } else { 300 },
+            care: if crowded || calm { 990 } else { [0, 300, 700, 900][usize::try_from(rng.below(4)).unwrap()] },
+            defining: if crowded || calm { 800 } else { 300 },
             limits,
             worst_loss,
             limited: [0, 0, 500, 1_000][usize::try_from(rng.below(4)).unwrap()],

@@ -145,6 +145,10 @@ impl Subject for Planted {
     fn ledger(&self) -> &Ledger {
         &self.0
     }
+
+    fn reload(&mut self) {
+        self.0.reload();
+    }
 }
 
 #[test]
