@@ -2,7 +2,7 @@
 //!
 //! Invariant: the same document, hints and seed make the same requests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use rand::{Rng, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
@@ -48,6 +48,8 @@ pub struct Fuzzer {
     document: Value,
     operations: Vec<Operation>,
     hints: BTreeMap<String, Vec<Value>>,
+    /// Names of which nothing but what is hinted at is tried.
+    fixed: BTreeSet<String>,
     rng: SmallRng,
 }
 
@@ -69,7 +71,7 @@ impl Fuzzer {
                 });
             }
         }
-        Ok(Self { document, operations, hints, rng: SmallRng::seed_from_u64(seed) })
+        Ok(Self { document, operations, hints, fixed: BTreeSet::new(), rng: SmallRng::seed_from_u64(seed) })
     }
 
     /// Methods and paths of the document.
@@ -101,6 +103,12 @@ impl Fuzzer {
     /// Other values worth trying for a property or parameter, from now on.
     pub fn hint(&mut self, name: &str, values: Vec<Value>) {
         self.hints.insert(name.to_owned(), values);
+    }
+
+    /// No other values than these for a property or parameter, from now on: one whose own parts have the names of others.
+    pub fn fix(&mut self, name: &str, values: Vec<Value>) {
+        self.hint(name, values);
+        self.fixed.insert(name.to_owned());
     }
 
     /// The next request, of the operations that `wanted` takes (method, path).
@@ -185,7 +193,7 @@ impl Fuzzer {
     /// A value that a schema allows (as far as schemas say).
     fn value(&mut self, name: &str, schema: &Value, depth: usize) -> Value {
         if let Some(hints) = self.hints.get(name)
-            && self.rng.random_bool(0.9)
+            && (self.fixed.contains(name) || self.rng.random_bool(0.9))
         {
             return hints.choose(&mut self.rng).cloned().unwrap_or(Value::Null);
         }

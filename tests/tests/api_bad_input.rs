@@ -82,6 +82,20 @@ impl Market {
     }
 }
 
+impl Market {
+    /// The one refusal that changes something: the quote that was to be replaced stands no longer.
+    async fn lose_the_quote(&mut self, cluster: &Cluster, wire: &Wire) -> Result<()> {
+        self.quote_seq += 1;
+        let row = refusals::crossing(&self.facts, self.quote_seq);
+        let Sent::Command(command) = &row.sent else { unreachable!("it is a command") };
+        let ask = Ask::json("/v1/commands", self.session.wrap(command).to_string());
+        check_problem(&row, &wire.send(&cluster.api(1), &ask).await?)?;
+        let quotes = cluster.read("/v1/quotes").await?;
+        ensure!(quotes == json!([]), "the quote stands: {quotes}");
+        Ok(())
+    }
+}
+
 /// Whether an answer is the problem that a row asks for.
 fn check_problem(row: &Row, answer: &Answer) -> Result<()> {
     let (kind, refusal) = row.kind.split_once(':').map_or((row.kind, None), |(kind, word)| (kind, Some(word)));
@@ -127,9 +141,10 @@ async fn a_node_refuses_with_a_reason_and_changes_nothing() -> Result<()> {
     rows.extend(node_rows::misdirected());
     rows.extend(node_rows::unanswerable());
     rows.extend(node_rows::impossible_groups(&first));
+    // First those that name a number of the session which must be in its window still.
+    rows.extend(refusals::refused_control(&market.facts));
     rows.extend(refusals::refused_quotes(&market.facts));
     rows.extend(refusals::refused_orders(&market.facts));
-    rows.extend(refusals::refused_control(&market.facts));
 
     let mut wrong = Vec::new();
     let mut before = State::read(&cluster, 1).await?;
@@ -157,6 +172,8 @@ async fn a_node_refuses_with_a_reason_and_changes_nothing() -> Result<()> {
     assert!(wrong.is_empty(), "{} of {} rows:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
 
     // Nothing of it stands in the way of what is right.
+    market.refresh(&cluster).await?;
+    market.lose_the_quote(&cluster, &wire).await?;
     market.refresh(&cluster).await?;
     unharmed(&mut cluster, false)?;
     sound(&cluster)?;

@@ -71,6 +71,12 @@ fn overwrite(value: &mut Value, changed: &Value) {
     }
 }
 
+/// A quote that is refused once its number is used up: the one that it was to replace ends with it.
+pub(crate) fn crossing(facts: &Facts, quote_seq: u64) -> Row {
+    let crossing = quote(facts, quote_seq, &json!({"bid": null, "ask": {"price": 9_000, "qty": 1}}));
+    command("an ask at a resting buy", crossing, 409, "refused:crosses_resting")
+}
+
 /// Commands of makers that the ledger refuses, or that cannot be read.
 pub(crate) fn refused_quotes(facts: &Facts) -> Vec<Row> {
     // Numbers far above those of the quotes that the test itself places.
@@ -141,11 +147,6 @@ pub(crate) fn refused_quotes(facts: &Facts) -> Vec<Row> {
         refused("number 0", json!({"quote_seq": 0}), "refused:stale_quote_seq"),
         refused("a position to come", json!({"position_seq": 1}), "refused:stale_position"),
         refused("the last position there is", json!({"position_seq": u64::MAX}), "refused:stale_position"),
-        refused(
-            "an ask at a resting buy",
-            json!({"bid": null, "ask": {"price": 9_000, "qty": 1}}),
-            "refused:crosses_resting",
-        ),
         register("a lease of 0", "gamma", json!(0), 422, "refused:invalid"),
         register("a lease without end", "gamma", json!(u64::MAX), 422, "refused:invalid"),
         register("a negative lease", "gamma", json!(-1), 400, INVALID),

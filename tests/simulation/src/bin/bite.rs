@@ -66,6 +66,10 @@ fn only(bug: Bug) -> &'static [&'static str] {
         Bug::SkipEventsAfterSnapshot => &["pause-node", "hold", "long-outage", "snapshot"],
         // The feed is silent for long, and no update of it is late.
         Bug::AgeByPoll => &["feed-dies"],
+        // Somebody keeps a quote that was filled, and that its maker has not replaced yet.
+        Bug::KeepStalePosition => &["keep-quotes", "pause-maker"],
+        // Somebody keeps a quote whose time is just over.
+        Bug::KeepRevivesExpired => &["keep-quotes"],
         _ => &[],
     }
 }
