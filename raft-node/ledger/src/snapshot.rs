@@ -76,6 +76,16 @@ impl Ledger {
         if violations.is_empty() { Ok(ledger) } else { Err(DecodeError::Violations(violations)) }
     }
 
+    /// Goes on from its own snapshot, as in a program that was started again, with room for as many names as before: for tests.
+    ///
+    /// # Errors
+    /// As [`Ledger::decode`].
+    pub fn restart(&mut self) -> Result<(), DecodeError> {
+        let names_max = self.names_max;
+        *self = Self { names_max, ..Self::decode(&self.encode())? };
+        Ok(())
+    }
+
     /// The digest of the whole state.
     #[must_use]
     pub fn state_digest(&self) -> Digest {

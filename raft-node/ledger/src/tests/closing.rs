@@ -51,12 +51,12 @@ fn authority_and_orders_end_before_the_symbol_and_the_accounts_are_paid() {
     assert!(
         matches!(order_closed, Event::OrderClosed { order_id, status, .. } if (*order_id, *status) == (resting, cancelled))
     );
-    let (price, position, cash) = (Price(PAYS), Position(-4), super::money(-4 * i128::from(PAYS)));
-    let settled = Some(Settlement { price, position, cash, position_seq: 2 });
+    let (price, cash) = (Price(PAYS), super::money(-4 * i128::from(PAYS)));
+    let settled = Some(Settlement { price, position: Position(-4), cash, position_seq: 2 });
     assert_eq!(*closed, Event::SymbolClosed { symbol: symbol("RAIN"), settled });
     let (_, alice) = rig.ledger.accounts().next().unwrap();
     let [contracts, cash] = ["RAIN", "QUOTE"].map(|asset| alice.balance(&asset.parse().unwrap()).total);
-    assert_eq!((contracts, cash), (Money::ZERO, super::money(4 * (PAYS - 101) as i128)));
+    assert_eq!((contracts, cash), (Money::ZERO, super::money(4 * i128::from(PAYS - 101))));
 }
 
 #[test]

@@ -67,12 +67,13 @@ fn what_is_ignored() {
     assert_eq!(rig.mark("AAA", 400, now + ORDER_TIMESTAMP_AHEAD_MS + 1), IGNORED);
     assert!(rig.events.is_empty());
     assert_eq!(rig.mark("AAA", 400, now), COUNTS);
-    assert_eq!(rig.mark("AAA", 400, now), IGNORED, "not above the time of the last one taken");
+    assert_eq!(rig.mark("AAA", 400, now), COUNTS, "the same time once more");
+    assert_eq!(rig.mark("AAA", 400, now - 1), IGNORED, "below the time of the last one taken");
     for price in [179, 601] {
         assert_eq!(rig.mark("AAA", price, now + 1), IGNORED, "{price}");
     }
     assert_eq!(rig.mark("AAA", 180, now + 1), WAITS);
-    assert_eq!(rig.mark("AAA", 400, now + 1), IGNORED, "nor above that of one that waits");
+    assert_eq!(rig.mark("AAA", 400, now), IGNORED, "nor below that of one that waits");
     let exchange_epoch = rig.ledger.exchange().unwrap().epoch;
     let mark = |name: &str, revision: u64| SymbolMark {
         symbol: symbol(name),

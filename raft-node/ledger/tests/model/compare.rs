@@ -45,7 +45,7 @@ impl Subject for Ledger {
     }
 
     fn reload(&mut self) {
-        *self = Self::decode(&self.encode()).unwrap();
+        self.restart().unwrap();
     }
 }
 
