@@ -32,8 +32,7 @@ impl Maker {
         maker.session = session;
         let name = "forecaster".parse()?;
         let register = RegisterMaker { maker: name, ttl_ms: 30_000, secret_hash: SECRET.hash() };
-        let Answer::MakerRegistered { incarnation, .. } =
-            maker.must(cluster, Command::RegisterMaker(register)).await?
+        let Answer::MakerRegistered { incarnation, .. } = maker.must(cluster, Command::RegisterMaker(register)).await?
         else {
             bail!("not registered");
         };
@@ -146,8 +145,10 @@ fn money(text: &Value) -> Result<Money> {
 #[tokio::test]
 async fn an_event_contract_is_traded_through_a_leaders_death_and_settled() -> Result<()> {
     let mut cluster = Cluster::start(Setup { symbols: Vec::new(), ..Setup::default() }).await?;
-    let define = ["define-symbol", SYMBOL, "--base", SYMBOL, "--quote", "USDT", "--tick-size", "0.01", "--lot-size", "1"];
-    cluster.ledgerctl(&[&define[..], &["--pays", "100", "--maker-fee-ppm", "-20", "--taker-fee-ppm", "400"]].concat())?;
+    let define =
+        ["define-symbol", SYMBOL, "--base", SYMBOL, "--quote", "USDT", "--tick-size", "0.01", "--lot-size", "1"];
+    cluster
+        .ledgerctl(&[&define[..], &["--pays", "100", "--maker-fee-ppm", "-20", "--taker-fee-ppm", "400"]].concat())?;
     cluster.start_exchange(&["--reference", "own:RAIN"]).await?;
     let mut maker = Maker::join(&cluster).await?;
     // Held once the exchange has listed it.
@@ -208,9 +209,12 @@ async fn settle(cluster: &mut Cluster, maker: &mut Maker) -> Result<()> {
     let of = |rows: Vec<Value>, asset: &str, field: &str| -> Result<i128> {
         rows.iter().filter(|row| row["asset"] == asset).map(|row| money(&row[field]).map(|money| money.0)).sum()
     };
-    let accounts: Vec<Value> = amounts("accounts").iter().flat_map(|row| row["balances"].as_array().cloned()).flatten().collect();
+    let accounts: Vec<Value> =
+        amounts("accounts").iter().flat_map(|row| row["balances"].as_array().cloned()).flatten().collect();
     ensure!(of(accounts.clone(), SYMBOL, "total")? == 0 && of(amounts("house"), SYMBOL, "amount")? == 0, "{balances}");
-    let sum = of(accounts, "USDT", "total")? + of(amounts("house"), "USDT", "amount")? + of(amounts("fees"), "USDT", "amount")?;
+    let sum = of(accounts, "USDT", "total")?
+        + of(amounts("house"), "USDT", "amount")?
+        + of(amounts("fees"), "USDT", "amount")?;
     ensure!(sum == 0, "the quote asset sums to {sum}: {balances}");
 
     let frames = cluster.frames()?;
