@@ -394,6 +394,20 @@ fn nobody_starves_beside_one_that_needs_the_whole_limit() {
     }
 }
 
+/// Found by chance: a turn on the other side, and turns that nobody had offered, kept the first that waited from its lot for
+/// ever.
+#[test]
+fn nobody_starves_for_turns_on_the_other_side_or_out_of_order() {
+    let wish = |weight, bid, ask, habit, from_ms| Wish { weight, bid, ask, habit, from_ms, delay_ms: 0 };
+    let wishes = [
+        wish(6, 1, 0, Habit::Replaces, 0),
+        wish(4, 0, 1, Habit::Replaces, 197),
+        wish(1, 1, 0, Habit::Replaces, 0),
+        wish(1, 1, 1, Habit::NeverShrinks, 0),
+    ];
+    nobody_starves_among(ROUNDS, 6, &wishes);
+}
+
 #[test]
 fn nobody_starves_among_as_many_symbols_as_there_may_be() {
     // Most of them ask only when they are offered a lot: a thousand that ask every 4 s take a minute.
