@@ -2,7 +2,8 @@
 //! command in flight, which it awaits. Every command is a real one, committed and applied by the group.
 //!
 //! The symbols it quotes are its own, 1 lot each side, so that all its quotes together stay within the
-//! exposure limit; clients of one symbol share a sender, which keeps their quotes in order.
+//! exposure limit; clients of one symbol share a sender, which keeps their quotes in order. An exchange must not run, nor have run: its listing
+//! leaves these symbols out.
 
 use std::{
     sync::{
@@ -236,7 +237,11 @@ impl Ctl {
             }))
         };
         let books: Option<Vec<_>> = names.iter().map(book).collect();
-        books.ok_or_else(|| CtlError::Check("the bench maker does not hold its symbols: another one joined".to_owned()))
+        books.ok_or_else(|| CtlError::Check(
+                "the bench maker does not hold its symbols: another maker joined, or an exchange has said for which symbols it has \
+                 prices; stop both, or bench a group of its own"
+                    .to_owned(),
+            ))
     }
 
     async fn run(
