@@ -4,6 +4,8 @@
 //! from the symbols, and stands nowhere else. A limited account has nothing below 0 free, but short contracts that are
 //! covered. `docs/ledger.md`, *Money*, gives the rules.
 
+use std::collections::BTreeMap;
+
 use imbl::OrdMap;
 use quorate_planted::{Bug, planted};
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,7 @@ use crate::{
     apply::Applying,
     bounds::{ACCOUNTS_MAX, DEPOSIT_MAX},
     command::{ExecuteOrder, Remainder},
+    ledger::Ledger,
     refusal::Refusal,
     state::Order,
 };
@@ -180,6 +183,34 @@ fn fees_at_most(instrument: &Instrument, price: Price, lots: i128) -> i128 {
 /// The part of the fee that dividing first leaves out.
 fn rest_of_fee(instrument: &Instrument, price: Price, lots: i128, ppm: i128) -> i128 {
     (money(instrument, price, lots) % 1_000_000) * ppm / 1_000_000
+}
+
+impl Ledger {
+    /// What an account's open orders and short contracts lock of each asset, worked out anew; nothing where it is open.
+    pub(crate) fn locks_of(&self, name: &Account, binaries: &[&Instrument]) -> BTreeMap<Asset, Money> {
+        let mut locks: BTreeMap<Asset, Money> = BTreeMap::new();
+        let Some(account) = self.tables.accounts.get(name).filter(|account| account.limited) else { return locks };
+        let mut add = |asset: &Asset, amount: i128| {
+            let lock = locks.entry(asset.clone()).or_default();
+            lock.0 = lock.0.saturating_add(amount);
+            lock.0
+        };
+        for order in self.open_orders_of_after(name, 0) {
+            let Some(instrument) = self.symbol(&order.order.symbol).map(|state| &state.instrument) else { continue };
+            let Some(price) = order.order.price else { continue };
+            let lock = lock_of(instrument, order.order.side, price, order.leaves(), order.uncovered);
+            add(&instrument.base, lock.base);
+            add(&instrument.quote, lock.quote);
+        }
+        for instrument in binaries {
+            let Kind::Binary { pays } = instrument.kind else { continue };
+            let base = &instrument.base;
+            let short = add(base, 0).saturating_sub(account.balance(base).total.0).max(0);
+            let lots = short / instrument.lot_units().max(1);
+            add(&instrument.quote, money(instrument, pays, lots));
+        }
+        locks
+    }
 }
 
 impl Applying<'_> {

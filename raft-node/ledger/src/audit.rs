@@ -1,22 +1,20 @@
 //! Recomputes every derived figure and says what does not hold. Tests and simulations ask after every
 //! apply, a node on request and before it trusts a snapshot. It changes nothing and repairs nothing.
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use imbl::OrdMap;
 
 use crate::{
     answer::OrderStatus,
-    bounds::{
-        ACCOUNTS_MAX, EXEC_WINDOW, MAKERS_MAX, OPEN_ORDERS_MAX, QUOTING_OFF_MAKERS_MAX, SESSIONS_MAX, SYMBOLS_MAX,
-    },
+    bounds::{EXEC_WINDOW, MAKERS_MAX, OPEN_ORDERS_MAX, QUOTING_OFF_MAKERS_MAX, SESSIONS_MAX, SYMBOLS_MAX},
     control::hard_limit,
     indexes::Indexes,
     ledger::Ledger,
     session::window_from,
     state::{Demand, Holder, Order, Quote, SymbolState},
 };
-use quorate_domain::{Asset, Exposure, Kind, MakerName, Money, Pnl, Position, Qty, Side, Symbol};
+use quorate_domain::{Asset, Exposure, MakerName, Money, Pnl, Position, Qty, Side, Symbol};
 
 /// Something that must hold and does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,11 +28,11 @@ impl fmt::Display for Violation {
 
 /// What was found so far.
 #[derive(Default)]
-struct Findings(Vec<Violation>);
+pub(crate) struct Findings(Vec<Violation>);
 
 impl Findings {
     /// Notes what `must` hold, in words, where it does not.
-    fn check(&mut self, holds: bool, must: impl FnOnce() -> String) {
+    pub(crate) fn check(&mut self, holds: bool, must: impl FnOnce() -> String) {
         if !holds {
             self.0.push(Violation(must()));
         }
@@ -57,6 +55,7 @@ impl Ledger {
         self.audit_exposure(&mut found);
         for (symbol, state) in &self.tables.symbols {
             audit_position(&mut found, symbol, state);
+            self.audit_end(&mut found, symbol, state);
             self.audit_holder(&mut found, symbol, state);
             self.audit_book(&mut found, symbol, state);
             if let Some(quote) = &state.quote {
@@ -67,6 +66,8 @@ impl Ledger {
         self.audit_makers(&mut found);
         self.audit_orders(&mut found);
         self.audit_balances(&mut found);
+        self.audit_locks(&mut found);
+        self.audit_breakers(&mut found);
         self.audit_answers(&mut found);
         found.0
     }
@@ -214,46 +215,6 @@ impl Ledger {
         });
     }
 
-    /// Per asset, the accounts, the house and the fees sum to the deposits; no limited account is uncovered.
-    fn audit_balances(&self, found: &mut Findings) {
-        let tables = &self.tables;
-        let mut sums: BTreeMap<&Asset, i128> = BTreeMap::new();
-        for state in tables.symbols.values() {
-            *sums.entry(&state.instrument.quote).or_default() += state.pnl.cash.0;
-            let held = i128::from(state.position().0) * state.instrument.lot_units();
-            *sums.entry(&state.instrument.base).or_default() += held;
-        }
-        for (asset, fees) in &tables.fees {
-            *sums.entry(asset).or_default() += fees.0;
-        }
-        for (asset, deposited) in &tables.deposits {
-            *sums.entry(asset).or_default() -= deposited.0;
-        }
-        for (name, account) in &tables.accounts {
-            for (asset, balance) in &account.balances {
-                *sums.entry(asset).or_default() += balance.total.0;
-                let contract = tables.symbols.values().any(|state| {
-                    state.instrument.base == *asset && matches!(state.instrument.kind, Kind::Binary { .. })
-                });
-                let covered = !account.limited || contract || balance.free() >= Money::ZERO;
-                found.check(covered, || format!("limited account {name} has {} {asset} free", balance.free()));
-                let locked = balance.locked == Money::ZERO || (account.limited && balance.locked > Money::ZERO);
-                found.check(locked, || format!("account {name} has {} {asset} locked", balance.locked));
-            }
-            let open = self.open_orders_of_after(name, 0).next().is_some();
-            let owed = account.balances.values().any(|balance| balance.total < Money::ZERO);
-            let locked = account.balances.values().any(|balance| balance.locked != Money::ZERO);
-            found.check(open || owed || !locked, || {
-                format!("account {name} has no open order, and something is locked")
-            });
-        }
-        for (asset, sum) in sums {
-            found.check(sum == 0, || format!("{asset}: balances, house and fees less deposits are {}", Money(sum)));
-        }
-        let accounts = tables.accounts.len();
-        found.check(accounts <= ACCOUNTS_MAX, || format!("{accounts} accounts, at most {ACCOUNTS_MAX}"));
-    }
-
     fn audit_answers(&self, found: &mut Findings) {
         for (id, session) in &self.tables.sessions {
             let seqs = window_from(session.highest_seq)..=session.highest_seq;
@@ -319,7 +280,7 @@ fn audit_position(found: &mut Findings, symbol: &Symbol, state: &SymbolState) {
         format!("{symbol}: {} quote fills bought {bought} and sold {sold}", state.position_seq)
     });
     // At any price the profit adds up; at 0 the position is worth nothing.
-    let profit = pnl.realised.0 - pnl.cost.0 - pnl.fees.0;
+    let profit = pnl.realised.0.wrapping_sub(pnl.cost.0).wrapping_sub(pnl.fees.0);
     found.check(profit == pnl.cash.0, || {
         format!("{symbol}: realised less cost and fees is {profit}, the cash {}", pnl.cash)
     });

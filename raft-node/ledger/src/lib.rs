@@ -18,7 +18,7 @@
 //! | `marks`, `closing` | prices and the listing, as the exchange has them; how a symbol ends |
 //! | `order`, `plan`, `fill` | orders: what identifies them, the checks of a plan, what a fill does |
 //! | `names` | the names of orders, and what is kept of closed ones |
-//! | `snapshot`, `maps`, `audit` | the state as bytes; how maps are read; whether it adds up |
+//! | `snapshot`, `maps`, `audit`, `audit_money` | the state as bytes; how maps are read; whether it adds up |
 
 pub mod bounds;
 
@@ -26,6 +26,7 @@ mod accounts;
 mod answer;
 mod apply;
 mod audit;
+mod audit_money;
 mod authority;
 mod closing;
 mod command;

@@ -1,6 +1,6 @@
 //! An audit that finds nothing wrong is worth something only if it finds what is wrong.
 
-use super::{Rig, maker, symbol};
+use super::{Rig, instrument, maker, money, symbol};
 use crate::{
     names::ClosedName,
     state::{Order, Tables},
@@ -21,6 +21,143 @@ fn busy() -> Rig {
     assert!(rig.ask_for("CCC", 20, 0).is_err());
     rig.join("m2");
     rig
+}
+
+/// A contract, one that was settled, a spot symbol that is not listed, a limited account that owes contracts and has a
+/// sale of others open, fees, deposits, marks, a protection that counts, and a breaker that has tripped.
+fn rich() -> Rig {
+    let mut rig = Rig::new();
+    let asset = |name: &str| name.parse::<Asset>().unwrap();
+    let bob = || "bob".parse::<Account>().unwrap();
+    let contract = |name: &str| Instrument {
+        base: asset(name),
+        kind: Kind::Binary { pays: Price(200) },
+        max_price: Price(199),
+        maker_fee_ppm: 100,
+        taker_fee_ppm: 300,
+        ..instrument(1)
+    };
+    for name in ["RAIN", "SNOW"] {
+        let instrument = contract(name);
+        rig.ok(Command::DefineSymbol(DefineSymbol { symbol: symbol(name), instrument }));
+    }
+    let other = Instrument { quote: asset("OTHER"), ..instrument(1) };
+    rig.ok(Command::DefineSymbol(DefineSymbol { symbol: symbol("SPOT"), instrument: other }));
+    rig.define("UNLISTED", 1);
+    rig.join("m1");
+    rig.register_exchange();
+    rig.decide(ControlChange::LimitAccount { account: bob() });
+    rig.decide(ControlChange::Deposit { account: bob(), asset: asset("QUOTE"), amount: money(5_000) });
+    let protection = Some(Protection { lots_max: Qty(50), window_ms: 60_000, pause_ms: 60_000 });
+    rig.decide(ControlChange::Protection { symbol: symbol("RAIN"), protection });
+    for name in ["RAIN", "SNOW", "SPOT"] {
+        rig.place(name, 20);
+        rig.mark(name, 200, rig.now);
+    }
+    let mut take = |name: &str, id: &str, side: Side, qty: i64| {
+        let mut order = rig.taking(name, id, side, qty);
+        order.order.account = if name == "SPOT" { "alice".parse().unwrap() } else { bob() };
+        rig.ok(Command::ExecuteOrder(order));
+    };
+    take("RAIN", "o1", Side::Buy, 3);
+    take("SNOW", "o2", Side::Sell, 2);
+    take("SPOT", "o3", Side::Buy, 4);
+    let mut sale = rig.order("RAIN", "o4", Side::Sell, 150, 5);
+    sale.order.account = bob();
+    rig.ok(Command::ExecuteOrder(sale));
+    rig.decide(ControlChange::Settle { symbol: symbol("SNOW"), price: Price(0) });
+    rig.decide(ControlChange::DrawdownLimit { asset: asset("OTHER"), limit: Some(Money(0)) });
+    rig.mark("SPOT", 210, rig.now);
+    let exchange_epoch = rig.ledger.exchange().unwrap().epoch;
+    let symbols = ["RAIN", "SNOW", "SPOT"].map(symbol).to_vec();
+    rig.ok(Command::SetListing(SetListing { exchange_epoch, symbols }));
+    rig
+}
+
+#[test]
+fn damage_to_money_is_found() {
+    type Damage = Box<dyn Fn(&mut Tables)>;
+    let of = |name: &'static str, change: fn(&mut SymbolState)| -> Damage {
+        Box::new(move |tables| change(tables.symbols.get_mut(&symbol(name)).unwrap()))
+    };
+    let account = |change: fn(&mut AccountState)| -> Damage {
+        Box::new(move |tables| change(tables.accounts.get_mut(&"bob".parse::<Account>().unwrap()).unwrap()))
+    };
+    let balance = |name: &'static str, change: fn(&mut Balance)| -> Damage {
+        Box::new(move |tables| {
+            let account = tables.accounts.get_mut(&"bob".parse::<Account>().unwrap()).unwrap();
+            change(account.balances.get_mut(&name.parse::<Asset>().unwrap()).unwrap());
+        })
+    };
+    let quote = |name: &str| name.parse::<Asset>().unwrap();
+    let held = |tables: &mut Tables, name: &str| {
+        let holder = tables.symbols[&symbol("RAIN")].holder.clone();
+        tables.symbols.get_mut(&symbol(name)).unwrap().holder = holder;
+    };
+    let sums = "balances, house and fees less deposits";
+    let damages: Vec<(&str, Damage)> = vec![
+        (sums, balance("QUOTE", |balance| balance.total.0 += 1)),
+        (sums, balance("RAIN", |balance| balance.total.0 -= 1)),
+        (sums, Box::new(move |tables| tables.fees.get_mut(&quote("QUOTE")).unwrap().0 += 1)),
+        (sums, Box::new(move |tables| tables.deposits.get_mut(&quote("QUOTE")).unwrap().0 += 1)),
+        (sums, Box::new(|tables| tables.accounts = tables.accounts.without(&"alice".parse::<Account>().unwrap()))),
+        (sums, of("RAIN", |state| state.pnl.cash.0 += 1)),
+        ("realised less cost and fees", of("RAIN", |state| state.pnl.cost.0 += 1)),
+        ("realised less cost and fees", of("RAIN", |state| state.pnl.fees.0 += 1)),
+        ("realised less cost and fees", of("SNOW", |state| state.pnl.realised.0 += 1)),
+        ("at a cost of", of("SNOW", |state| state.pnl.cost.0 = 1)),
+        ("QUOTE free", balance("QUOTE", |balance| balance.total.0 = 0)),
+        ("orders and contracts lock", balance("QUOTE", |balance| balance.locked.0 += 1)),
+        ("orders and contracts lock", balance("RAIN", |balance| balance.locked.0 = 0)),
+        ("orders and contracts lock 0", account(|account| account.limited = false)),
+        (
+            "breaker of OTHER has tripped",
+            Box::new(|tables| {
+                let quote = tables.symbols[&symbol("RAIN")].quote.clone();
+                tables.symbols.get_mut(&symbol("SPOT")).unwrap().quote = quote;
+            }),
+        ),
+        (
+            "breaker of QUOTE has tripped",
+            Box::new(move |tables| tables.drawdowns.get_mut(&quote("QUOTE")).unwrap().tripped = true),
+        ),
+        (
+            "nothing is quoted in it",
+            Box::new(move |tables| assert!(tables.drawdowns.insert(quote("XXX"), Drawdown::default()).is_none())),
+        ),
+        (
+            "is below 0",
+            Box::new(move |tables| tables.drawdowns.get_mut(&quote("OTHER")).unwrap().limit = Some(Money(-1))),
+        ),
+        ("protection has tripped", of("RAIN", |state| state.guard.paused_until = Some(Millis(u64::MAX)))),
+        ("its protection does not", of("RAIN", |state| state.guard.lots = Qty(50))),
+        ("its protection does not", of("RAIN", |state| state.protection = None)),
+        ("is held, and is not traded", Box::new(move |tables| held(tables, "UNLISTED"))),
+        ("is held, and is not traded", Box::new(move |tables| held(tables, "SNOW"))),
+        ("is held by nobody", Box::new(|tables| tables.listing = None)),
+        (
+            "is listed, and not defined",
+            Box::new(|tables| tables.listing = tables.listing.as_ref().map(|listing| listing.update(symbol("XXX")))),
+        ),
+        ("has an open order", of("RAIN", |state| state.closed = Some(Closed { at: Millis(1), settled: None }))),
+        (
+            "somebody still has of it",
+            of("RAIN", |state| state.closed = Some(Closed { at: Millis(1), settled: Some(Price(0)) })),
+        ),
+        ("the revision 0", of("RAIN", |state| state.revision = 0)),
+        ("out of its ranges", of("RAIN", |state| state.instrument.exposure_per_lot = 0)),
+        ("of after the last", of("RAIN", |state| state.marks.last = Some(Millis(1)))),
+        ("index of equity", of("RAIN", |state| state.marks.counted.as_mut().unwrap().price = RefPrice(2))),
+        ("index of unmarked positions", of("RAIN", |state| state.marks.counted.as_mut().unwrap().at = Millis(2))),
+    ];
+    let sound = rich().ledger;
+    assert_eq!(sound.audit(), []);
+    for (words, damage) in damages {
+        let mut ledger = sound.clone();
+        damage(&mut ledger.tables);
+        let found: Vec<String> = ledger.audit().iter().map(ToString::to_string).collect();
+        assert!(found.iter().any(|violation| violation.contains(words)), "looked for '{words}' in {found:?}");
+    }
 }
 
 #[test]
@@ -145,10 +282,16 @@ fn a_damaged_snapshot_is_refused() {
 
 #[test]
 fn no_flipped_bit_makes_decoding_panic() {
-    let bytes = busy().ledger.encode();
+    let snapshots = [busy(), rich()].map(|rig| rig.ledger.encode());
+    for bytes in snapshots {
+        flip_every_bit(&bytes);
+    }
+}
+
+fn flip_every_bit(bytes: &[u8]) {
     for at in 0..bytes.len() {
         for bit in 0..8 {
-            let mut flipped = bytes.clone();
+            let mut flipped = bytes.to_vec();
             flipped[at] ^= 1 << bit;
             // Many flips change a plain value and still add up: the store's checksums see those.
             drop(Ledger::decode(&flipped));

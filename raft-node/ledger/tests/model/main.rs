@@ -153,8 +153,10 @@ impl Subject for Planted {
 
 #[test]
 fn a_planted_difference_is_found_and_cut_down_to_what_it_takes() {
-    let failure =
-        (1..=FIXED_SEEDS).find_map(|seed| check_seed(seed, ENTRIES, |max| Planted(Ledger::with_names_max(max))).err());
+    let planted = |seed| check_seed(seed, ENTRIES / 3, |max| Planted(Ledger::with_names_max(max))).err();
+    // A quote after many fills, or a limit after many other decisions, takes them all: so the shortest of a few.
+    let failures = (1..=FIXED_SEEDS).filter_map(planted).take(3);
+    let failure = failures.min_by_key(|failure| failure.steps.len());
     let failure = failure.expect("the seeds lower the limit below what quotes hold");
     // It takes five at least: a session, a symbol, a maker, its quote, the limit.
     assert!((5..=ENTRIES / 10).contains(&failure.steps.len()), "{failure}");
