@@ -43,20 +43,17 @@ fn where_a_lot_is_more_than_a_share_everybody_takes_turns() {
 }
 
 /// Refusals that must come where each kind of fault is asked for, and how quotes must end there.
-const REFUSALS: [&str; 24] = [
+const REFUSALS: [&str; 21] = [
     "control_version",
     "crosses_resting",
     "does_not_cross",
     "exec_gap",
-    "exec_reused",
     "exposure_short",
     "invalid",
-    "kill_switch",
+    "ledger_version",
     "limit_out_of_range",
     "not_active",
-    "position_limit",
-    "quoting_off",
-    "seq_reused",
+    "seq_too_old",
     "session_expired",
     "session_required",
     "stale_epoch",
@@ -69,17 +66,16 @@ const REFUSALS: [&str; 24] = [
     "unknown_symbol",
     "wrong_secret",
 ];
-const ENDS: [&str; 10] = [
-    "age_unproven",
+const ENDS: [&str; 9] = [
     "authority_ended",
     "expired",
     "filled",
     "kill_switch",
     "limit_lowered",
+    "position_limit",
     "pulled",
     "quoting_off",
     "replaced",
-    "turn_ended",
 ];
 
 #[test]
