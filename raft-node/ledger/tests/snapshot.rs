@@ -90,6 +90,14 @@ impl Author {
         if self.session == 0 {
             return Ok(Command::OpenSession);
         }
+        // What the rest needs comes first, mostly.
+        if !step.wrong && state.is_none() {
+            return Ok(Command::DefineSymbol(DefineSymbol { instrument: instrument(&symbol, 1), symbol }));
+        }
+        if !step.wrong && ledger.makers().next().is_none() {
+            let register = RegisterMaker { maker, ttl_ms: 9_000, secret_hash: SECRET.hash() };
+            return Ok(Command::RegisterMaker(register));
+        }
         let (secret, quote_seq) = (SECRET, state.map_or(0, |state| state.quote_seq) + 1);
         let holder = state.and_then(|state| state.holder.as_ref());
         // What a holder must say before it quotes, it says as soon as something comes to its symbol.
@@ -101,13 +109,18 @@ impl Author {
             return Ok(Command::CommitParameters(CommitParameters { maker, incarnation, secret, symbol, text }));
         }
         Ok(match step.kind {
-            0 | 1 => Command::DefineSymbol(DefineSymbol { symbol, instrument: instrument(1 + i64::from(step.wrong)) }),
-            2 => Command::RegisterMaker(RegisterMaker { maker, ttl_ms: 9_000, secret_hash: SECRET.hash() }),
-            3 => Command::RenewMaker(MakerRef { maker, incarnation, secret }),
+            0 | 1 => Command::DefineSymbol(DefineSymbol {
+                instrument: instrument(&symbol, 1 + i64::from(step.wrong)),
+                symbol,
+            }),
+            2 | 3 | 26 if incarnation == 0 || (step.wrong && step.kind == 2) => {
+                Command::RegisterMaker(RegisterMaker { maker, ttl_ms: 9_000, secret_hash: SECRET.hash() })
+            }
+            2 | 3 | 26 => Command::RenewMaker(MakerRef { maker, incarnation, secret }),
             4 if step.qty < 10 => Command::DeregisterMaker(MakerRef { maker, incarnation, secret }),
             4 | 5 => Command::ReleaseSymbol(ReleaseSymbol { symbol, epoch, secret }),
             6 => Command::PullQuote(PullQuote { symbol, epoch, secret, quote_seq }),
-            7 if ledger.exchange().is_none() || step.wrong => {
+            7 | 14..=24 if ledger.exchange().is_none() || (step.wrong && step.kind == 7) => {
                 Command::RegisterExchange(RegisterExchange { exchange: ExchangeName::new("venue").unwrap() })
             }
             7 | 8 => self.cancel(ledger, step),
@@ -135,6 +148,8 @@ impl Author {
                 let max = (step.qty < 15).then_some(Qty(step.qty * 5));
                 control(ControlChange::PositionLimit { symbol, max }, control_version)
             }
+            23 | 24 => publish_mark(ledger, step, symbol, self.now),
+            25 | 27 | 28 => control(money_change(ledger, step, symbol), control_version),
             31..=33 => keep(state, step, symbol, epoch),
             14..=22 => self.order(ledger, step, symbol),
             _ => quote(state, step, symbol, epoch),
@@ -257,9 +272,49 @@ fn account() -> Account {
     Account::new("alice").unwrap()
 }
 
-fn instrument(exposure_per_lot: i64) -> Instrument {
+/// The last of the symbols is a contract.
+fn instrument(symbol: &Symbol, exposure_per_lot: i64) -> Instrument {
     let one = "1".parse().unwrap();
-    Instrument::spot("B".parse().unwrap(), "Q".parse().unwrap(), one, one, exposure_per_lot)
+    let spot = Instrument::spot("B".parse().unwrap(), asset(), one, one, exposure_per_lot);
+    let spot = Instrument { maker_fee_ppm: -20, taker_fee_ppm: 400, ..spot };
+    if symbol.as_str() != SYMBOLS[SYMBOLS.len() - 1] {
+        return spot;
+    }
+    Instrument { base: "RAIN".parse().unwrap(), kind: Kind::Binary { pays: Price(200) }, max_price: Price(199), ..spot }
+}
+
+fn asset() -> Asset {
+    "Q".parse().unwrap()
+}
+
+fn publish_mark(ledger: &Ledger, step: &Step, symbol: Symbol, now: u64) -> Command {
+    let exchange_epoch = ledger.exchange().map_or(0, |exchange| exchange.epoch);
+    let revision = ledger.symbol(&symbol).map_or(1, |state| state.revision);
+    let price = RefPrice(2 * step.price + step.qty);
+    let marks = vec![SymbolMark { symbol, revision, price, time: Millis(now) }];
+    Command::PublishMarks(PublishMarks { exchange_epoch, marks })
+}
+
+/// Something that people decide about money.
+fn money_change(ledger: &Ledger, step: &Step, symbol: Symbol) -> ControlChange {
+    let amount = Money(i128::from(step.qty) * Money::ONE.0 * 100);
+    match step.which % 8 {
+        0 | 1 => ControlChange::Deposit { account: account(), asset: asset(), amount },
+        2 if step.qty < 5 => ControlChange::LimitAccount { account: account() },
+        3 if ledger.equity(&asset()).drawdown.tripped => ControlChange::Rearm { asset: asset() },
+        3 => ControlChange::DrawdownLimit { asset: asset(), limit: Some(Money(amount.0 / 50)) },
+        4 | 5 if step.qty > 40 => ControlChange::Settle { symbol, price: Price(200) },
+        4 | 5 if step.qty > 30 => ControlChange::CloseSymbol { symbol },
+        6 => {
+            let instrument = instrument(&symbol, step.qty % 3 + 1);
+            let revision = ledger.symbol(&symbol).map_or(1, |state| state.revision) + 1;
+            ControlChange::Instrument { symbol, instrument, revision }
+        }
+        _ => {
+            let protection = Some(Protection { lots_max: Qty(1 + step.qty / 30), window_ms: 2_000, pause_ms: 500 });
+            ControlChange::Protection { symbol, protection }
+        }
+    }
 }
 
 /// What each apply answered, with the input and its stamp, so that it can be applied again.
@@ -321,7 +376,7 @@ proptest! {
 fn random_histories_reach_what_they_are_to_test() {
     use proptest::{strategy::ValueTree, test_runner::TestRunner};
     let mut runner = TestRunner::deterministic();
-    let mut reached = [0usize; 9];
+    let mut reached = [0usize; 13];
     for _ in 0..64 {
         let steps = steps().new_tree(&mut runner).unwrap().current();
         let (ledger, history) = play(&steps);
@@ -335,6 +390,10 @@ fn random_histories_reach_what_they_are_to_test() {
             count(|event| matches!(event, Event::QuoteEnded { .. })),
             count(|event| matches!(event, Event::QuoteKept { .. })),
             count(|event| matches!(event, Event::TurnChanged { .. })),
+            count(|event| matches!(event, Event::MarksPublished { .. })),
+            count(|event| matches!(event, Event::BreakerTripped { .. })),
+            count(|event| matches!(event, Event::ProtectionTripped { .. })),
+            count(|event| matches!(event, Event::SymbolClosed { .. })),
             ledger.name_count(),
         ]
         .into_iter()
@@ -345,6 +404,6 @@ fn random_histories_reach_what_they_are_to_test() {
     }
     assert!(
         reached.iter().all(|found| *found >= 20),
-        "quotes, fills, moves, departures, closings, ends, keeps, turns, orders: {reached:?}"
+        "quotes, fills, moves, departures, closings, ends, keeps, turns, marks, breakers, protections, ends of symbols, orders: {reached:?}"
     );
 }
