@@ -21,7 +21,8 @@ fn quote(id: u64, seq: u64, position_seq: u64, qty: i64, superseded: Option<u64>
 }
 
 fn fill(trade_id: u64, order_id: u64, qty: i64, leaves: i64, position: i64) -> Value {
-    json!({"fill_committed": {"trade_id": trade_id, "symbol": "BTCUSDT", "price": 101, "qty": qty, "notional": Money(i128::from(101 * qty) * 10_000_000), "taker_order_id": order_id,
+    json!({"fill_committed": {"trade_id": trade_id, "symbol": "BTCUSDT", "price": 101, "qty": qty, "notional": Money(i128::from(101 * qty) * 10_000_000),
+        "taker_fee": "0", "maker_fee": "0", "taker_order_id": order_id,
         "taker_side": "buy", "maker": {"quote": {"quote_id": 4, "maker": "a", "epoch": 1, "leaves": leaves,
         "position": position.to_string(), "position_seq": trade_id}}}})
 }
@@ -91,7 +92,7 @@ fn a_sound_history_passes() {
 #[test]
 fn each_planted_fault_in_the_events_is_found() {
     type Plant = (&'static str, fn(&mut History));
-    let plants: [Plant; 11] = [
+    let plants: [Plant; 15] = [
         ("a fill twice", |h| h[5].1.push(fill(2, 6, 2, 43, -7))),
         ("an order twice", |h| h[5].1[0] = order(6, 2, "o1", 2)),
         ("an exec_id twice", |h| h[5].1[0] = order(6, 1, "o2", 2)),
@@ -106,6 +107,17 @@ fn each_planted_fault_in_the_events_is_found() {
             h[4].1.push(json!({"authority_granted": other}));
         }),
         ("log time goes back", |h| h[6].0 = 1_100),
+        ("a notional that is not price x lots", |h| h[5].1[1]["fill_committed"]["notional"] = json!("0.002021")),
+        ("a fee that the instrument does not have", |h| h[5].1[1]["fill_committed"]["taker_fee"] = json!("0.000001")),
+        ("a breaker that trips for nothing", |h| {
+            h[5].1.push(json!({"breaker_tripped": {"asset": "USDT", "equity": "0", "high_water": "0"}}));
+        }),
+        ("a mark that leaps and counts", |h| {
+            let mark =
+                |price: i64, time: u64| json!({"symbol": "BTCUSDT", "price": price, "time": time, "counts": true});
+            h[3].1.push(json!({"marks_published": {"marks": [mark(200, 900)]}}));
+            h[4].1.push(json!({"marks_published": {"marks": [mark(400, 1_000)]}}));
+        }),
     ];
     for (what, plant) in plants {
         let mut history = sound();
@@ -124,13 +136,13 @@ fn turn(symbol: &str, turn: &Value) -> Value {
 }
 
 fn refused(symbol: &str, since: u64) -> Vec<Value> {
-    let refusal = json!({"exposure_short": {"long_free": 40, "short_free": 40}});
+    let refusal = json!({"exposure_short": {"long_free": "40", "short_free": "40"}});
     let refused = json!({"symbol": symbol, "incarnation": 3, "quote_seq": 1, "refusal": refusal});
     vec![turn(symbol, &json!({"waiting": {"since": since}})), json!({"quote_refused": refused})]
 }
 
 fn ended(symbol: &str, quote_id: u64, reason: &str) -> Value {
-    json!({"quote_ended": {"symbol": symbol, "quote_id": quote_id, "released_long": 60, "released_short": 60, "reason": reason}})
+    json!({"quote_ended": {"symbol": symbol, "quote_id": quote_id, "released_long": "60", "released_short": "60", "reason": reason}})
 }
 
 fn control(version: u64, change: &Value) -> Value {
@@ -139,9 +151,10 @@ fn control(version: u64, change: &Value) -> Value {
 
 /// Three symbols of which one at a time can be quoted: `B` and `C` wait for their turns, and `C` keeps its quote.
 fn crowded() -> History {
-    let spec = json!({"tick_size": "0.01", "lot_size": "0.001", "exposure_per_lot": 60});
+    let instrument =
+        json!({"base": "X", "quote": "USDT", "tick_size": "0.01", "lot_size": "0.001", "exposure_per_lot": 60});
     let symbols = ["A", "B", "C"];
-    let defined = symbols.map(|symbol| json!({"symbol_defined": {"symbol": symbol, "spec": spec}}));
+    let defined = symbols.map(|symbol| json!({"symbol_defined": {"symbol": symbol, "instrument": instrument}}));
     let held = symbols
         .map(|symbol| json!({"authority_granted": {"symbol": symbol, "maker": "a", "incarnation": 3, "epoch": 1}}));
     let kept = json!({"symbol": "C", "quote_id": 9, "quote_seq": 3, "deadline": 37_300, "basis": basis()});

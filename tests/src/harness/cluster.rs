@@ -169,7 +169,9 @@ impl Cluster {
         }
         self.leader().await?;
         for symbol in self.setup.symbols.clone() {
-            self.ledgerctl(&["define-symbol", symbol, "--tick-size", "0.01", "--lot-size", "0.001"])?;
+            let base = symbol.strip_suffix("USDT").unwrap_or(symbol);
+            let sizes = ["--tick-size", "0.01", "--lot-size", "0.001"];
+            self.ledgerctl(&[&["define-symbol", symbol, "--base", base, "--quote", "USDT"][..], &sizes].concat())?;
         }
         Ok(())
     }

@@ -74,10 +74,15 @@ impl Maker {
         );
         assert!(maker.submitted.is_empty(), "nothing is placed before the state was read");
         maker.read(6);
-        let (commit, command) = maker.only();
-        assert!(matches!(command, Command::CommitParameters(_)));
-        maker.accept(commit, 6, Answer::ParametersCommitted { digest: Digest::default() });
+        maker.commit(6);
         maker
+    }
+
+    /// Its parameters, which it commits, are accepted.
+    pub(crate) fn commit(&mut self, index: u64) {
+        let (commit, command) = self.only();
+        assert!(matches!(command, Command::CommitParameters(_)));
+        self.accept(commit, index, Answer::ParametersCommitted { digest: Digest::default() });
     }
 
     /// The same, with its first quote accepted.

@@ -88,5 +88,6 @@ fn a_symbol_without_a_price_is_told_once_after_a_while() {
     assert_eq!((&maker.priced[..], maker.quoter.status().unpriced), (&[Priced::Missing][..], 1));
     maker.give(fresh(1_000));
     assert_eq!(maker.priced[1..], [Priced::Fresh]);
+    maker.commit(7);
     assert_eq!(maker.placed().1.ask.unwrap().price, Price(1_005));
 }
