@@ -209,7 +209,7 @@ impl Facts {
             let version = &control["control_version"];
             let decide = |change: Value| json!({"control": {"actor": "operator", "reason": "a test", "control_version": version, "change": change}});
             let on = |scope: Value| decide(json!({"quoting": {"scope": scope, "on": true}}));
-            let limit = cluster.read("/v1/exposure").await?["limit"].as_i64();
+            let exposure = cluster.read("/v1/exposure").await?;
             let change = if control["kill_switch"] == true {
                 decide(json!({"kill_switch": {"engaged": false}}))
             } else if control["quoting"] == false {
@@ -218,8 +218,8 @@ impl Facts {
                 on(json!({"symbol": symbol}))
             } else if let Some(maker) = control["makers_off"].get(0) {
                 on(json!({"maker": maker}))
-            } else if limit < Some(50) {
-                decide(json!({"exposure_limit": {"limit": 100}}))
+            } else if units(&exposure["limit"]) < Some(50) {
+                decide(json!({"exposure_limit": {"limit": "100"}}))
             } else {
                 return Ok(status);
             };

@@ -61,8 +61,9 @@ impl Maker {
                         return anyhow::Ok(Some(response.outcome));
                     }
                     Ok((status, problem)) if (400..500).contains(&status) => {
-                        let refusal: Refusal = serde_json::from_value(problem["refused"].clone())?;
-                        return anyhow::Ok(Some(Outcome::Refused(refusal)));
+                        let response: Response = serde_json::from_value(problem["refused"].clone())
+                            .with_context(|| format!("{problem}"))?;
+                        return anyhow::Ok(Some(response.outcome));
                     }
                     Ok(_) | Err(_) => {}
                 }

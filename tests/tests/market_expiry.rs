@@ -64,8 +64,10 @@ async fn quotes_of_a_dead_maker_expire_without_any_traffic() -> Result<()> {
     })
     .await?;
 
-    // The maker dies. Nobody else proposes anything: only the leader's own tick can end its quotes.
+    // The maker dies, and the exchange with its marks. Nobody else proposes anything: only the leader's own tick can
+    // end the quotes.
     cluster.take_maker("alpha")?.kill()?;
+    cluster.take_exchange()?.kill()?;
     let dead_from = last_index(&cluster.frames()?) + 1;
     let deadline = last_deadline(&cluster).await?;
     within(Duration::from_secs(5), "the quotes to expire", || async {
@@ -89,6 +91,7 @@ async fn quotes_of_a_dead_maker_expire_without_any_traffic() -> Result<()> {
     assert!(others.is_empty(), "there was other traffic: {others:?}");
 
     // After the deadline there is nothing to fill, however much is offered for it.
+    cluster.start_exchange(&[]).await?;
     let expired = trader.place("after", "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.002").await?.placed()?;
     assert_eq!((&expired["status"], &expired["executedQty"]), (&"EXPIRED".into(), &"0.000".into()), "{expired}");
     let found = cluster.judge(&[1])?;

@@ -71,8 +71,9 @@ impl Writer {
 
     /// Sends the write of this number, for the first time or again.
     pub async fn send(&self, seq: u64, deadline_ms: u64) -> Wrote {
+        let asset = self.symbol.strip_suffix("USDT").unwrap_or(self.symbol);
         let instrument =
-            json!({"base": "B", "quote": "USDT", "tick_size": "0.01", "lot_size": "0.001", "exposure_per_lot": 1});
+            json!({"base": asset, "quote": "USDT", "tick_size": "0.01", "lot_size": "0.001", "exposure_per_lot": 1});
         let command = json!({"define_symbol": {"symbol": self.symbol, "instrument": instrument}});
         let body = json!({"session": self.session, "seq": seq, "command": command});
         match self.post(&body, deadline_ms).await {

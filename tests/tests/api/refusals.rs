@@ -56,7 +56,7 @@ pub(crate) fn execution(facts: &Facts, changed: &Value, of_order: &Value) -> Val
     let mut execution = json!({
         "exchange_epoch": facts.exchange_epoch, "exec_id": 2, "answered_below": 1, "deadline": facts.log_time + 50_000, "fills": [],
         "remainder": "rest", "order": {
-            "account": "acc", "client_order_id": "next", "symbol": "BTCUSDT", "side": "buy", "order_type": "limit",
+            "account": "acc", "client_order_id": "next", "symbol": "BTCUSDT", "revision": 1, "side": "buy", "order_type": "limit",
             "time_in_force": "gtc", "price": 9_000, "qty": 3, "timestamp": facts.log_time,
         },
     });
@@ -304,12 +304,12 @@ pub(crate) fn refused_control(facts: &Facts) -> Vec<Row> {
     let position =
         |symbol: &str, max: Value| control(version, &json!({"position_limit": {"symbol": symbol, "max": max}}));
     let reason = |text: &str| {
-        let mut command = limit(json!(50), version);
+        let mut command = limit(json!("50"), version);
         command["control"]["reason"] = json!(text);
         command
     };
-    let existing = json!({"define_symbol": {"symbol": "BTCUSDT", "spec":
-        {"tick_size": "0.1", "lot_size": "0.001", "exposure_per_lot": 1}}});
+    let existing = json!({"define_symbol": {"symbol": "BTCUSDT", "instrument":
+        {"base": "BTC", "quote": "USDT", "tick_size": "0.1", "lot_size": "0.001", "exposure_per_lot": 1}}});
     vec![
         command("a tick of 0", instrument(json!("0"), json!("1"), json!(1)), 422, "refused:invalid"),
         command("a negative tick", instrument(json!("-0.01"), json!("1"), json!(1)), 422, "refused:invalid"),

@@ -32,7 +32,11 @@ impl State {
         let views = join_all(VIEWS.map(|view| data(cluster, node, view))).await;
         let mut rows = BTreeMap::new();
         for (view, read) in VIEWS.into_iter().zip(views) {
-            rows.insert(view, read?.0);
+            let mut read = read?.0;
+            if view == "positions" {
+                forget_marks(&mut read);
+            }
+            rows.insert(view, read);
         }
         let (status, _) = data(cluster, node, "status").await?;
         for figure in FIGURES {
@@ -47,6 +51,13 @@ impl State {
     pub(crate) fn changed(&self, before: &Self) -> Vec<String> {
         let rows = self.rows.iter().filter(|(name, row)| before.rows[*name] != **row);
         rows.map(|(name, row)| format!("{name}: {} -> {row}", before.rows[name])).collect()
+    }
+}
+
+/// Takes away what moves with the exchange's reference price, whatever is asked of it.
+fn forget_marks(positions: &mut Value) {
+    for row in positions.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        row.retain(|field, _| !matches!(field.as_str(), "mark" | "unrealised"));
     }
 }
 
