@@ -226,6 +226,9 @@ impl Fuzzer {
                 let digits = schema["pattern"].as_str().and_then(|text| text.split(['{', '}']).nth(1)?.parse().ok());
                 json!((0..digits.unwrap_or(1)).map(|_| self.rng.random_range(0..10).to_string()).collect::<String>())
             }
+            "string" if schema["pattern"].as_str().is_some_and(|pattern| !pattern.contains('.')) => {
+                json!(self.rng.random_range(0..100).to_string())
+            }
             "string" if schema["pattern"].is_string() => json!(format!("{}.{}", self.rng.random_range(0..100), 5)),
             "string" => {
                 let length = self.rng.random_range(1..=schema["maxLength"].as_u64().unwrap_or(20).min(36));

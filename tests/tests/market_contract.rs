@@ -61,8 +61,8 @@ impl Maker {
                         return anyhow::Ok(Some(response.outcome));
                     }
                     Ok((status, problem)) if (400..500).contains(&status) => {
-                        let response: Response = serde_json::from_value(problem["refused"].clone())
-                            .with_context(|| format!("{problem}"))?;
+                        let response: Response =
+                            serde_json::from_value(problem["refused"].clone()).with_context(|| format!("{problem}"))?;
                         return anyhow::Ok(Some(response.outcome));
                     }
                     Ok(_) | Err(_) => {}
@@ -129,16 +129,6 @@ async fn position(cluster: &Cluster) -> Result<Value> {
     row(cluster.read("/v1/positions").await?)
 }
 
-/// Buys or sells so many contracts at the exchange, at any price.
-async fn take(cluster: &Cluster, side: &str, qty: u32) -> Result<Value> {
-    let order = format!("symbol={SYMBOL}&side={side}&type=MARKET&quantity={qty}");
-    eventually("an order is filled", || async {
-        let (status, answer) = cluster.post_exchange("/api/v3/order", &order).await?;
-        anyhow::Ok((status == 200 && answer["status"] == "FILLED").then_some(answer))
-    })
-    .await
-}
-
 fn money(text: &Value) -> Result<Money> {
     text.as_str().context("money is a string")?.parse().context("money")
 }
@@ -158,7 +148,8 @@ async fn an_event_contract_is_traded_through_a_leaders_death_and_settled() -> Re
     })
     .await?;
     ensure!(matches!(maker.quote(&cluster, 58, 62).await?, Outcome::Accepted(_)));
-    take(&cluster, "BUY", 4).await?;
+    let trader = cluster.trader(1)?;
+    trader.filled("buy", SYMBOL, "side=BUY&type=MARKET&quantity=4").await?;
     ensure!(position(&cluster).await?["position"] == "-4");
     // The mark is the middle of the exchange's own book.
     maker.quote(&cluster, 58, 62).await?;
@@ -174,12 +165,12 @@ async fn an_event_contract_is_traded_through_a_leaders_death_and_settled() -> Re
     cluster.take_node(leader)?.kill()?;
     maker.renew(&cluster).await?;
     maker.quote(&cluster, 70, 74).await?;
-    take(&cluster, "SELL", 6).await?;
+    trader.filled("sell", SYMBOL, "side=SELL&type=MARKET&quantity=6").await?;
     ensure!(position(&cluster).await?["position"] == "2");
     cluster.start_node(leader)?;
 
     settle(&mut cluster, &mut maker).await?;
-    cluster.judge(&[])?;
+    cluster.judge(&[1])?;
     Ok(())
 }
 

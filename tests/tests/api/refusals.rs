@@ -42,7 +42,7 @@ pub(crate) fn control(control_version: u64, change: &Value) -> Value {
 /// A quote that would be placed if nothing were wrong with it; `changed` overwrites fields.
 pub(crate) fn quote(facts: &Facts, quote_seq: u64, changed: &Value) -> Value {
     let mut quote = json!({
-        "symbol": "BTCUSDT", "incarnation": facts.incarnation, "secret": secret(), "epoch": facts.epoch, "quote_seq": quote_seq,
+        "symbol": "BTCUSDT", "incarnation": facts.incarnation, "secret": secret(), "epoch": facts.epoch, "revision": 1, "quote_seq": quote_seq,
         "position_seq": 0, "bid": {"price": 9_900, "qty": 5}, "ask": {"price": 10_100, "qty": 5},
         "allow_reduced": false, "ttl_ms": 30_000, "cause": "refresh", "basis": basis(facts),
     });
@@ -54,9 +54,9 @@ pub(crate) fn quote(facts: &Facts, quote_seq: u64, changed: &Value) -> Value {
 /// it orders.
 pub(crate) fn execution(facts: &Facts, changed: &Value, of_order: &Value) -> Value {
     let mut execution = json!({
-        "exchange_epoch": facts.exchange_epoch, "exec_id": 2, "answered_below": 1, "deadline": facts.log_time + 50_000, "fills": [],
+        "exchange_epoch": facts.exchange_epoch, "exec_id": 2, "answered_below": 1, "revision": 1, "deadline": facts.log_time + 50_000, "fills": [],
         "remainder": "rest", "order": {
-            "account": "acc", "client_order_id": "next", "symbol": "BTCUSDT", "revision": 1, "side": "buy", "order_type": "limit",
+            "account": "acc", "client_order_id": "next", "symbol": "BTCUSDT", "side": "buy", "order_type": "limit",
             "time_in_force": "gtc", "price": 9_000, "qty": 3, "timestamp": facts.log_time,
         },
     });
@@ -105,7 +105,7 @@ pub(crate) fn refused_quotes(facts: &Facts) -> Vec<Row> {
     };
     let keep = |what, changed: Value, status, kind| {
         let mut keep = json!({
-            "symbol": "BTCUSDT", "incarnation": facts.incarnation, "secret": secret(), "epoch": facts.epoch,
+            "symbol": "BTCUSDT", "incarnation": facts.incarnation, "secret": secret(), "epoch": facts.epoch, "revision": 1,
             "quote_seq": 1_u64 << 40, "quote_id": 1, "position_seq": 0, "ttl_ms": 30_000, "basis": basis(facts),
         });
         overwrite(&mut keep, &changed);
