@@ -129,7 +129,8 @@ async fn is_well(sim: &Arc<Sim>, operator: &Operator, quoted: &mut BTreeSet<Symb
     let waits = |symbol: &Symbol| waiting.data.iter().any(|view| view.symbol == *symbol);
     for (symbol, ..) in &SYMBOLS[..sim.plan.symbols] {
         let symbol: Symbol = symbol.parse().map_err(|_| "the symbols are constant")?;
-        if !now.contains(&symbol) && !(quoted.contains(&symbol) && waits(&symbol)) {
+        let takes_turns = quoted.contains(&symbol) && waits(&symbol);
+        if !now.contains(&symbol) && !takes_turns {
             return Err(format!("{symbol} is not quoted"));
         }
     }
