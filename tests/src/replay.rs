@@ -226,7 +226,9 @@ impl Replay {
                 }
             }
             Event::QuotePlaced(placed) => self.placed(frame, placed),
-            Event::QuoteRefused { symbol, quote_seq, refusal, .. } => self.refused(frame, symbol, *quote_seq, refusal),
+            Event::QuoteRefused { symbol, quote_seq, keep, refusal, .. } => {
+                self.refused(frame, symbol, *quote_seq, *keep, refusal);
+            }
             Event::QuoteEnded { symbol, quote_id, reason, .. } => self.quote_ended(frame, symbol, *quote_id, *reason),
             Event::ExchangeRegistered { exchange_epoch, .. } => {
                 if *exchange_epoch <= self.exchange_epoch {
@@ -339,26 +341,27 @@ impl Replay {
     }
 
     /// A quote, or the keeping of one, was refused.
-    fn refused(&mut self, frame: &Frame, symbol: &Symbol, quote_seq: u64, refusal: &Refusal) {
+    fn refused(&mut self, frame: &Frame, symbol: &Symbol, quote_seq: u64, keep: bool, refusal: &Refusal) {
         match refusal {
             Refusal::ExposureShort { .. } | Refusal::TooHeavy { .. } => self.found.grants_refused += 1,
             Refusal::StalePosition { .. } => self.found.stale_positions += 1,
             _ => {}
         }
-        // From here on the number is used up, and a refused replacement leaves no quote. Only a refused keep does, which gets so
-        // far only with a quote that is alive and was not filled; it is never too heavy.
-        let may_be_a_keep = match refusal {
-            Refusal::ExposureShort { .. } | Refusal::CrossesResting { .. } | Refusal::PositionLimit { .. } => true,
-            Refusal::TooHeavy { .. } => false,
-            _ => return,
-        };
-        let time = frame.log_time.0;
+        // Refused for one of these, it has used its number up, and unless it is a keep no quote stands.
+        if !matches!(
+            refusal,
+            Refusal::ExposureShort { .. }
+                | Refusal::TooHeavy { .. }
+                | Refusal::CrossesResting { .. }
+                | Refusal::PositionLimit { .. }
+                | Refusal::BreakerTripped { .. }
+                | Refusal::Paused { .. }
+        ) {
+            return;
+        }
         let book = self.books.entry(symbol.clone()).or_default();
         book.last_quote_seq = book.last_quote_seq.max((book.epoch, quote_seq));
-        let position_seq = book.position_seq;
-        let could_be_kept = |quote: &Quote| time < quote.deadline && quote.position_seq == position_seq;
-        let stands = book.quote.as_ref().is_some_and(|quote| !(may_be_a_keep && could_be_kept(quote)));
-        if stands {
+        if !keep && book.quote.is_some() {
             self.wrong(frame, &format!("{symbol}: a replacement was refused and the quote stands: {refusal}"));
         }
     }
@@ -574,7 +577,7 @@ fn may_end(frame: &Frame, symbol: &Symbol, quote: &Quote, turn: Option<Turn>, re
         QuoteEndReason::TurnEnded => matches!(turn, Some(Turn::Running { until }) if until.0 <= time),
         QuoteEndReason::AgeUnproven => happens(&|event| matches!(event, Event::TermBegan { quotes_pulled: true, .. })),
         QuoteEndReason::Replaced => {
-            happens(&|event| matches!(event, Event::QuoteRefused { symbol: of, .. } if of == symbol))
+            happens(&|event| matches!(event, Event::QuoteRefused { symbol: of, keep: false, .. } if of == symbol))
         }
     }
 }

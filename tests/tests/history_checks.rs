@@ -246,6 +246,7 @@ async fn trade(run: Arc<Run>) -> Result<()> {
             exchange_epoch,
             exec_id: *exec_id,
             answered_below: *exec_id,
+            also_answered: None,
             deadline: read.log_time.plus(30_000),
             order,
             fills: vec![fill],

@@ -3,11 +3,14 @@
 //! `Requests` own what callers ask, one `Pipeline` for each symbol its executions, `Cancels` the cancels, and the `Mirror` what
 //! is committed. None of them calls another: here one's result becomes the next one's input.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 use quorate_domain::{Account, Instrument, Millis, OrderId, OrderType, Price, Qty, Side, Symbol, TimeInForce};
 use quorate_ledger::{
-    Against, ExchangeEpoch, ExecuteOrder, Frame, NewOrder, Refusal, Remainder, bounds::NAME_MEMORY_MS,
+    Against, AnsweredBelow, ExchangeEpoch, ExecuteOrder, Frame, NewOrder, Refusal, Remainder, bounds::NAME_MEMORY_MS,
 };
 
 use crate::{
@@ -43,6 +46,8 @@ pub struct Engine {
     in_flight: BTreeMap<SubmissionId, Symbol>,
     pub(crate) cancels: Cancels,
     last_submission: u64,
+    /// The symbol that an order of another last said the answers of.
+    also_reported: Option<Symbol>,
     effects: Vec<Effect>,
 }
 
@@ -72,6 +77,7 @@ impl Engine {
             in_flight: BTreeMap::new(),
             cancels: Cancels::new(exchange_epoch),
             last_submission: 0,
+            also_reported: None,
             effects: Vec::new(),
         }
     }
@@ -373,10 +379,15 @@ impl Engine {
             Seen::Executed(executed) if executed.exchange_epoch == self.exchange_epoch => {
                 let pipeline = self.pipelines.entry(executed.order.symbol.clone()).or_default();
                 match pipeline.executed(&executed) {
-                    Ok((arrival, submission)) => {
-                        self.in_flight.remove(&submission);
+                    Ok(slot) => {
+                        self.in_flight.remove(&slot.submission);
                         self.stats.committed += 1;
-                        self.settle(arrival, &OrderOutcome::Committed(executed.committed));
+                        if let Some(AnsweredBelow { symbol, below }) = &slot.execute.also_answered
+                            && let Some(pipeline) = self.pipelines.get_mut(symbol)
+                        {
+                            pipeline.reported(*below);
+                        }
+                        self.settle(slot.arrival, &OrderOutcome::Committed(executed.committed));
                     }
                     Err(what) => self.halt(Halt::Inconsistent(what), false),
                 }
@@ -499,12 +510,16 @@ impl Engine {
             exchange_epoch: self.exchange_epoch,
             exec_id,
             answered_below,
+            also_answered: self.also_answered(symbol),
             revision,
             deadline: pending.deadline,
             order: pending.order.clone(),
             fills,
             remainder,
         };
+        if let Some(also) = &execute.also_answered {
+            self.also_reported = Some(also.symbol.clone());
+        }
         self.stats.gave_up += u64::from(give_up);
         self.stats.proposed += 1;
         let id = self.submission();
@@ -516,6 +531,16 @@ impl Engine {
             pipeline.proposed(arrival, id, execute);
         }
         true
+    }
+
+    /// What an order of `symbol` says of the next other symbol of which the ledger keeps answers that have arrived: else those
+    /// of symbols that have become quiet would be kept for good, and fill the window.
+    fn also_answered(&self, symbol: &Symbol) -> Option<AnsweredBelow> {
+        let after = self.also_reported.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = self.pipelines.range::<Symbol, _>((after, Bound::Unbounded));
+        let mut in_turn = rest.chain(&self.pipelines).filter(|(other, _)| *other != symbol);
+        in_turn
+            .find_map(|(other, pipeline)| Some(AnsweredBelow { symbol: other.clone(), below: pipeline.unreported()? }))
     }
 
     /// Orders that a taker of their own account met end: before it is planned again, or after it has ended itself.

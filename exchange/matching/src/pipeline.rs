@@ -64,6 +64,8 @@ pub(crate) struct Pipeline {
     slots: VecDeque<Slot>,
     /// The last exec_id seen committed in a frame.
     last_exec: u64,
+    /// The ledger keeps no answer below this exec_id: it was told that they have arrived.
+    reported: u64,
     /// Nothing is planned before the mirror has reached this index: newer facts are known to exist.
     catch_up: u64,
 }
@@ -116,6 +118,17 @@ impl Pipeline {
         (id(self.slots.len()), id(unanswered.unwrap_or(self.slots.len())))
     }
 
+    /// The lowest exec_id that has no answer, where the ledger keeps answers below it and was not told so.
+    pub(crate) fn unreported(&self) -> Option<u64> {
+        let (_, below) = self.next_exec();
+        (below > self.reported.max(1)).then_some(below)
+    }
+
+    /// The ledger was told that the answers below this exec_id have arrived.
+    pub(crate) fn reported(&mut self, below: u64) {
+        self.reported = self.reported.max(below);
+    }
+
     /// An order that waited is proposed.
     pub(crate) fn proposed(&mut self, arrival: Arrival, submission: SubmissionId, execute: ExecuteOrder) {
         self.queue.remove(&arrival);
@@ -146,18 +159,18 @@ impl Pipeline {
         }
     }
 
-    /// A frame shows an execution of this symbol: the order it settles, and the submission that is done.
-    pub(crate) fn executed(&mut self, executed: &Executed) -> Result<(Arrival, SubmissionId), String> {
+    /// A frame shows an execution of this symbol: the slot that is done.
+    pub(crate) fn executed(&mut self, executed: &Executed) -> Result<Slot, String> {
         let Executed { exec_id, order, committed, .. } = executed;
         let fits = |slot: &Slot| !matches!(slot.state, SlotState::Refused { .. }) && slot.execute.order == *order;
-        match self.slots.front() {
-            Some(slot) if *exec_id == self.last_exec + 1 && fits(slot) => {
-                let done = (slot.arrival, slot.submission);
-                self.slots.pop_front();
+        let next = *exec_id == self.last_exec + 1;
+        match self.slots.pop_front_if(|slot| next && fits(slot)) {
+            Some(slot) => {
                 self.last_exec = *exec_id;
-                Ok(done)
+                self.reported(slot.execute.answered_below);
+                Ok(slot)
             }
-            Some(_) | None => {
+            None => {
                 let (symbol, index) = (&order.symbol, committed.index);
                 Err(format!("exec_id {exec_id} of {symbol} was executed at {index}, and is not in flight"))
             }

@@ -843,3 +843,18 @@ fn a_closed_symbol_takes_no_orders_and_has_none() {
     assert_eq!(*told(&world, after_it), refused);
     assert!(world.live.engine.open_orders(&account(), None).is_empty());
 }
+
+#[test]
+fn answers_of_symbols_that_became_quiet_do_not_stay_in_the_ledger() {
+    let mut world = world();
+    let kept = |world: &World, n| world.ledger.exchange().unwrap().answers_kept(&symbol(n));
+    let of = |n: u64, at: usize| NewOrder { symbol: symbol(at), ..market(n, Side::Buy, 1, 1_000_000) };
+    done(&mut world, of(1, 0));
+    done(&mut world, of(2, 0));
+    assert_eq!(kept(&world, 0), 1, "its next order says that the first has arrived, and the last is kept");
+    // No order of the first symbol comes any more: one of the second says it.
+    done(&mut world, of(3, 1));
+    assert_eq!((kept(&world, 0), kept(&world, 1)), (0, 1));
+    world.place(of(4, 1));
+    assert_eq!(executes(&world)[0].also_answered, None, "once said, it is not said again");
+}

@@ -2,7 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::numbers::{Millis, RefPrice};
+use crate::{
+    instrument::{Instrument, Kind},
+    numbers::{Millis, Price, RefPrice},
+};
+
+/// How far prices may lie apart and bear each other out: a share of the price that they lie around, and at least so much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Band {
+    /// Parts per million of the price.
+    pub ppm: u32,
+    /// Half ticks.
+    pub least: i64,
+}
 
 /// How long a mark outside the band waits at least for one that bears it out, in milliseconds.
 pub const MARK_WAIT_MS: u64 = 1_000;
@@ -44,20 +56,19 @@ pub enum MarkOutcome {
 }
 
 impl Marks {
-    /// After the next mark, of a valid price, and what becomes of it. The band is a share of the price it lies around, in parts
-    /// per million.
+    /// After the next mark, of a valid price, and what becomes of it.
     ///
     /// - The first mark counts at once.
     /// - One within the band of the counted one counts, and nothing waits any more.
     /// - One outside it counts where it lies within the band of the one that waits, at least [`MARK_WAIT_MS`] after it.
     /// - Any other waits: the one that waits already where this lies within its band, else this one.
     #[must_use]
-    pub fn publish(&self, mark: Mark, band_ppm: u32) -> (Self, MarkOutcome) {
+    pub fn publish(&self, mark: Mark, band: Band) -> (Self, MarkOutcome) {
         if self.last.is_some_and(|last| mark.at < last) {
             return (*self, MarkOutcome::Ignored);
         }
         let last = Some(mark.at);
-        let near = |other: Option<Mark>| other.filter(|other| within(mark.price, other.price, band_ppm));
+        let near = |other: Option<Mark>| other.filter(|other| band.holds(mark.price, other.price));
         let borne_out = near(self.waiting);
         let late_enough = borne_out.is_some_and(|waiting| mark.at.since(waiting.at) >= MARK_WAIT_MS);
         if self.counted.is_none() || near(self.counted).is_some() || late_enough {
@@ -82,10 +93,27 @@ impl Marks {
     }
 }
 
-/// Whether |`price` - `around`| x 10^6 <= `around` x `band_ppm`.
-fn within(price: RefPrice, around: RefPrice, band_ppm: u32) -> bool {
-    let (price, around) = (i128::from(price.0), i128::from(around.0));
-    (price - around).abs() * 1_000_000 <= around * i128::from(band_ppm)
+impl Band {
+    fn holds(self, price: RefPrice, around: RefPrice) -> bool {
+        let (price, around) = (i128::from(price.0), i128::from(around.0));
+        let apart = (price - around).abs();
+        apart <= i128::from(self.least) || apart * 1_000_000 <= around * i128::from(self.ppm)
+    }
+}
+
+impl Instrument {
+    /// The band of its marks: of a spot price a share, and of a contract's that share of what it pays; a tick at least.
+    #[must_use]
+    pub fn mark_band(&self, ppm: u32) -> Band {
+        let tick = RefPrice::from(Price(1)).0;
+        match self.kind {
+            Kind::Spot => Band { ppm, least: tick },
+            Kind::Binary { pays } => {
+                let share = i128::from(RefPrice::from(pays).0) * i128::from(ppm) / 1_000_000;
+                Band { ppm: 0, least: i64::try_from(share).unwrap_or(i64::MAX).max(tick) }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -96,7 +124,7 @@ mod tests {
     use MarkOutcome::{Counted, Ignored, Waiting};
 
     /// One percent.
-    const BAND: u32 = 10_000;
+    const BAND: Band = Band { ppm: 10_000, least: 0 };
 
     fn mark(price: i64, at: u64) -> Mark {
         Mark { price: RefPrice(price), at: Millis(at) }
@@ -129,6 +157,19 @@ mod tests {
         // Those in between do not make it wait anew.
         let steady = [(10_000, 0), (20_000, 5), (20_050, 500), (20_100, 1_005)];
         assert_eq!(told(&steady), (vec![Counted, Waiting, Waiting, Counted], Some(20_100)));
+    }
+
+    #[test]
+    fn the_band_is_a_tick_at_least_and_of_a_contract_a_share_of_what_it_pays() {
+        let asset = |name: &str| name.parse().expect("an asset");
+        let one = crate::Decimal::ONE;
+        let spot = Instrument::spot(asset("A"), asset("B"), one, one, 1);
+        assert_eq!(spot.mark_band(100_000), Band { ppm: 100_000, least: 2 });
+        assert!(spot.mark_band(100_000).holds(RefPrice(4), RefPrice(2)));
+        assert!(!spot.mark_band(100_000).holds(RefPrice(5), RefPrice(2)));
+        let contract = |pays| Instrument { kind: Kind::Binary { pays: Price(pays) }, ..spot.clone() };
+        assert_eq!(contract(100).mark_band(100_000), Band { ppm: 0, least: 20 });
+        assert_eq!(contract(5).mark_band(100_000), Band { ppm: 0, least: 2 });
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub const EXPOSURE_PER_LOT_MAX: i64 = 100;
 /// Largest fee, and largest rebate, in parts per million: a tenth.
 pub const FEE_PPM_MAX: i32 = 100_000;
 
+/// The most that a contract may pay for a lot, in 10^-12 of the quote asset: 10^15 of it.
+pub const PAYS_MAX: i128 = 1_000_000_000_000_000_000_000_000_000;
+
 /// What a symbol trades: two assets, the steps of price and quantity, and the terms.
 ///
 /// In JSON `base`, `quote`, `tick_size`, `lot_size` and `exposure_per_lot` must be given; the rest has defaults.
@@ -63,7 +66,7 @@ pub enum Kind {
     Spot,
     /// An event contract: it settles at 0 or at `pays`, and is traded between one tick and one tick less than `pays`.
     Binary {
-        /// What one contract pays where the event comes true, in ticks: `2..=MAX_PRICE`.
+        /// What one contract pays where the event comes true, in ticks: `2..=MAX_PRICE`, and at most [`PAYS_MAX`] for a lot.
         pays: Price,
     },
 }
@@ -117,6 +120,7 @@ impl Instrument {
         must(self.tick_lot_units().is_some(), "tick_size x lot_size", || {
             "be an even whole number of 10^-12 of the quote asset, below 2^127".to_owned()
         })?;
+        must(self.pays_in_range(), "pays", || "be at most 10^15 of the quote asset for a lot".to_owned())?;
         must((1..=highest.0).contains(&self.min_price.0), "min_price", || prices(Price(1)))?;
         must((self.min_price..=highest).contains(&self.max_price), "max_price", || prices(self.min_price))?;
         must(self.min_notional >= Money::ZERO, "min_notional", || "not be below 0".to_owned())?;
@@ -141,6 +145,11 @@ impl Instrument {
         }
     }
 
+    fn pays_in_range(&self) -> bool {
+        let Kind::Binary { pays } = self.kind else { return true };
+        self.notional(pays, Qty(1)).is_some_and(|money| money.0 <= PAYS_MAX)
+    }
+
     /// Whether an order or a quote may carry this price.
     #[must_use]
     pub fn accepts(&self, price: Price) -> bool {
@@ -158,6 +167,16 @@ impl Instrument {
     #[must_use]
     pub fn lot_units(&self) -> i128 {
         self.lot_size.times_in_units(Decimal::ONE).unwrap_or(0)
+    }
+
+    /// The most that so many lots can be worth where they trade at `price`: a contract may come to be worth what it pays.
+    /// `None` where it does not fit.
+    #[must_use]
+    pub fn most_worth(&self, price: Price, qty: Qty) -> Option<Money> {
+        match self.kind {
+            Kind::Spot => self.notional(price, qty),
+            Kind::Binary { pays } => self.notional(pays, qty),
+        }
     }
 
     /// Price x quantity; `None` where it does not fit.

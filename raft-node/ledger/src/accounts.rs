@@ -2,7 +2,7 @@
 //!
 //! Invariant: per asset, the balances of all accounts, the house and the fees sum to the deposits; the house's part follows
 //! from the symbols, and stands nowhere else. A limited account has nothing below 0 free, but short contracts that are
-//! covered. `docs/ledger.md`, *Money*, gives the rules.
+//! covered. An account has a record while it is limited, has an open order, or has anything. `docs/ledger.md`, *Money*, gives the rules.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ use quorate_domain::{Account, Asset, Instrument, Kind, Money, Price, Qty, Side, 
 pub struct AccountState {
     /// Whether it may not go below 0.
     pub limited: bool,
-    /// Of every asset that it ever had.
+    /// Of every asset of which it has something, or owes something.
     #[serde(deserialize_with = "crate::maps::read")]
     pub balances: OrdMap<Asset, Balance>,
 }
@@ -86,7 +86,11 @@ impl AccountState {
         let mut balance = self.balance(asset);
         balance.total.0 = balance.total.0.saturating_add(change.total);
         balance.locked.0 = balance.locked.0.saturating_add(change.locked);
-        self.balances.insert(asset.clone(), balance);
+        if balance == Balance::default() {
+            self.balances.remove(asset);
+        } else {
+            self.balances.insert(asset.clone(), balance);
+        }
     }
 
     /// Changes base and quote of an instrument; what short contracts lock follows.
@@ -258,6 +262,15 @@ impl Applying<'_> {
 
     fn change_account(&mut self, account: &Account, change: impl FnOnce(&mut AccountState)) {
         change(self.tables.accounts.entry(account.clone()).or_default());
+        self.drop_idle_account(account);
+    }
+
+    /// The record of an account goes that is open, has nothing, and has no open order.
+    fn drop_idle_account(&mut self, account: &Account) {
+        let idle = self.account(account).is_some_and(|state| !state.limited && state.balances.is_empty());
+        if idle && self.indexes.open_of(account, 0).next().is_none() {
+            self.tables.accounts.remove(account);
+        }
     }
 
     /// An account's side of a fill.
@@ -270,15 +283,14 @@ impl Applying<'_> {
         kept.0 = kept.0.saturating_add(fees.0);
     }
 
-    /// The account has a record from now on.
-    pub(crate) fn open_account(&mut self, account: &Account) {
+    /// Whether the account has a record follows from its open orders.
+    pub(crate) fn orders_changed(&mut self, account: &Account) {
         self.change_account(account, |_| {});
     }
 
-    /// An order of the account begins to rest: says how much of it no free contracts cover.
-    pub(crate) fn uncovered(&mut self, order: &Order, instrument: &Instrument) -> Qty {
+    /// How much of an order that begins to rest no free contracts cover.
+    pub(crate) fn uncovered(&self, order: &Order, instrument: &Instrument) -> Qty {
         let account = &order.order.account;
-        self.open_account(account);
         self.account(account).map_or(Qty::ZERO, |state| state.uncovered(instrument, order.order.side, order.leaves()))
     }
 

@@ -7,14 +7,18 @@ use imbl::OrdMap;
 
 use crate::{
     answer::OrderStatus,
-    bounds::{EXEC_WINDOW, MAKERS_MAX, OPEN_ORDERS_MAX, QUOTING_OFF_MAKERS_MAX, SESSIONS_MAX, SYMBOLS_MAX},
+    bounds::{
+        DEMAND_MEMORY_MS, ENDED_SYMBOLS_MAX, EXEC_WINDOW, MAKERS_MAX, OFFER_MS, OPEN_ORDERS_MAX, QUOTE_TTL_MAX_MS,
+        QUOTING_OFF_MAKERS_MAX, SESSIONS_MAX, SYMBOLS_MAX, TURN_MS,
+    },
     control::hard_limit,
+    event::Turn,
     indexes::Indexes,
     ledger::Ledger,
     session::window_from,
     state::{Demand, Holder, Order, Quote, SymbolState},
 };
-use quorate_domain::{Asset, Exposure, MakerName, Money, Pnl, Position, Qty, Side, Symbol};
+use quorate_domain::{Asset, Exposure, MakerName, Millis, Money, Pnl, Position, Qty, Side, Symbol};
 
 /// Something that must hold and does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +62,7 @@ impl Ledger {
             self.audit_end(&mut found, symbol, state);
             self.audit_holder(&mut found, symbol, state);
             self.audit_book(&mut found, symbol, state);
+            self.audit_demand(&mut found, symbol, state);
             if let Some(quote) = &state.quote {
                 self.audit_quote(&mut found, symbol, state, quote);
             }
@@ -74,9 +79,11 @@ impl Ledger {
 
     fn audit_bounds(&self, found: &mut Findings) {
         let tables = &self.tables;
+        let live = tables.symbols.values().filter(|state| state.closed.is_none()).count();
         for (what, count, max) in [
             ("sessions", tables.sessions.len(), SESSIONS_MAX),
-            ("symbols", tables.symbols.len(), SYMBOLS_MAX),
+            ("symbols that have not ended", live, SYMBOLS_MAX),
+            ("symbols", tables.symbols.len(), SYMBOLS_MAX + ENDED_SYMBOLS_MAX),
             ("makers", tables.makers.len(), MAKERS_MAX),
             ("makers turned off", tables.control.makers_off.len(), QUOTING_OFF_MAKERS_MAX),
             ("symbols turned off", tables.control.symbols_off.len(), tables.symbols.len()),
@@ -134,9 +141,17 @@ impl Ledger {
         });
         let fits = |side| {
             quote.sides.of(side).is_none_or(|leg| {
-                leg.price.is_valid() && leg.qty.is_valid() && (Qty::ZERO..=leg.qty).contains(&leg.leaves)
+                let in_range = state.instrument.accepts(leg.price) && leg.qty.is_valid();
+                in_range && (Qty::ZERO..=leg.qty).contains(&leg.leaves)
             })
         };
+        let lot = |side, price| state.instrument.exposure(&self.tables.control.basis, side, price, Qty(1));
+        let weighs = |side| quote.sides.of(side).is_none_or(|leg| lot(side, leg.price) == Some(leg.lot));
+        found.check(weighs(Side::Buy) && weighs(Side::Sell), || {
+            format!("quote {id} of {symbol} weighs something else than its prices and the basis say")
+        });
+        let latest = self.log_time().plus(QUOTE_TTL_MAX_MS);
+        found.check(quote.deadline <= latest, || format!("quote {id} of {symbol} lives longer than a quote may"));
         found.check(fits(Side::Buy) && fits(Side::Sell), || format!("quote {id} of {symbol} has a side out of range"));
         let leaves = quote.leaves(Side::Buy) > Qty::ZERO || quote.leaves(Side::Sell) > Qty::ZERO;
         found.check(leaves, || format!("quote {id} of {symbol} stands, with nothing left"));
@@ -146,6 +161,21 @@ impl Ledger {
         let control = &self.tables.control;
         let off = control.kill_switch || control.quoting_off(symbol, &quote.maker).is_some();
         found.check(!off, || format!("quote {id} of {symbol} stands, and quoting is off for it"));
+    }
+
+    /// Nothing of a demand lies farther ahead than what it is made of lasts.
+    fn audit_demand(&self, found: &mut Findings, symbol: &Symbol, state: &SymbolState) {
+        let within = |until: Millis, lasts: u64| until <= self.log_time().plus(lasts);
+        let in_time = match state.demand.turn {
+            None => true,
+            Some(Turn::Waiting { since }) => since <= self.last_index(),
+            Some(Turn::Offered { until }) => within(until, OFFER_MS),
+            Some(Turn::Running { until }) => within(until, TURN_MS),
+        };
+        found.check(in_time, || format!("{symbol} has a turn that lasts too long: {:?}", state.demand.turn));
+        let until = &state.demand.until;
+        let remembered = [until.bid, until.ask].into_iter().flatten().all(|until| within(until, DEMAND_MEMORY_MS));
+        found.check(remembered, || format!("{symbol} remembers a demand for too long"));
     }
 
     /// Neither resting orders nor a live quote cross what rests on the other side.
@@ -198,8 +228,12 @@ impl Ledger {
         found.0.extend(self.audit_names().into_iter().map(Violation));
         for (id, order) in &self.tables.orders {
             found.check(*id == order.id, || format!("order {} is kept as {id}", order.id));
-            let known = self.tables.symbols.contains_key(&order.order.symbol);
-            found.check(known, || format!("order {id} is of a symbol that is not defined"));
+            let Some(state) = self.tables.symbols.get(&order.order.symbol) else {
+                found.check(false, || format!("order {id} is of a symbol that is not defined"));
+                continue;
+            };
+            let in_range = order.order.price.is_some_and(|price| state.instrument.accepts(price));
+            found.check(in_range, || format!("order {id} rests out of the range of prices"));
             found.check(order_adds_up(order), || format!("order {id} does not add up"));
         }
         let kill_switch = self.tables.control.kill_switch;

@@ -5,12 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    accounts::Balance,
     audit::Findings,
     bounds::ACCOUNTS_MAX,
     ledger::Ledger,
     state::{Demand, SymbolState},
 };
-use quorate_domain::{Asset, Instrument, Kind, Money, Position, ProtectionState, Qty, Symbol};
+use quorate_domain::{Asset, Instrument, Kind, Money, Position, ProtectionState, Qty, RefPrice, Symbol};
 
 impl Ledger {
     /// Per asset, the accounts, the house and the fees sum to the deposits.
@@ -44,8 +45,13 @@ impl Ledger {
         let binaries: Vec<&Instrument> = instruments.filter(|of| matches!(of.kind, Kind::Binary { .. })).collect();
         let contracts: BTreeSet<&Asset> = binaries.iter().map(|of| &of.base).collect();
         for (name, account) in &self.tables.accounts {
+            let orders = self.open_orders_of_after(name, 0).next().is_some();
+            found.check(account.limited || orders || !account.balances.is_empty(), || {
+                format!("account {name} has a record, and nothing to tell of")
+            });
             let needed = self.locks_of(name, &binaries);
             for (asset, balance) in &account.balances {
+                found.check(*balance != Balance::default(), || format!("account {name} has a record of 0 {asset}"));
                 let covered = !account.limited || contracts.contains(asset) || balance.free() >= Money::ZERO;
                 found.check(covered, || format!("limited account {name} has {} {asset} free", balance.free()));
             }
@@ -97,6 +103,8 @@ impl Ledger {
         let marks = &state.marks;
         let in_time = [marks.counted, marks.waiting].into_iter().flatten().all(|mark| Some(mark.at) <= marks.last);
         found.check(in_time, || format!("{symbol} has a mark of after the last"));
+        let in_range = [marks.counted, marks.waiting].into_iter().flatten().all(|mark| mark.price > RefPrice(0));
+        found.check(in_range, || format!("{symbol} has a mark without a price"));
         let counted = match state.protection {
             Some(protection) => (Qty::ZERO..protection.lots_max).contains(&state.guard.lots),
             None => state.guard == ProtectionState::default(),

@@ -23,6 +23,8 @@ pub const ACCOUNTS_MAX: usize = 10_000;
 /// The largest notional of one fill, in 10^-12 of the quote asset, and its largest quantity in 10^-12 of the base asset: no sum of
 /// fills comes near the range of `i128`.
 pub const NOTIONAL_MAX: i128 = 1_000_000_000_000_000_000_000_000_000;
+/// What a position may be worth at most, either way, in 10^-12 of its quote asset: over all symbols the sum fits `i128`.
+pub const POSITION_VALUE_MAX: i128 = 1_000_000_000_000_000_000_000_000_000_000_000;
 /// The largest deposit or withdrawal, in 10^-12 of the asset: a million of them do not come near the range of `i128`.
 pub const DEPOSIT_MAX: i128 = 1_000_000_000_000_000_000_000_000_000_000;
 /// How far a mark may lie from the one that counts and count at once, in parts per million of it.
@@ -55,8 +57,10 @@ pub const SESSION_IDLE_MIN_MS: u64 = 60_000;
 pub const SESSIONS_MAX: usize = 1_024;
 /// Answers kept for each session: a `seq` more than this below the highest one seen is too old.
 pub const SESSION_WINDOW: u64 = 128;
-/// Symbols at most.
+/// Symbols at most that have not ended.
 pub const SYMBOLS_MAX: usize = 1_024;
+/// Symbols that have ended and are remembered: with so many beside `SYMBOLS_MAX`, no further one is defined.
+pub const ENDED_SYMBOLS_MAX: usize = 16_384;
 /// Registered makers at most.
 pub const MAKERS_MAX: usize = 64;
 /// Maker names for which quoting is turned off at most, registered or not.

@@ -11,7 +11,10 @@ use quorate_domain::{
 
 #[cfg(feature = "openapi")]
 use crate::bounds::STRATEGY_STATE_MAX;
-use crate::{digest::Digest, secret::Secret};
+use crate::{
+    digest::Digest,
+    secret::{Secret, SecretHash},
+};
 
 /// A session's id: the log index of its `OpenSession`. 0 stands for *no session*.
 pub type SessionId = u64;
@@ -252,7 +255,7 @@ pub struct RegisterMaker {
     /// The lease, in `LEASE_TTL_MIN_MS..=LEASE_TTL_MAX_MS`.
     pub ttl_ms: u64,
     /// The BLAKE3 hash of the secret that this incarnation's commands will carry.
-    pub secret_hash: Digest,
+    pub secret_hash: SecretHash,
 }
 
 /// A maker's incarnation.
@@ -459,6 +462,9 @@ pub struct ExecuteOrder {
     /// longer.
     #[serde(default)]
     pub answered_below: u64,
+    /// The same of one other symbol, of which the ledger may hear nothing for long.
+    #[serde(default)]
+    pub also_answered: Option<AnsweredBelow>,
     /// The revision of the instrument that it was planned for.
     pub revision: u64,
     /// Log time from which this is refused, at most `ORDER_DEADLINE_MAX_MS` ahead: when log time
@@ -470,6 +476,17 @@ pub struct ExecuteOrder {
     pub fills: Vec<PlannedFill>,
     /// What becomes of what the fills leave.
     pub remainder: Remainder,
+}
+
+/// Which answers of a symbol its exchange has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AnsweredBelow {
+    /// Not the symbol of the order that says so.
+    pub symbol: Symbol,
+    /// The lowest `exec_id` that the exchange has no answer to, at most the symbol's last one plus one.
+    pub below: u64,
 }
 
 /// An external order.

@@ -11,7 +11,6 @@ use crate::{
     apply::Applying,
     event::{Event, QuoteEndReason},
     refusal::Refusal,
-    state::SymbolState,
 };
 use quorate_domain::{Asset, Millis, Money, Qty, Symbol};
 
@@ -46,7 +45,9 @@ impl Applying<'_> {
         self.indexes.first_unmarked_from(asset).filter(|since| *since <= self.log_time())
     }
 
-    pub(crate) fn check_breaker(&self, state: &SymbolState) -> Result<(), Refusal> {
+    /// Whether neither the breaker of its quote asset nor its own protection keeps a symbol from being quoted.
+    pub(crate) fn check_breaker(&self, symbol: &Symbol) -> Result<(), Refusal> {
+        let state = self.symbol(symbol)?;
         let asset = &state.instrument.quote;
         if self.tables.drawdowns.get(asset).is_some_and(|drawdown| drawdown.tripped) {
             return Err(Refusal::BreakerTripped { asset: asset.clone() });

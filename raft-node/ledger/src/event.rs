@@ -161,6 +161,8 @@ pub enum Event {
         incarnation: Incarnation,
         /// The `quote_seq` refused.
         quote_seq: u64,
+        /// Whether a `KeepQuote` was refused; else it was a `PlaceQuote`.
+        keep: bool,
         /// Why.
         refusal: Refusal,
     },

@@ -7,7 +7,7 @@ use imbl::OrdSet;
 use crate::{
     answer::Answer,
     apply::{Applying, Handled, invalid},
-    bounds::{MARK_BAND_PPM, ORDER_TIMESTAMP_AHEAD_MS, SYMBOLS_MAX},
+    bounds::{MARK_BAND_PPM, ORDER_TIMESTAMP_AHEAD_MS, POSITION_VALUE_MAX, SYMBOLS_MAX},
     command::{PublishMarks, SetListing, SymbolMark},
     event::{AuthorityEndReason, Event, MarkTaken},
     refusal::Refusal,
@@ -38,12 +38,14 @@ impl Applying<'_> {
         let fits = state.closed.is_none()
             && state.revision == mark.revision
             && accepts(state, mark.price)
+            && value_in_range(state, mark.price)
             && mark.time <= self.log_time().plus(ORDER_TIMESTAMP_AHEAD_MS);
         if !fits {
             return None;
         }
         let SymbolMark { price, time, .. } = *mark;
-        let (marks, published) = state.marks.publish(Mark { price, at: time }, MARK_BAND_PPM);
+        let (marks, published) =
+            state.marks.publish(Mark { price, at: time }, state.instrument.mark_band(MARK_BAND_PPM));
         let counts = match published {
             MarkOutcome::Counted => true,
             MarkOutcome::Waiting => false,
@@ -78,6 +80,12 @@ impl Applying<'_> {
         self.rebalance_due = true;
         Ok(Answer::ListingSet)
     }
+}
+
+/// Whether the position is not worth too much at a mark.
+fn value_in_range(state: &SymbolState, price: RefPrice) -> bool {
+    let value = state.instrument.mark_value(price, state.position());
+    value.is_some_and(|value| (-POSITION_VALUE_MAX..=POSITION_VALUE_MAX).contains(&value.0))
 }
 
 /// Whether the instrument's range has room for a reference price.

@@ -12,7 +12,10 @@ use crate::{
     answer::{Answer, OrderStatus, Response},
     apply::{Applying, Handled, invalid},
     bounds::EXEC_WINDOW,
-    command::{Against, CancelOrder, ExchangeEpoch, ExecuteOrder, NewOrder, PlannedFill, RegisterExchange, Remainder},
+    command::{
+        Against, AnsweredBelow, CancelOrder, ExchangeEpoch, ExecuteOrder, NewOrder, PlannedFill, RegisterExchange,
+        Remainder,
+    },
     digest::Digest,
     event::Event,
     refusal::Refusal,
@@ -56,17 +59,23 @@ impl Applying<'_> {
 
     /// The first answer, where this very command was accepted before.
     fn check_exec_id(&mut self, command: &ExecuteOrder, digest: Digest) -> Result<Option<Response>, Refusal> {
-        let ExecuteOrder { exec_id, answered_below, .. } = *command;
+        let ExecuteOrder { exec_id, answered_below, ref also_answered, .. } = *command;
         let symbol = &command.order.symbol;
         self.check_exchange(command.exchange_epoch)?;
         self.symbol(symbol)?;
         if answered_below > exec_id {
             return Err(invalid("answered_below must not be above exec_id"));
         }
+        if let Some(AnsweredBelow { symbol: other, below }) = also_answered {
+            if other == symbol || *below > self.next_exec(command.exchange_epoch, other)? {
+                return Err(invalid("also_answered must name another symbol, and no exec_id above its next one"));
+            }
+            self.drop_answered(other, *below);
+        }
         self.drop_answered(symbol, answered_below);
+        let expected = self.next_exec(command.exchange_epoch, symbol)?;
         let exchange = self.check_exchange(command.exchange_epoch)?;
         let lane = exchange.lanes.get(self.lane_of(symbol));
-        let expected = lane.map_or(0, |lane| lane.last) + 1;
         if exec_id < expected {
             return match lane.and_then(|lane| lane.answers.get(&exec_id)) {
                 Some(kept) if kept.digest == digest && planted(Bug::ApplyExecIdTwice) => Ok(None),
@@ -81,6 +90,12 @@ impl Applying<'_> {
             return Err(Refusal::ExecWindowFull { max: EXEC_WINDOW as u64 });
         }
         Ok(None)
+    }
+
+    /// The `exec_id` that the next execution of a symbol has.
+    fn next_exec(&self, epoch: ExchangeEpoch, symbol: &Symbol) -> Result<u64, Refusal> {
+        let lane = self.check_exchange(epoch)?.lanes.get(self.lane_of(symbol));
+        Ok(lane.map_or(0, |lane| lane.last) + 1)
     }
 
     /// The symbol whose executions are counted with those of `symbol`: itself.
@@ -152,9 +167,9 @@ impl Applying<'_> {
             let uncovered = instrument.map_or(Qty::ZERO, |instrument| self.uncovered(&order, &instrument));
             let order = Order { uncovered, ..order };
             self.indexes.order_opened(&order);
+            self.orders_changed(&command.order.account);
             self.set_order(order);
         } else {
-            self.open_account(&command.order.account);
             self.remember_closed(&order);
         }
         self.protect(&command.order.symbol, from_quote);
@@ -197,6 +212,7 @@ impl Applying<'_> {
         self.indexes.order_closed(&order);
         let closed = Order { status, ..order.as_ref().clone() };
         self.relock(Some(&order), &closed);
+        self.orders_changed(&closed.order.account);
         self.events.push(Event::OrderClosed {
             order_id: id,
             symbol: closed.order.symbol.clone(),

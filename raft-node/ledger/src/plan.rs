@@ -9,14 +9,17 @@ use quorate_planted::{Bug, planted};
 
 use crate::{
     apply::{Applying, invalid},
-    bounds::{FILLS_PER_ORDER_MAX, NOTIONAL_MAX, OPEN_ORDERS_MAX, ORDER_DEADLINE_MAX_MS, ORDER_TIMESTAMP_AHEAD_MS},
+    bounds::{
+        FILLS_PER_ORDER_MAX, NOTIONAL_MAX, OPEN_ORDERS_MAX, ORDER_DEADLINE_MAX_MS, ORDER_TIMESTAMP_AHEAD_MS,
+        POSITION_VALUE_MAX,
+    },
     command::{Against, ExecuteOrder, NewOrder, PlannedFill, Remainder},
     quote::check_instrument,
     refusal::Refusal,
     state::{Quote, SymbolState},
 };
 use quorate_domain::{
-    Instrument, MAX_QTY, Millis, Money, OrderId, OrderType, Pnl, Price, Qty, QuoteId, Side, TimeInForce, fee,
+    Instrument, MAX_QTY, Mark, Millis, Money, OrderId, OrderType, Pnl, Price, Qty, QuoteId, Side, TimeInForce, fee,
 };
 
 /// What the fills checked so far leave.
@@ -29,6 +32,20 @@ struct Trial<'a> {
     /// Lots that the quotes bought or sold in all, on the side that this order moves.
     moved: Qty,
     pnl: Pnl,
+    mark: Option<Mark>,
+}
+
+impl Trial<'_> {
+    /// Whether the position is not worth too much, where the price is this or the mark.
+    fn value_in_range(&self, price: Price) -> bool {
+        let in_range = |money: Option<Money>| {
+            money.is_some_and(|money| (-POSITION_VALUE_MAX..=POSITION_VALUE_MAX).contains(&money.0))
+        };
+        let position = self.pnl.position;
+        let lots = position.0.checked_abs().map(Qty);
+        in_range(lots.and_then(|lots| self.instrument.most_worth(price, lots)))
+            && self.mark.is_none_or(|mark| in_range(self.instrument.mark_value(mark.price, position)))
+    }
 }
 
 impl Applying<'_> {
@@ -66,8 +83,8 @@ impl Applying<'_> {
             Side::Buy => state.sold,
             Side::Sell => state.bought,
         };
-        let (instrument, pnl) = (&state.instrument, state.pnl);
-        Trial { quote, quote_leaves, order_leaves: BTreeMap::new(), instrument, moved, pnl }
+        let (instrument, pnl, mark) = (&state.instrument, state.pnl, state.marks.counted);
+        Trial { quote, quote_leaves, order_leaves: BTreeMap::new(), instrument, moved, pnl, mark }
     }
 
     /// The quote, while neither its own deadline nor that of the authority behind it has passed.
@@ -96,8 +113,9 @@ impl Applying<'_> {
         if fill.price != price || !crosses(order.side, order.price, price) {
             return Err(Refusal::DoesNotCross { against, price });
         }
-        let notional = trial.instrument.notional(fill.price, fill.qty).filter(|notional| notional.0 <= NOTIONAL_MAX);
-        let notional = notional.ok_or_else(|| overflow("the notional"))?;
+        let most = trial.instrument.most_worth(fill.price, fill.qty).filter(|most| most.0 <= NOTIONAL_MAX);
+        most.ok_or_else(|| overflow("the notional"))?;
+        let notional = trial.instrument.notional(fill.price, fill.qty).ok_or_else(|| overflow("the notional"))?;
         let base = i128::from(fill.qty.0).checked_mul(trial.instrument.lot_units());
         base.filter(|base| *base <= NOTIONAL_MAX).ok_or_else(|| overflow("the quantity in the base asset"))?;
         match against {
@@ -154,7 +172,7 @@ fn take_from_quote(trial: &mut Trial<'_>, taker: Side, fill: &PlannedFill, notio
     let fee = fee(notional, trial.instrument.maker_fee_ppm).ok_or_else(|| overflow("the fee"))?;
     let filled = trial.pnl.fill(taker.opposite(), fill.qty, notional, fee);
     trial.pnl = filled.ok_or_else(|| overflow("the position"))?;
-    Ok(())
+    if trial.value_in_range(fill.price) { Ok(()) } else { Err(overflow("what the position is worth")) }
 }
 
 fn overflow(what: &str) -> Refusal {

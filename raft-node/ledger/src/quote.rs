@@ -33,6 +33,7 @@ struct Claim<'a> {
     quote_seq: u64,
     position_seq: u64,
     basis: &'a QuoteBasis,
+    keep: bool,
 }
 
 impl<'a> Claim<'a> {
@@ -46,6 +47,7 @@ impl<'a> Claim<'a> {
             quote_seq: *quote_seq,
             position_seq: *position_seq,
             basis,
+            keep: false,
         }
     }
 
@@ -59,6 +61,7 @@ impl<'a> Claim<'a> {
             quote_seq: *quote_seq,
             position_seq: *position_seq,
             basis,
+            keep: true,
         }
     }
 }
@@ -80,6 +83,7 @@ impl Applying<'_> {
                 symbol: claim.symbol.clone(),
                 incarnation: claim.incarnation,
                 quote_seq: claim.quote_seq,
+                keep: claim.keep,
                 refusal: refusal.clone(),
             });
         }
@@ -89,8 +93,9 @@ impl Applying<'_> {
     /// The maker wants this quote and not the one that stands: whatever comes of it, that one stands no longer.
     fn replace(&mut self, command: &PlaceQuote, maker: MakerName) -> Handled {
         self.change_symbol(&command.symbol, |state| state.quote_seq = command.quote_seq);
-        let placed =
-            self.check_post_only(&command.symbol, command.bid.map(|bid| bid.price), command.ask.map(|ask| ask.price));
+        let prices = (command.bid.map(|bid| bid.price), command.ask.map(|ask| ask.price));
+        let placed = self.check_breaker(&command.symbol);
+        let placed = placed.and_then(|()| self.check_post_only(&command.symbol, prices.0, prices.1));
         let placed = placed.and_then(|()| self.reserve(command, maker));
         if placed.is_err() && !planted(Bug::ReplacedQuoteLeftStanding) {
             self.end_quote(&command.symbol, QuoteEndReason::Replaced);
@@ -111,7 +116,6 @@ impl Applying<'_> {
         if let Some(scope) = self.tables.control.quoting_off(claim.symbol, &holder.maker) {
             return Err(Refusal::QuotingOff { scope });
         }
-        self.check_breaker(state)?;
         let committed = self.tables.parameters.get(&(holder.maker.clone(), claim.symbol.clone())).copied();
         if committed != Some(claim.basis.parameters) {
             return Err(Refusal::UnknownParameters { committed });
@@ -241,6 +245,7 @@ impl Applying<'_> {
 
     /// Whether the quote named stands, as it was placed, and may go on to stand.
     fn check_keep(&self, command: &KeepQuote, state: &SymbolState) -> Result<(), Refusal> {
+        self.check_breaker(&command.symbol)?;
         let active = |quote: &&Quote| {
             quote.id == command.quote_id && (quote.is_active(self.log_time()) || planted(Bug::KeepRevivesExpired))
         };

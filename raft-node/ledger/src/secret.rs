@@ -22,8 +22,19 @@ pub struct InvalidSecret;
 impl Secret {
     /// What a registration carries instead of it.
     #[must_use]
-    pub fn hash(&self) -> Digest {
-        Digest::of(&self.0)
+    pub fn hash(&self) -> SecretHash {
+        SecretHash(Digest::of(&self.0))
+    }
+}
+
+/// The BLAKE3 hash of a secret. In JSON 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SecretHash(pub Digest);
+
+impl fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretHash(..)")
     }
 }
 
@@ -54,3 +65,11 @@ impl utoipa::PartialSchema for Secret {
 }
 #[cfg(feature = "openapi")]
 impl utoipa::ToSchema for Secret {}
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for SecretHash {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        Digest::schema()
+    }
+}
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for SecretHash {}

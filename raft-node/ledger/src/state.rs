@@ -18,6 +18,7 @@ use crate::{
     digest::Digest,
     event::Turn,
     names::Names,
+    secret::SecretHash,
 };
 
 use quorate_domain::{
@@ -76,7 +77,7 @@ pub struct Maker {
     /// When its lease ends.
     pub deadline: Millis,
     /// Of the secret that its commands carry.
-    pub(crate) secret_hash: Digest,
+    pub(crate) secret_hash: SecretHash,
 }
 
 /// A symbol: what it is, what is held of it, who may quote it, and the quote.
@@ -375,6 +376,12 @@ impl Exchange {
     #[must_use]
     pub fn last_exec_id(&self, symbol: &Symbol) -> u64 {
         self.lanes.get(symbol).map_or(0, |lane| lane.last)
+    }
+
+    /// How many answers to executions of a symbol are kept for repeats.
+    #[must_use]
+    pub fn answers_kept(&self, symbol: &Symbol) -> usize {
+        self.lanes.get(symbol).map_or(0, |lane| lane.answers.len())
     }
 }
 

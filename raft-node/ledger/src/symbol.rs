@@ -3,7 +3,7 @@
 use crate::{
     answer::Answer,
     apply::{Applying, Handled, invalid},
-    bounds::SYMBOLS_MAX,
+    bounds::{ENDED_SYMBOLS_MAX, SYMBOLS_MAX},
     closing::check_open,
     command::DefineSymbol,
     event::Event,
@@ -30,7 +30,9 @@ impl Applying<'_> {
         if self.contract_in_use(instrument) {
             return Err(invalid("base of a binary symbol must be an asset of its own"));
         }
-        if self.tables.symbols.len() >= SYMBOLS_MAX {
+        let all = self.tables.symbols.len();
+        let live = self.tables.symbols.values().filter(|state| state.closed.is_none()).count();
+        if live >= SYMBOLS_MAX || all >= SYMBOLS_MAX + ENDED_SYMBOLS_MAX {
             return Err(Refusal::Full { what: "symbols".to_owned(), max: SYMBOLS_MAX as u64 });
         }
         self.tables.symbols.insert(symbol.clone(), SymbolState::new(instrument.clone()));
@@ -92,6 +94,7 @@ impl Applying<'_> {
                 state.revision += 1;
             }
         });
+        self.forget_demands(symbol);
         self.equity_due.insert(next.quote.clone());
     }
 

@@ -252,6 +252,7 @@ fn execute_order() -> ExecuteOrder {
         exchange_epoch: 6,
         exec_id: 2,
         answered_below: 1,
+        also_answered: Some(AnsweredBelow { symbol: "OTHER".parse().unwrap(), below: 1 }),
         revision: 1,
         deadline: Millis(1_700_000_001_000),
         order: order(),
@@ -450,6 +451,7 @@ fn events() -> Vec<Event> {
             symbol: symbol(),
             incarnation,
             quote_seq: 7,
+            keep: true,
             refusal: Refusal::StaleQuoteSeq { last: 7 },
         },
         Event::QuoteEnded {
@@ -633,6 +635,7 @@ fn small_ledger() -> Ledger {
             exchange_epoch,
             exec_id,
             answered_below: exec_id,
+            also_answered: None,
             revision: 1,
             deadline,
             order,

@@ -73,6 +73,7 @@ impl Venue {
             exchange_epoch: self.exchange_epoch,
             exec_id,
             answered_below: exec_id,
+            also_answered: None,
             revision: 1,
             deadline: Millis(self.now + 1_000),
             order,

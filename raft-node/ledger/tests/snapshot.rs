@@ -195,6 +195,7 @@ impl Author {
             exchange_epoch: ledger.exchange().map_or(0, |exchange| exchange.epoch),
             exec_id,
             answered_below: exec_id,
+            also_answered: None,
             revision: ledger.symbol(&symbol).map_or(1, |state| state.revision),
             deadline: Millis(self.now + 5_000),
             order: NewOrder {

@@ -8,7 +8,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use quorate_ledger::{Frame, KeepQuote};
+use quorate_ledger::Frame;
 
 use crate::{
     invariants::{self, Invariant},
@@ -122,11 +122,6 @@ impl Checks {
     /// A maker sends a quote for the symbol of the feed.
     pub fn placing(&mut self, placing: &Placing) {
         self.ask(|invariant| invariant.placing(placing));
-    }
-
-    /// Somebody sends a keep.
-    pub fn keeping(&mut self, keep: &KeepQuote) {
-        self.ask(|invariant| invariant.keeping(keep));
     }
 
     /// A client was answered a read.

@@ -28,7 +28,7 @@ mod reservations;
 
 use std::sync::Arc;
 
-use quorate_ledger::{Frame, KeepQuote};
+use quorate_ledger::Frame;
 
 use crate::view::{Acked, Believed, Placing, ReadSeen, View};
 
@@ -77,14 +77,6 @@ pub trait Invariant: Send {
     /// # Errors
     /// See above.
     fn placing(&mut self, _placing: &Placing) -> Result<(), String> {
-        Ok(())
-    }
-
-    /// Somebody sends a keep.
-    ///
-    /// # Errors
-    /// See above.
-    fn keeping(&mut self, _keep: &KeepQuote) -> Result<(), String> {
         Ok(())
     }
 

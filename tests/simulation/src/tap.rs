@@ -68,7 +68,6 @@ impl Tap {
         let (Some(sim), Who::Node(_)) = (self.sim.upgrade(), to) else { return };
         if path == paths::COMMANDS && !matches!(client, Who::Node(_)) {
             let batch = commands(body);
-            batch.iter().for_each(|envelope| keeping(&sim, &envelope.command));
             if let Who::Maker(maker) = client {
                 batch.iter().for_each(|envelope| placing(&sim, maker, &envelope.command));
             }
@@ -138,12 +137,6 @@ fn placing(sim: &Sim, maker: u64, command: &Command) {
     }
     let (epoch, quote_seq, silence) = (quote.epoch, quote.quote_seq, feed.silence);
     sim.checks().placing(&Placing { maker, epoch, quote_seq, silence });
-}
-
-fn keeping(sim: &Sim, command: &Command) {
-    if let Command::KeepQuote(keep) = command {
-        sim.checks().keeping(keep);
-    }
 }
 
 fn commands(body: &[u8]) -> Vec<Envelope> {

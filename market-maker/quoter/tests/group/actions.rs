@@ -168,6 +168,7 @@ impl Group {
             exchange_epoch,
             exec_id,
             answered_below: exec_id,
+            also_answered: None,
             revision: 1,
             deadline,
             order,

@@ -268,11 +268,13 @@ fn secrets_and_their_hashes_show_nowhere() {
     let command = Command::PlaceQuote(quote);
     let digits = |byte: u8| format!("{byte:02x}").repeat(32);
     assert!(!format!("{command:?}").contains(&digits(5)), "{command:?}");
+    let registration = format!("{:?}", register("m1", TTL));
+    assert!(!registration.contains(&SECRET.hash().0.to_string()), "{registration}");
     let refused = rig.refused(Command::RenewMaker(MakerRef { secret: Secret([6; 32]), ..rig.maker_ref("m1") }));
     rig.leave("m1");
     rig.join("m1");
     let shown = format!("{refused:?} {refused} {:?} {:?}", rig.events, rig.last);
-    for hidden in [digits(5), digits(6), SECRET.hash().to_string(), Secret([6; 32]).hash().to_string()] {
+    for hidden in [digits(5), digits(6), SECRET.hash().0.to_string(), Secret([6; 32]).hash().0.to_string()] {
         assert!(!shown.contains(&hidden), "{shown}");
     }
 }

@@ -105,7 +105,9 @@ fn a_breaker_trips_below_the_high_water_mark_by_more_than_the_limit() {
     assert_eq!(ended(&rig), both);
     let refused = Refusal::BreakerTripped { asset: asset() };
     let quote = rig.quote("AAA", 1);
-    assert_eq!(rig.refused(Command::PlaceQuote(quote)), refused);
+    let last = quote.quote_seq;
+    assert_eq!(rig.refused(Command::PlaceQuote(quote.clone())), refused);
+    assert_eq!(rig.refused(Command::PlaceQuote(quote)), Refusal::StaleQuoteSeq { last }, "the number is used up");
     rig.mark("AAA", 200, rig.now + 3);
     let quote = rig.quote("BBB", 1);
     assert_eq!(rig.refused(Command::PlaceQuote(quote)), refused, "it stays so until somebody rearms it");

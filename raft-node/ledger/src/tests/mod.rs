@@ -267,6 +267,7 @@ impl Rig {
             exchange_epoch: exchange.map_or(0, |exchange| exchange.epoch),
             exec_id,
             answered_below: exec_id,
+            also_answered: None,
             revision: self.ledger.symbol(&symbol(name)).map_or(1, |state| state.revision),
             deadline: Millis(self.now + 5_000),
             order: NewOrder {

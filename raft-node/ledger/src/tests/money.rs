@@ -87,15 +87,57 @@ impl Rig {
 }
 
 #[test]
-fn an_account_gets_a_record_with_its_first_order_deposit_or_limit() {
+fn an_account_has_a_record_while_it_is_limited_has_an_open_order_or_has_anything() {
     let mut rig = rig(instrument(1));
-    rig.rest("AAA", "o1", Side::Buy, 90, 1);
-    rig.fund("bob", "QUOTE", Money(0));
+    let known = |rig: &Rig| -> Vec<(String, bool)> {
+        rig.ledger.accounts().map(|(name, state)| (name.to_string(), state.limited)).collect()
+    };
+    let expected = |names: &[(&str, bool)]| -> Vec<(String, bool)> {
+        names.iter().map(|(name, limited)| ((*name).to_owned(), *limited)).collect()
+    };
+    let resting = rig.rest("AAA", "o1", Side::Buy, 90, 1);
+    rig.fund("bob", "QUOTE", Money(5));
+    rig.fund("dan", "QUOTE", Money(0));
     rig.decide(ControlChange::LimitAccount { account: account("carol") });
-    let known: Vec<(String, bool)> =
-        rig.ledger.accounts().map(|(name, state)| (name.to_string(), state.limited)).collect();
-    let expected = [("alice", false), ("bob", false), ("carol", true)].map(|(name, on)| (name.to_owned(), on));
-    assert_eq!(known, expected);
+    assert_eq!(known(&rig), expected(&[("alice", false), ("bob", false), ("carol", true)]));
+    rig.cancel("alice", resting);
+    rig.fund("bob", "QUOTE", Money(-5));
+    assert_eq!(known(&rig), expected(&[("carol", true)]));
+    // What it bought and sold again leaves it nothing but what it lost.
+    rig.take("AAA", "o2", Side::Buy, 2);
+    rig.place("AAA", 20);
+    rig.take("AAA", "o3", Side::Sell, 2);
+    let alice = rig.ledger.accounts().next().unwrap().1;
+    assert_eq!(alice.balances.keys().map(Asset::as_str).collect::<Vec<_>>(), ["QUOTE"]);
+    assert_eq!(alice.balance(&asset("QUOTE")).total, money(-4));
+}
+
+#[test]
+fn a_position_is_worth_no_more_than_may_be_summed_up() {
+    // A lot is worth 10^15 of the quote asset at a price of one tick, and 99 x 10 lots are within the notional.
+    let huge =
+        Instrument { tick_size: "1000000000000".parse().unwrap(), lot_size: "1".parse().unwrap(), ..instrument(1) };
+    let mut rig = rig(Instrument { exposure_per_lot: 1, ..huge });
+    let value = |lots: i128| POSITION_VALUE_MAX - 99 * lots * 1_000_000_000_000_000_000_000_000;
+    assert!(value(10) > 0);
+    rig.take("AAA", "o1", Side::Sell, 5);
+    let state = rig.ledger.tables.symbols.get_mut(&symbol("AAA")).unwrap();
+    // As after many fills: one more at 99 brings it to the bound, two do not fit.
+    let most = i64::try_from(POSITION_VALUE_MAX / (99 * state.instrument.tick_lot_units().unwrap())).unwrap();
+    (state.bought, state.pnl.position) = (Qty(most - 1), Position(most - 1));
+    let lot_units = state.instrument.lot_units();
+    let alice = rig.ledger.tables.accounts.get_mut(&account("alice")).unwrap();
+    alice.balances.get_mut(&asset("BASE")).unwrap().total = Money(-i128::from(most - 1) * lot_units);
+    rig.ledger.indexes = crate::indexes::Indexes::of(&rig.ledger.tables);
+    rig.place("AAA", 20);
+    let two = rig.taking("AAA", "o2", Side::Sell, 2);
+    assert!(matches!(rig.refused(Command::ExecuteOrder(two)), Refusal::Overflow { .. }));
+    let state = rig.ledger.tables.symbols.get(&symbol("AAA")).unwrap();
+    assert_eq!(state.pnl.position, Position(most - 1));
+    rig.mark("AAA", 196, rig.now);
+    assert_eq!(rig.state("AAA").marks.counted.map(|mark| mark.price), Some(RefPrice(196)));
+    rig.mark("AAA", 199, rig.now + 1);
+    assert_eq!(rig.state("AAA").marks.counted.map(|mark| mark.price), Some(RefPrice(196)), "it is ignored");
 }
 
 #[test]
@@ -363,7 +405,7 @@ fn a_contract_is_an_asset_of_its_own() {
 fn there_is_room_for_so_many_accounts() {
     let mut rig = rig(instrument(1));
     let change = |number: usize| {
-        let amount = Money::ZERO;
+        let amount = Money(1);
         ControlChange::Deposit { account: account(&format!("a{number}")), asset: asset("QUOTE"), amount }
     };
     for number in 0..ACCOUNTS_MAX {

@@ -5,8 +5,8 @@ use quorate_domain::{
     TimeInForce,
 };
 use quorate_ledger::{
-    Against, CancelOrder, Command, Digest, ExecuteOrder, KeepQuote, NewOrder, PlaceQuote, PlannedFill, PullQuote,
-    QuoteBasis, QuoteCause, Reference, Remainder, Turn,
+    Against, AnsweredBelow, CancelOrder, Command, Digest, ExecuteOrder, KeepQuote, NewOrder, PlaceQuote, PlannedFill,
+    PullQuote, QuoteBasis, QuoteCause, Reference, Remainder, Turn,
     bounds::{FILLS_PER_ORDER_MAX, ORDER_DEADLINE_MAX_MS, ORDER_TIMESTAMP_AHEAD_MS, STRATEGY_STATE_MAX},
 };
 
@@ -23,9 +23,13 @@ const CAUSES: [QuoteCause; 5] = [
 impl Generator {
     /// A quote, or what its maker must send first.
     pub(crate) fn place_quote(&mut self, model: &Model) -> Command {
-        let offered = model.symbols.iter().filter(|(_, state)| matches!(state.turn, Some(Turn::Offered { .. })));
-        let offered: Vec<Symbol> = offered.map(|(name, _)| name.clone()).collect();
-        let taken = self.rng.pick(&offered).cloned().filter(|_| self.rng.chance(300));
+        // Mostly any symbol; often one that is offered a turn, or may not be quoted for a while.
+        let wanted = model.symbols.iter().filter(|(_, state)| {
+            let paused = state.paused_until.is_some_and(|until| until > model.log_time) && state.holder.is_some();
+            paused || matches!(state.turn, Some(Turn::Offered { .. }))
+        });
+        let wanted: Vec<Symbol> = wanted.map(|(name, _)| name.clone()).collect();
+        let taken = self.rng.pick(&wanted).cloned().filter(|_| self.rng.chance(300));
         let symbol = taken.unwrap_or_else(|| self.symbol());
         if let Some(maker) = model.symbols.get(&symbol).and_then(|state| state.holder.clone())
             && !model.makers[&maker].parameters.contains_key(&symbol)
@@ -213,11 +217,13 @@ impl Generator {
         let (fills, remainder) = self.plan(&order, model);
         let exec_id = model.last_exec_id(&order.symbol) + 1;
         let kept_from = model.answered_below.get(&order.symbol).copied().unwrap_or(1).max(1);
+        let also_answered = self.also_answered(&order.symbol, model);
         let mut execute = ExecuteOrder {
             exchange_epoch: self.exchange_epoch(model),
             exec_id,
             revision: self.revision(&order.symbol, model),
             answered_below: if self.rng.chance(50) { exec_id } else { kept_from.min(exec_id) },
+            also_answered,
             deadline: Millis(model.log_time.0 + 1 + self.rng.below(5_000)),
             order,
             fills,
@@ -227,6 +233,20 @@ impl Generator {
             self.bend_execution(&mut execute, model);
         }
         execute
+    }
+
+    /// Mostly nothing; else of another symbol, and seldom what no exchange may say.
+    fn also_answered(&mut self, symbol: &Symbol, model: &Model) -> Option<AnsweredBelow> {
+        if !self.rng.chance(200) {
+            return None;
+        }
+        let other = self.symbol();
+        if other == *symbol && !self.rng.chance(self.wrong * 2) {
+            return None;
+        }
+        let next = model.last_exec_id(&other) + 1;
+        let below = if self.rng.chance(self.wrong * 2) { next + self.rng.below(2) } else { self.rng.below(next + 1) };
+        Some(AnsweredBelow { symbol: other, below })
     }
 
     /// One that is known already, or differs from it in a single field.

@@ -5,9 +5,9 @@ use quorate_domain::{
     TimeInForce,
 };
 use quorate_ledger::{
-    Against, Command, CommitParameters, ControlChange, ControlCommand, DefineSymbol, Digest, Envelope, ExecuteOrder,
-    Input, LeaderCommand, MakerRef, NewOrder, PlaceQuote, PlannedFill, QuoteBasis, QuoteCause, QuotingScope,
-    RegisterExchange, RegisterMaker, Remainder, Secret,
+    Against, AnsweredBelow, Command, CommitParameters, ControlChange, ControlCommand, DefineSymbol, Digest, Envelope,
+    ExecuteOrder, Input, LeaderCommand, MakerRef, NewOrder, PlaceQuote, PlannedFill, QuoteBasis, QuoteCause,
+    QuotingScope, RegisterExchange, RegisterMaker, Remainder, Secret,
     bounds::{
         EXEC_WINDOW, FILLS_PER_ORDER_MAX, MAKERS_MAX, NAMES_MAX, QUOTING_OFF_MAKERS_MAX, SESSION_IDLE_MIN_MS,
         SESSION_IDLE_MS, SESSIONS_MAX, SYMBOLS_MAX,
@@ -155,6 +155,7 @@ pub(crate) fn order(
         exchange_epoch,
         exec_id,
         answered_below: exec_id,
+        also_answered: None,
         revision: 1,
         deadline: Millis(now + 1_000),
         order: NewOrder {
@@ -230,6 +231,11 @@ pub(crate) fn symbols_at_the_bound() -> Vec<Step> {
         script.define(&format!("S{n}"));
     }
     script.define("S0");
+    // One that ends makes room for one more.
+    let symbol = Symbol::new("S7").unwrap();
+    script.send(control(0, ControlChange::CloseSymbol { symbol }));
+    script.define("LATE");
+    script.define("TOO-LATE");
     script.register("ada", 9_000);
     script.steps
 }
@@ -330,5 +336,12 @@ pub(crate) fn executions_beyond_the_window() -> Vec<Step> {
     for exec_id in [5, 6, 7, window - 1] {
         script.send(execution("BTCUSDT", exec_id, 1));
     }
+    // What an order of the one says of the other: too much, of itself, of a symbol without answers, and then that they go.
+    for (also, below) in [("BTCUSDT", window + 1), ("ETHUSDT", 1), ("NOSUCH", 2), ("NOSUCH", 1), ("BTCUSDT", window)] {
+        let Command::ExecuteOrder(execute) = execution("ETHUSDT", 4, 1) else { unreachable!("it is one") };
+        let also_answered = Some(AnsweredBelow { symbol: Symbol::new(also).unwrap(), below });
+        script.send(Command::ExecuteOrder(ExecuteOrder { also_answered, ..execute }));
+    }
+    script.send(execution("BTCUSDT", window - 1, 1));
     script.steps
 }

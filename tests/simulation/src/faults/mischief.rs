@@ -162,6 +162,7 @@ fn order(symbol: &Symbol, exchange_epoch: u64, now: Millis) -> ExecuteOrder {
         exchange_epoch,
         exec_id: 1,
         answered_below: 1,
+        also_answered: None,
         deadline: now.plus(5_000),
         order: NewOrder {
             account: name(),

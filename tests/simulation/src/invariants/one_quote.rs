@@ -1,11 +1,11 @@
 //! At most one active quote per symbol: one that is placed names the one that it supersedes, which is the active one, and
-//! one that is refused for want of exposure, for what rests in the book or for the position's limit leaves none. A refused keep
-//! leaves the quote as it is.
+//! one that is refused for want of exposure, for what rests in the book, for the position's limit or by a breaker leaves none. A
+//! refused keep leaves the quote as it is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use quorate_domain::Symbol;
-use quorate_ledger::{Event, Frame, KeepQuote, Refusal};
+use quorate_ledger::{Event, Frame, Refusal};
 
 use super::{Invariant, hold};
 
@@ -13,8 +13,6 @@ use super::{Invariant, hold};
 #[derive(Default)]
 pub(super) struct OneQuote {
     active: BTreeMap<Symbol, u64>,
-    /// The keeps that were sent: symbol, incarnation and number.
-    keeps: BTreeSet<(Symbol, u64, u64)>,
 }
 
 impl Invariant for OneQuote {
@@ -39,25 +37,22 @@ impl Invariant for OneQuote {
                 }
                 Event::QuoteRefused {
                     symbol,
-                    incarnation,
-                    quote_seq,
+                    keep: false,
                     refusal:
                         refusal @ (Refusal::ExposureShort { .. }
                         | Refusal::TooHeavy { .. }
                         | Refusal::CrossesResting { .. }
-                        | Refusal::PositionLimit { .. }),
-                } if !self.keeps.contains(&(symbol.clone(), *incarnation, *quote_seq)) => {
+                        | Refusal::PositionLimit { .. }
+                        | Refusal::BreakerTripped { .. }
+                        | Refusal::Paused { .. }),
+                    ..
+                } => {
                     let stands = self.active.get(symbol);
                     hold(stands.is_none(), || format!("index {}: {refusal}, and {stands:?} stands", frame.index))?;
                 }
                 _ => {}
             }
         }
-        Ok(())
-    }
-
-    fn keeping(&mut self, keep: &KeepQuote) -> Result<(), String> {
-        self.keeps.insert((keep.symbol.clone(), keep.incarnation, keep.quote_seq));
         Ok(())
     }
 }

@@ -29,13 +29,13 @@ fn leaves(command: &Command, event: &Event) -> bool {
         (Command::PlaceQuote(place), Event::QuotePlaced(placed)) => {
             placed.symbol == place.symbol && (placed.epoch, placed.quote_seq) == (place.epoch, place.quote_seq)
         }
-        (Command::PlaceQuote(place), Event::QuoteRefused { symbol, incarnation, quote_seq, .. }) => {
+        (Command::PlaceQuote(place), Event::QuoteRefused { symbol, incarnation, quote_seq, keep: false, .. }) => {
             *symbol == place.symbol && (*incarnation, *quote_seq) == (place.incarnation, place.quote_seq)
         }
         (Command::KeepQuote(keep), Event::QuoteKept { symbol, quote_id, quote_seq, .. }) => {
             (symbol, *quote_id, *quote_seq) == (&keep.symbol, keep.quote_id, keep.quote_seq)
         }
-        (Command::KeepQuote(keep), Event::QuoteRefused { symbol, incarnation, quote_seq, .. }) => {
+        (Command::KeepQuote(keep), Event::QuoteRefused { symbol, incarnation, quote_seq, keep: true, .. }) => {
             *symbol == keep.symbol && (*incarnation, *quote_seq) == (keep.incarnation, keep.quote_seq)
         }
         (Command::PullQuote(pull), Event::QuoteEnded { symbol, .. } | Event::TurnChanged { symbol, .. }) => {

@@ -212,6 +212,7 @@ fn exchange(group: &mut Group) -> Option<Command> {
         exchange_epoch: epoch,
         exec_id,
         answered_below: exec_id,
+        also_answered: None,
         deadline: log_time.plus(5_000),
         order,
         fills,

@@ -25,6 +25,10 @@ impl Model {
         let mut accounts: Vec<Account> = ordered.chain(deposited).chain(self.limited.iter().cloned()).collect();
         accounts.sort();
         accounts.dedup();
+        accounts.retain(|account| {
+            let has = || self.balances(account).values().any(|amount| *amount != 0);
+            self.limited.contains(account) || self.has_open_orders(account) || has()
+        });
         accounts
     }
 

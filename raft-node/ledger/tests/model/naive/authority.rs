@@ -62,7 +62,7 @@ impl Model {
 
     /// Whether this is the secret of a registered maker's present incarnation.
     pub(super) fn right_secret(&self, name: &MakerName, secret: &Secret) -> Result<(), Refusal> {
-        if digest(&secret.0) == self.makers[name].secret_hash {
+        if digest(&secret.0) == self.makers[name].secret_hash.0 {
             return Ok(());
         }
         Err(Refusal::WrongSecret { maker: name.clone() })

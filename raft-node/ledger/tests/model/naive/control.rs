@@ -3,7 +3,9 @@
 use quorate_domain::{Asset, Exposure, ExposureBasis, MAX_QTY, Money, OrderId, Qty, Side, Sides, Symbol};
 use quorate_ledger::{
     Answer, ControlChange, ControlCommand, DefineSymbol, Event, OrderStatus, QuoteEndReason, QuotingScope, Refusal,
-    bounds::{HARD_EXPOSURE_LIMIT, QUOTING_OFF_MAKERS_MAX, REASON_MAX, SYMBOLS_MAX, WORST_LOSS_LIMIT_MAX},
+    bounds::{
+        ENDED_SYMBOLS_MAX, HARD_EXPOSURE_LIMIT, QUOTING_OFF_MAKERS_MAX, REASON_MAX, SYMBOLS_MAX, WORST_LOSS_LIMIT_MAX,
+    },
 };
 
 use super::{Breaker, Done, LEDGER_VERSION, Model, Posting, SymbolState, accepted, full, invalid, protection};
@@ -28,7 +30,10 @@ impl Model {
             ControlChange::ExposureLimit { limit } => self.set_exposure_limit(*limit, events),
             ControlChange::ExposureBasis { basis, limit } => (self.basis, self.limit) = (basis.clone(), *limit),
             ControlChange::PositionLimit { symbol, max } => self.set_position_limit(symbol, *max, events),
-            ControlChange::Instrument { .. } => self.revise(change),
+            ControlChange::Instrument { symbol, .. } => {
+                self.revise(change);
+                self.forget_demands(symbol, events);
+            }
             ControlChange::Protection { symbol, protection } => {
                 self.symbols.get_mut(symbol).unwrap().protect(*protection);
             }
@@ -200,7 +205,8 @@ impl Model {
             return Ok(accepted(Answer::SymbolDefined { existed: true }));
         }
         self.contracts_apart(define)?;
-        if self.symbols.len() >= SYMBOLS_MAX {
+        let live = self.symbols.values().filter(|state| state.closed.is_none()).count();
+        if live >= SYMBOLS_MAX || self.symbols.len() >= SYMBOLS_MAX + ENDED_SYMBOLS_MAX {
             return Err(full(SYMBOLS_MAX));
         }
         let state = SymbolState {

@@ -1,7 +1,7 @@
 //! What a symbol trades, and sums of money by that: units are 10^-12 of an asset.
 
-use quorate_domain::{Asset, Decimal, ExposureBasis, Instrument, Kind, MAX_PRICE, Price, Side, Symbol};
-use quorate_ledger::{ControlChange, DefineSymbol, Refusal};
+use quorate_domain::{Asset, Decimal, ExposureBasis, Instrument, Kind, MAX_PRICE, PAYS_MAX, Price, Side, Symbol};
+use quorate_ledger::{ControlChange, DefineSymbol, Refusal, bounds::POSITION_VALUE_MAX};
 
 use super::{Model, invalid};
 
@@ -42,6 +42,12 @@ pub(crate) fn notional(of: &Instrument, price: Price, lots: i128) -> i128 {
     worth(of, 2 * i128::from(price.0), lots)
 }
 
+/// Whether a position is not worth too much at so many half ticks.
+pub(super) fn worth_in_range(of: &Instrument, half_ticks: i64, lots: i128) -> bool {
+    let each = i128::from(half_ticks) * (units_of_tick_by_lot(of).unwrap() / 2);
+    lots.abs().checked_mul(each).is_some_and(|worth| worth <= POSITION_VALUE_MAX)
+}
+
 /// The fee on a notional, rounded up.
 pub(crate) fn fee(notional: i128, ppm: i32) -> i128 {
     let exact = notional * i128::from(ppm);
@@ -69,6 +75,7 @@ fn well_formed(of: &Instrument) -> bool {
         && of.lot_size.is_positive()
         && units_of_tick_by_lot(of).is_some_and(|units| units % 2 == 0)
         && highest >= 1
+        && pays(of).is_none_or(|pays| notional(of, pays, 1) <= PAYS_MAX)
         && highest <= MAX_PRICE - i64::from(of.kind != Kind::Spot)
         && of.min_price.0 >= 1
         && of.min_price <= of.max_price

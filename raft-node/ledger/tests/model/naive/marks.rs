@@ -6,7 +6,11 @@ use quorate_ledger::{
     bounds::{MARK_AGE_MAX_MS, MARK_BAND_PPM, ORDER_TIMESTAMP_AHEAD_MS, SYMBOLS_MAX},
 };
 
-use super::{Done, Mark, Model, SymbolState, accepted, instruments::in_other_ticks, invalid};
+use super::{
+    Done, Mark, Model, SymbolState, accepted,
+    instruments::{in_other_ticks, pays, worth_in_range},
+    invalid,
+};
 
 impl Mark {
     /// The same price in the half ticks of another revision; `None` where it is no whole number of them.
@@ -15,17 +19,18 @@ impl Mark {
         Some(Self { price, ..*self })
     }
 
-    fn within_the_band_of(&self, other: &Self) -> bool {
+    fn within_the_band_of(&self, other: &Self, of: &Instrument) -> bool {
         let apart = i128::from((self.price.0 - other.price.0).abs());
-        apart * 1_000_000 <= i128::from(MARK_BAND_PPM) * i128::from(other.price.0)
+        let share_of = pays(of).map_or(other.price.0, |pays| 2 * pays.0);
+        apart <= 2 || apart * 1_000_000 <= i128::from(MARK_BAND_PPM) * i128::from(share_of)
     }
 }
 
 impl SymbolState {
     fn counts(&self, mark: &Mark) -> bool {
-        let near = self.mark.as_ref().is_none_or(|counting| mark.within_the_band_of(counting));
+        let near = self.mark.as_ref().is_none_or(|counting| mark.within_the_band_of(counting, &self.instrument));
         let confirms = self.waiting_mark.as_ref().is_some_and(|waiting| {
-            mark.within_the_band_of(waiting)
+            mark.within_the_band_of(waiting, &self.instrument)
                 && mark.time.0 >= waiting.time.0.saturating_add(quorate_domain::MARK_WAIT_MS)
         });
         near || confirms
@@ -38,7 +43,7 @@ impl SymbolState {
             (self.mark, self.waiting_mark) = (Some(mark), None);
             return true;
         }
-        if self.waiting_mark.as_ref().is_none_or(|waiting| !mark.within_the_band_of(waiting)) {
+        if self.waiting_mark.as_ref().is_none_or(|waiting| !mark.within_the_band_of(waiting, &self.instrument)) {
             self.waiting_mark = Some(mark);
         }
         false
@@ -88,6 +93,7 @@ impl Model {
             || mark.price.0 > 2 * max_price.0
             || mark.time.0 > self.log_time.0.saturating_add(ORDER_TIMESTAMP_AHEAD_MS)
             || state.last_mark_time.is_some_and(|last| mark.time < last)
+            || !worth_in_range(&state.instrument, mark.price.0, self.profit(&mark.symbol).position)
     }
 
     /// Whether a mark is so old that equity is unmarked.

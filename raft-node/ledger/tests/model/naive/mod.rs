@@ -26,8 +26,8 @@ use quorate_domain::{
 };
 use quorate_ledger::{
     Against, Answer, AuthorityEndReason, Command, DepartReason, Digest, Epoch, Event, ExchangeEpoch, ExecuteOrder,
-    Incarnation, Input, LeaderCommand, NewOrder, OrderStatus, Outcome, QuoteEndReason, Refusal, Response, SessionId,
-    Turn,
+    Incarnation, Input, LeaderCommand, NewOrder, OrderStatus, Outcome, QuoteEndReason, Refusal, Response, SecretHash,
+    SessionId, Turn,
     bounds::{HARD_EXPOSURE_LIMIT, NAME_MEMORY_MS, SESSION_IDLE_MS, SWEEP_MAX},
 };
 
@@ -143,7 +143,7 @@ pub(crate) struct Maker {
     pub(crate) incarnation: Incarnation,
     pub(crate) ttl_ms: u64,
     pub(crate) deadline: Millis,
-    pub(crate) secret_hash: Digest,
+    pub(crate) secret_hash: SecretHash,
     /// The digest of the parameters committed last, by symbol.
     pub(crate) parameters: BTreeMap<Symbol, Digest>,
 }

@@ -16,7 +16,7 @@ use quorate_ledger::{
 
 use super::{
     Done, Fill, Model, Order, Posting, accepted, full,
-    instruments::{lot_units, notional, pays},
+    instruments::{lot_units, notional, pays, worth_in_range},
     invalid, some_text,
 };
 
@@ -143,6 +143,11 @@ impl Model {
         self.executed.iter().filter(|(of, _)| of.order.symbol == *symbol).map(|(of, _)| of.exec_id).max().unwrap_or(0)
     }
 
+    fn has_answers(&mut self, symbol: &Symbol, below: u64) {
+        let kept_from = self.answered_below.entry(symbol.clone()).or_default();
+        *kept_from = (*kept_from).max(below);
+    }
+
     fn is_kept(&self, execute: &ExecuteOrder) -> bool {
         execute.exec_id >= self.answered_below.get(&execute.order.symbol).copied().unwrap_or(0)
     }
@@ -159,8 +164,13 @@ impl Model {
         if execute.answered_below > execute.exec_id {
             return Err(invalid());
         }
-        let below = self.answered_below.entry(symbol.clone()).or_default();
-        *below = (*below).max(execute.answered_below);
+        if let Some(also) = &execute.also_answered {
+            if also.symbol == *symbol || also.below > self.last_exec_id(&also.symbol) + 1 {
+                return Err(invalid());
+            }
+            self.has_answers(&also.symbol, also.below);
+        }
+        self.has_answers(symbol, execute.answered_below);
         let (exec_id, last) = (execute.exec_id, self.last_exec_id(symbol));
         if exec_id <= last {
             let kept = self.executed.iter().find(|(first, _)| first == execute && self.is_kept(first));
@@ -341,7 +351,8 @@ impl Model {
         }
         let instrument = self.symbols[symbol].instrument.clone();
         let base = i128::from(planned.qty.0) * lot_units(&instrument);
-        if notional(&instrument, price, planned.qty.0.into()) > NOTIONAL_MAX || base > NOTIONAL_MAX {
+        let at_most = pays(&instrument).unwrap_or(price);
+        if notional(&instrument, at_most, planned.qty.0.into()) > NOTIONAL_MAX || base > NOTIONAL_MAX {
             return Err(Refusal::Overflow { what: some_text() });
         }
         self.book.push(Posting::Fill(self.fills.len()));
@@ -360,6 +371,11 @@ impl Model {
             Against::Quote(quote_id) => {
                 let position = self.position(symbol).ok_or(Refusal::Overflow { what: some_text() })?;
                 let state = &self.symbols[symbol];
+                let prices = [Some(2 * at_most.0), state.mark.as_ref().map(|mark| mark.price.0)];
+                let in_range = |half_ticks| worth_in_range(&state.instrument, half_ticks, position.0.into());
+                if !prices.into_iter().flatten().all(in_range) {
+                    return Err(Refusal::Overflow { what: some_text() });
+                }
                 let (maker, epoch) = (state.holder.clone().unwrap(), state.epoch);
                 let position_seq = self.position_seq(symbol);
                 FilledMaker::Quote { quote_id, maker, epoch, leaves, position, position_seq }

@@ -90,15 +90,15 @@ impl Model {
                 events.push(Event::QuotePlaced(event));
                 Ok(accepted(answer))
             }
-            Err(refusal) => Err(self.tell_refusal(&Named::place(place), refusal, events)),
+            Err(refusal) => Err(self.tell_refusal(&Named::place(place), false, refusal, events)),
         };
         events.extend(turn_changes);
         answered
     }
 
-    fn tell_refusal(&self, named: &Named<'_>, refusal: Refusal, events: &mut Vec<Event>) -> Refusal {
+    fn tell_refusal(&self, named: &Named<'_>, keep: bool, refusal: Refusal, events: &mut Vec<Event>) -> Refusal {
         let (symbol, incarnation, quote_seq) = (named.symbol.clone(), named.incarnation, named.quote_seq);
-        events.push(Event::QuoteRefused { symbol, incarnation, quote_seq, refusal: refusal.clone() });
+        events.push(Event::QuoteRefused { symbol, incarnation, quote_seq, keep, refusal: refusal.clone() });
         refusal
     }
 
@@ -140,7 +140,6 @@ impl Model {
             return Err(Refusal::AuthorityExpired { symbol: symbol.clone(), deadline });
         }
         self.quoting_is_on(symbol, &holder)?;
-        self.neither_tripped_nor_paused(symbol)?;
         let committed = self.makers[&holder].parameters.get(symbol).copied();
         if committed != Some(named.basis.parameters) {
             return Err(Refusal::UnknownParameters { committed });
@@ -246,6 +245,7 @@ impl Model {
         let symbol = &place.symbol;
         let sides = Sides { bid: place.bid, ask: place.ask };
         let prices = Sides::from_fn(|side| sides.of(side).map(|side| side.price));
+        self.neither_tripped_nor_paused(symbol)?;
         self.keeps_off_resting(symbol, &prices)?;
         let lots = self.cut_to_the_position_limit(place)?;
         // Step 11.
@@ -317,7 +317,7 @@ impl Model {
             self.may_be_kept(keep)
         });
         if let Err(refusal) = kept {
-            return Err(self.tell_refusal(&Named::keep(keep), refusal, events));
+            return Err(self.tell_refusal(&Named::keep(keep), true, refusal, events));
         }
         let deadline = Millis(self.log_time.0.saturating_add(keep.ttl_ms));
         self.symbols.get_mut(&keep.symbol).unwrap().quote.as_mut().unwrap().deadline = deadline;
@@ -329,6 +329,7 @@ impl Model {
     /// What a keep is refused for once its `quote_seq` is used up.
     fn may_be_kept(&self, keep: &KeepQuote) -> Result<(), Refusal> {
         let symbol = &keep.symbol;
+        self.neither_tripped_nor_paused(symbol)?;
         let stands = self.unexpired_quote(symbol).filter(|quote| quote.id == keep.quote_id);
         let Some(quote) = stands else {
             return Err(Refusal::NotActive { against: Against::Quote(keep.quote_id) });
