@@ -163,8 +163,8 @@ impl Pipeline {
     pub(crate) fn executed(&mut self, executed: &Executed) -> Result<Slot, String> {
         let Executed { exec_id, order, committed, .. } = executed;
         let fits = |slot: &Slot| !matches!(slot.state, SlotState::Refused { .. }) && slot.execute.order == *order;
-        let next = *exec_id == self.last_exec + 1;
-        match self.slots.pop_front_if(|slot| next && fits(slot)) {
+        let is_next = *exec_id == self.last_exec + 1 && self.slots.front().is_some_and(fits);
+        match if is_next { self.slots.pop_front() } else { None } {
             Some(slot) => {
                 self.last_exec = *exec_id;
                 self.reported(slot.execute.answered_below);
