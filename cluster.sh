@@ -243,6 +243,29 @@ flow_is_well() {
   done
 }
 flowed() { after "$1" || some_ended; }
+# What the nodes say of money while orders flow, one answer a line, for the judge: a node that does not answer is left out.
+views=(positions pnl breakers balances)
+see_money() {
+  local n view answer enough=""
+  trap 'enough=yes' TERM
+  # As long as the demo that began it.
+  while [[ -z $enough ]] && kill -0 $$ 2>/dev/null; do
+    for n in 1 2 3; do
+      for view in "${views[@]}"; do
+        answer=$(curl -sf --noproxy '*' --max-time 1 "$(api "$n")/v1/$view?consistency=local") || continue
+        printf '%s\n' "$answer" >>"$run/$view.seen"
+      done
+    done
+    read -rt 1 <> <(:) || true
+  done
+}
+seer=""
+saw_money() {
+  [[ -n $seer ]] || return 0
+  kill -TERM "$seer" 2>/dev/null || true
+  wait "$seer" 2>/dev/null || true
+  seer=""
+}
 say() { printf '\n== %s\n' "$*"; }
 demo() {
   local capture="" seconds=75 n l
@@ -258,14 +281,17 @@ demo() {
   seconds=$((10#$seconds))
   ((seconds >= 60)) || die "demo needs 60 seconds at least, for all that it breaks"
   [[ -z $capture || -f $capture && -r $capture ]] || die "--capture $capture: no file that can be read"
+  command -v curl >/dev/null || die "demo reads what the nodes say with curl, which is not installed"
   ours || die "--run-dir $run: a demo begins in an empty directory, and what is there is not of a cluster: name another"
   down 2>/dev/null || true; rm -rf "$run"; keep=(--event-retention 1000000) # The judge replays all that happened.
   [[ -z $capture ]] || reference=(--reference "external:${prices[0]}" --reference "walk:7,$(IFS=,; echo "${prices[*]:1}")")
-  trap down EXIT
+  trap 'saw_money; down' EXIT
   say "starting three nodes, an exchange and three makers in $run"
   # The price of the recorded symbol comes with the capture: nobody quotes it before that.
   [[ -z $capture ]] || awaited=$((awaited - 1))
   up "${cluster[@]}" judge
+  see_money &
+  seer=$!
   say "orders flow for $seconds s"
   if [[ -n $capture ]]; then
     publisher recorded replay --capture "$capture" --symbol BTCUSDT --speed 2 --max-lots 20 --seconds "$seconds"
@@ -309,6 +335,8 @@ chaos() {
 }
 evidence() {
   local n; judged=()
+  saw_money
+  for n in "${views[@]}"; do judged+=("--$n-seen" "$run/$n.seen"); done
   for n in a b c; do signal TERM "maker-$n"; until_true "the end of maker $n" 20 gone "maker-$n"; done
   for n in 1 2 3; do
     "$bin/ledgerctl" --endpoints "$(api "$n")" --timeout-ms 30000 export >"$run/export-$n.jsonl"

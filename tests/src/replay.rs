@@ -1,8 +1,12 @@
 //! A naive replay of exported events: every sum is recomputed from the events alone, and whatever does
 //! not add up is a violation.
 
+mod amounts;
+mod bounds;
 mod control;
 mod money;
+mod rules;
+mod said;
 mod turns;
 
 use std::collections::BTreeMap;
@@ -10,22 +14,24 @@ use std::collections::BTreeMap;
 use quorate_domain::{MakerName, Side, Symbol};
 use quorate_ledger::{
     ControlChange, Event, FillCommitted, FilledMaker, Frame, OrderStatus, QuoteEndReason, QuotePlaced, Refusal, Turn,
-    bounds::{QUOTE_TTL_MAX_MS, QUOTE_TTL_MIN_MS},
 };
 
+use amounts::scaled;
+use bounds::Bounds;
 use control::{Control, decided};
 pub use money::{Profit, Sums};
+use rules::{HARD_EXPOSURE_LIMIT, NAME_MEMORY_MS, QUOTE_TTL_MS};
+pub use said::{MoneySaid, VIEWS};
 
 use crate::evidence::{Export, Journal};
-
-/// So long after its order closed a name must not be executed again.
-const NAME_MEMORY_MS: u64 = 130_000;
 
 /// What a replay saw.
 #[derive(Debug, Default)]
 pub struct Findings {
     /// What does not hold, in words.
     pub violations: Vec<String>,
+    /// Whether the replay saw everything from the first index on; if not, money is not judged.
+    pub whole: bool,
     /// Fills committed.
     pub fills: u64,
     /// Of those, fills against quotes.
@@ -48,6 +54,8 @@ pub struct Findings {
     pub waited_ms_max: u64,
     /// Quotes refused because the position had moved.
     pub stale_positions: u64,
+    /// Answers of nodes on money that were held against the sums at their index, by view.
+    pub money_said: BTreeMap<&'static str, u64>,
     /// Times that a symbol had two holders, or was quoted by another than its holder.
     pub authority_overlaps: u64,
     /// Terms begun.
@@ -105,7 +113,10 @@ struct Order {
 #[derive(Default)]
 pub struct Replay {
     found: Findings,
+    /// Whether everything was seen from the first index on.
+    whole: bool,
     control: Control,
+    bounds: Bounds,
     money: money::Money,
     books: BTreeMap<Symbol, Book>,
     orders: BTreeMap<u64, Order>,
@@ -124,10 +135,19 @@ pub struct Replay {
 /// Replays a whole export.
 #[must_use]
 pub fn replay(export: &Export) -> Findings {
+    replay_and_hear(export, &MoneySaid::default())
+}
+
+/// Replays a whole export, and holds what nodes said of money against the judge's own sums, each answer at the very index at
+/// which it was read.
+#[must_use]
+pub fn replay_and_hear(export: &Export, said: &MoneySaid) -> Findings {
     let mut replay = Replay::new(export);
     for frame in &export.frames {
         replay.frame(frame);
+        replay.hear(frame, said);
     }
+    replay.heard_all(said);
     replay.finish()
 }
 
@@ -136,7 +156,7 @@ impl Replay {
     #[must_use]
     pub fn new(export: &Export) -> Self {
         let mut replay = Self::default();
-        replay.found.limit = quorate_ledger::bounds::HARD_EXPOSURE_LIMIT;
+        replay.found.limit = HARD_EXPOSURE_LIMIT;
         for opening in &export.opening {
             let book = replay.books.entry(opening.symbol.clone()).or_default();
             book.position = opening.position;
@@ -157,7 +177,7 @@ impl Replay {
             self.wrong(frame, "indexes do not grow");
         }
         if self.last_time.is_none() {
-            self.money.begin(frame.index);
+            self.whole = frame.index <= 1;
         }
         let time = frame.log_time.0;
         if let Some(last) = self.last_time {
@@ -173,6 +193,7 @@ impl Replay {
         self.last_time = Some(time);
         for event in &frame.events {
             self.event(frame, event);
+            self.bounds_event(frame, event);
             self.money_event(frame, event);
         }
         // What neither rests nor is filled further in this frame is out of the book.
@@ -182,6 +203,7 @@ impl Replay {
         self.exposure(frame);
         self.controlled(frame);
         self.turns_are_served(frame);
+        self.bounds_hold(frame);
         self.money_adds_up(frame);
     }
 
@@ -194,7 +216,7 @@ impl Replay {
     /// What is known of money after the last frame.
     #[must_use]
     pub fn sums(&self) -> Sums {
-        self.money.sums()
+        Sums { whole: self.whole, ..self.money.sums() }
     }
 
     fn event(&mut self, frame: &Frame, event: &Event) {
@@ -244,15 +266,22 @@ impl Replay {
                 self.kept(frame, symbol, *quote_id, (*quote_seq, deadline.0));
             }
             Event::TurnChanged { symbol, turn } => self.turn_changed(frame, symbol, *turn),
-            Event::SymbolClosed { symbol, settled: Some(settlement) } => {
+            Event::SymbolClosed { symbol, settled } => {
                 let book = self.books.entry(symbol.clone()).or_default();
-                (book.position, book.position_seq) = (0, settlement.position_seq);
+                let counted = book.position_seq + u64::from(book.position != 0);
+                let numbered = settled.is_none_or(|settled| settled.position_seq == counted);
+                if let Some(settlement) = settled {
+                    (book.position, book.position_seq) = (0, settlement.position_seq);
+                }
+                let left = book.quote.is_some() || self.orders.values().any(|order| order.symbol == *symbol);
+                if left || !numbered {
+                    self.wrong(frame, &format!("{symbol} ended as {settled:?}, and left something: {left}"));
+                }
             }
             Event::MarksPublished { .. }
             | Event::ListingChanged { .. }
             | Event::BreakerTripped { .. }
             | Event::ProtectionTripped { .. }
-            | Event::SymbolClosed { .. }
             | Event::ParametersCommitted { .. }
             | Event::MakerRegistered { .. }
             | Event::MakerRenewed { .. }
@@ -538,6 +567,7 @@ impl Replay {
     /// The findings, with the positions at the end.
     #[must_use]
     pub fn finish(mut self) -> Findings {
+        self.found.whole = self.whole;
         self.found.positions = self.books.into_iter().map(|(symbol, book)| (symbol, book.position)).collect();
         self.found
     }
@@ -545,7 +575,7 @@ impl Replay {
 
 /// Whether a quote that is placed or kept at `time` may live until `deadline`.
 fn lives_as_long_as_it_may(time: u64, deadline: u64) -> bool {
-    (time + QUOTE_TTL_MIN_MS..=time + QUOTE_TTL_MAX_MS).contains(&deadline)
+    QUOTE_TTL_MS.contains(&deadline.saturating_sub(time))
 }
 
 /// Whether what a quote is said to have ended for is there.
@@ -595,14 +625,6 @@ pub struct Held {
     pub unasked: u64,
     /// In words.
     pub violations: Vec<String>,
-}
-
-/// A decimal in units of 10^-12: exact, and by this file's own reckoning.
-fn scaled(text: &str) -> Option<i128> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let missing = 12u32.checked_sub(u32::try_from(fraction.len()).ok()?)?;
-    let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
-    Some(digits * 10i128.pow(missing))
 }
 
 /// Holds the journal against the replay: all that was acknowledged is committed once, and nothing else is.

@@ -10,8 +10,19 @@ use quorate_tests::{
 };
 use serde_json::{Value, json};
 
+/// What the maker quotes by.
+const PARAMETERS: &str = "half spread 1 tick";
+
+fn digest() -> String {
+    blake3::hash(PARAMETERS.as_bytes()).to_string()
+}
+
 fn basis() -> Value {
-    json!({"computed_at": 3, "reference": null, "strategy": "test", "version": 1, "parameters": "00".repeat(32)})
+    json!({"computed_at": 3, "reference": null, "strategy": "test", "version": 1, "parameters": digest()})
+}
+
+fn committed(symbol: &str) -> Value {
+    json!({"parameters_committed": {"maker": "a", "incarnation": 3, "symbol": symbol, "digest": digest(), "text": PARAMETERS}})
 }
 
 fn quote(id: u64, seq: u64, position_seq: u64, qty: i64, superseded: Option<u64>) -> Value {
@@ -46,7 +57,13 @@ fn sound() -> History {
             ],
         ),
         (1_000, vec![json!({"exchange_registered": {"exchange": "x", "exchange_epoch": 2}})]),
-        (1_000, vec![json!({"authority_granted": {"symbol": "BTCUSDT", "maker": "a", "incarnation": 3, "epoch": 1}})]),
+        (
+            1_000,
+            vec![
+                json!({"authority_granted": {"symbol": "BTCUSDT", "maker": "a", "incarnation": 3, "epoch": 1}}),
+                committed("BTCUSDT"),
+            ],
+        ),
         (1_000, vec![quote(4, 1, 0, 50, None)]),
         (1_100, vec![order(5, 1, "o1", 3), fill(1, 5, 3, 47, -3)]),
         (1_200, vec![order(6, 2, "o2", 2), fill(2, 6, 2, 45, -5)]),
@@ -160,7 +177,7 @@ fn crowded() -> History {
     let kept = json!({"symbol": "C", "quote_id": 9, "quote_seq": 3, "deadline": 37_300, "basis": basis()});
     vec![
         (1_000, defined.to_vec()),
-        (1_000, held.to_vec()),
+        (1_000, held.into_iter().chain(symbols.map(committed)).collect()),
         (1_000, vec![of("A", quote(3, 1, 0, 1, None))]),
         (1_100, refused("B", 4)),
         (1_200, refused("C", 5)),

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use openraft::{RaftState, ServerState};
 use quorate_api::Consistency;
 use quorate_domain::Asset;
-use quorate_ledger::{Equity, Ledger, SymbolState};
+use quorate_ledger::{Balance, Equity, Ledger, SymbolState};
 use quorate_node::{node::Node, raft::types::TypeConfig};
 use quorate_tests::replay::{Profit, Sums};
 use tokio::time::{Instant, sleep};
@@ -116,14 +116,15 @@ fn sums_of(ledger: &Ledger) -> Sums {
         (asset, (equity.0, drawdown.high_water.0, drawdown.tripped))
     });
     let balances = ledger.accounts().flat_map(|(name, account)| {
-        account.balances.iter().map(move |(asset, balance)| ((name.clone(), asset.clone()), balance.total.0))
+        let sums = |balance: &Balance| (balance.total.0, balance.locked.0);
+        account.balances.iter().map(move |(asset, balance)| ((name.clone(), asset.clone()), sums(balance)))
     });
     let fees = ledger.fees_paid().map(|(asset, fees)| (asset.clone(), fees.0));
     Sums {
         whole: true,
         symbols: ledger.symbols().map(|(symbol, state)| (symbol.clone(), profit(state))).collect(),
         equity: equity.collect(),
-        balances: balances.filter(|(_, sum)| *sum != 0).collect(),
+        balances: balances.filter(|(_, sums)| *sums != (0, 0)).collect(),
         fees: fees.filter(|(_, sum)| *sum != 0).collect(),
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use quorate_tests::{
     evidence::{Export, Journal, read_export, read_journal},
-    replay::{Findings, Held, hold, replay},
+    replay::{Findings, Held, MoneySaid, VIEWS, hold, replay_and_hear},
 };
 use serde_json::{Value, json};
 
@@ -28,10 +28,40 @@ struct Args {
     /// What `ledgerctl --json audit` printed at the end
     #[arg(long)]
     audit: PathBuf,
-    /// Fail where the run would prove nothing: too few fills, no shortage of exposure, no stale position, nothing in doubt
+    /// Answers of nodes to `GET /v1/positions` during the run, one a line
+    #[arg(long, value_name = "FILE")]
+    positions_seen: Option<PathBuf>,
+    /// Answers to `GET /v1/pnl`, likewise
+    #[arg(long, value_name = "FILE")]
+    pnl_seen: Option<PathBuf>,
+    /// Answers to `GET /v1/breakers`, likewise
+    #[arg(long, value_name = "FILE")]
+    breakers_seen: Option<PathBuf>,
+    /// Answers to `GET /v1/balances`, likewise
+    #[arg(long, value_name = "FILE")]
+    balances_seen: Option<PathBuf>,
+    /// Fail where the run would prove nothing: too few fills, no shortage of exposure, no stale position, nothing in doubt,
+    /// too few reads of money
     #[arg(long)]
     demanding: bool,
 }
+
+impl Args {
+    /// What nodes said of money.
+    fn said(&self) -> Result<MoneySaid> {
+        let files = [&self.positions_seen, &self.pnl_seen, &self.breakers_seen, &self.balances_seen];
+        let mut said = MoneySaid::default();
+        for (view, file) in VIEWS.into_iter().zip(files) {
+            if let Some(file) = file {
+                said.take_file(view, file)?;
+            }
+        }
+        Ok(said)
+    }
+}
+
+/// So many answers of each view must be judged, where the run is to prove something.
+const READS_MIN: u64 = 40;
 
 struct Checks {
     failed: u32,
@@ -53,7 +83,8 @@ fn main() -> Result<ExitCode> {
     }
     let longest = exports.iter().max_by_key(|export| export.frames.len()).context("no export")?;
     ensure!(!longest.frames.is_empty(), "the exports hold no frames");
-    let found = replay(longest);
+    let money_said = args.said()?;
+    let found = replay_and_hear(longest, &money_said);
     let held = hold(&found, &journal);
     let said: Value = read_json(&args.positions)?;
     let audit: Value = read_json(&args.audit)?;
@@ -70,6 +101,12 @@ fn main() -> Result<ExitCode> {
     checks.check(positions_agree(&found, &said), "positions equal the sum of fills", &found.quote_fills);
     checks.check(found.exposure_max <= found.limit, "highest exposure reserved", &found.exposure_max);
     checks.check(found.authority_overlaps == 0, "authority doubled", &found.authority_overlaps);
+    let reads: u64 = found.money_said.values().sum();
+    checks.check(
+        reads == money_said.answers(),
+        "reads of money, each held against the judge's sums at its index",
+        &reads,
+    );
     if args.demanding {
         checks.check(found.fills >= 1_000, "fills, at least 1000", &found.fills);
         checks.check(found.exposure_max >= 95, "exposure reached 95", &found.exposure_max);
@@ -78,6 +115,8 @@ fn main() -> Result<ExitCode> {
         checks.check(found.stale_positions > 0, "stale positions refused", &found.stale_positions);
         checks.check(journal.unknown_settled > 0, "unknown outcomes settled", &journal.unknown_settled);
         checks.check(found.terms > 1, "terms begun", &found.terms);
+        let least = VIEWS.map(|view| found.money_said.get(view).copied().unwrap_or(0)).into_iter().min().unwrap_or(0);
+        checks.check(least >= READS_MIN, "reads of each view of money, at least 40", &least);
     }
     println!("       longest gap between commits {} ms, between quotes {} ms", found.commit_gap_ms, found.quote_gap_ms);
     for violation in found.violations.iter().chain(&held.violations).take(20) {
@@ -103,6 +142,7 @@ fn summary(found: &Findings, held: &Held, journal: &Journal, digest_equal: bool,
         "turns": found.turns,
         "waited_ms_max": found.waited_ms_max,
         "unknown_settled": journal.unknown_settled,
+        "money_reads": found.money_said.values().sum::<u64>(),
         "authority_overlaps": found.authority_overlaps,
         "digest_equal": digest_equal,
         "commit_gap_ms": found.commit_gap_ms,

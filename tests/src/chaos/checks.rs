@@ -1,13 +1,21 @@
 //! What a chaos run is judged by, from outside.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use quorate_api::{PositionView, paths};
-use quorate_domain::Symbol;
-use quorate_ledger::{Event, FilledMaker, Frame};
+use anyhow::Result;
+use quorate_ledger::Frame;
+use serde_json::json;
 
 use super::report::{Check, Suffered};
-use crate::{history::calls::Observed, nemesis::Kind};
+use crate::{
+    evidence::Export,
+    history::calls::Observed,
+    nemesis::Kind,
+    replay::{MoneySaid, VIEWS, replay_and_hear},
+};
+
+/// A run with fewer reads of a view shows nothing of it.
+const READS_MIN: u64 = 40;
 
 /// Whether every kind that is possible happened, by its own measure.
 pub(super) fn exercised(kinds: &[Kind], suffered: &[Suffered], not_begun: &[String]) -> Check {
@@ -20,39 +28,30 @@ pub(super) fn exercised(kinds: &[Kind], suffered: &[Suffered], not_begun: &[Stri
     }
 }
 
-/// Reads that show other positions than the log has at the index that they name, in words; and how many were held
-/// against it.
-pub(super) fn positions_as_in_the_log(reads: &[Observed], frames: &[Frame]) -> (usize, Vec<String>) {
-    let mut told: BTreeMap<&Symbol, Vec<(u64, i64, u64)>> = BTreeMap::new();
-    for frame in frames {
-        for event in &frame.events {
-            if let Event::FillCommitted(fill) = event
-                && let FilledMaker::Quote { position, position_seq, .. } = &fill.maker
-            {
-                told.entry(&fill.symbol).or_default().push((frame.index, position.0, *position_seq));
-            }
-        }
+/// Whether every read of money shows what the judge's own sums are at the index that it names.
+pub(super) fn money_as_in_the_log(reads: &[Observed], frames: &[Frame]) -> Result<Check> {
+    let mut said = MoneySaid::default();
+    for read in reads {
+        let query = read.symbol.as_ref().map_or_else(String::new, |symbol| format!("?symbol={symbol}"));
+        let answer = json!({
+            "applied_index": read.applied_index, "log_time": read.log_time, "node_id": read.node, "data": read.data,
+        });
+        said.take(&format!("{}{query}", read.path), answer)?;
     }
-    let (mut held, mut wrong) = (0, Vec::new());
-    for read in reads.iter().filter(|read| read.path == paths::POSITIONS) {
-        let Some(rows) = read.rows::<Vec<PositionView>>() else {
-            wrong.push(format!("{} answered what is no list of positions", read.node));
-            continue;
-        };
-        held += 1;
-        for row in rows {
-            let steps = told.get(&row.symbol).map_or(&[][..], Vec::as_slice);
-            let before = steps.partition_point(|(index, ..)| *index <= read.applied_index);
-            let (position, seq) = before.checked_sub(1).map_or((0, 0), |last| (steps[last].1, steps[last].2));
-            if (row.position.0, row.position_seq) != (position, seq) {
-                wrong.push(format!(
-                    "{} showed {} of {} at index {}, where the log has {position}",
-                    read.node, row.position.0, row.symbol, read.applied_index
-                ));
-            }
-        }
+    let found = replay_and_hear(&Export { opening: Vec::new(), frames: frames.to_vec() }, &said);
+    let (held, of_each) = (found.money_said.values().sum::<u64>(), &found.money_said);
+    let mut violations = found.violations;
+    if held != said.answers() {
+        violations.push(format!("{held} of {} reads are of an index that the log has", said.answers()));
     }
-    (held, wrong)
+    let too_few = |view: &&str| of_each.get(*view).is_none_or(|count| *count < READS_MIN);
+    violations
+        .extend(VIEWS.into_iter().filter(too_few).map(|view| format!("too few reads of {view} to show anything")));
+    Ok(Check {
+        what: "every read of positions, profit, breakers and balances is what the judge's own sums are at its index",
+        found: format!("{held} reads, {of_each:?}"),
+        violations,
+    })
 }
 
 #[cfg(test)]

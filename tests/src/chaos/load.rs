@@ -99,12 +99,16 @@ impl Caller {
             let linearizable = ReadOptions::linearizable().within(CALL_MAX);
             let local = ReadOptions::local(node).within(CALL_MAX);
             // What comes of a call is recorded, and nowhere else looked at.
-            match self.rng.random_range(0..10) {
+            match self.rng.random_range(0..14) {
                 0..3 => drop(session.submit(&self.command, Instant::now() + CALL_MAX).await),
                 3..6 => drop(self.client.positions(None, &linearizable).await),
                 6 => drop(self.client.positions(Some(&self.symbol), &linearizable).await),
                 7 => drop(self.client.quotes(None, &linearizable).await),
-                _ => drop(self.client.positions(None, &local).await),
+                8..10 => drop(self.client.positions(None, &local).await),
+                10 => drop(self.client.pnl(&linearizable).await),
+                11 => drop(self.client.pnl(&local).await),
+                12 => drop(self.client.breakers(&local).await),
+                _ => drop(self.client.balances(None, None, &local).await),
             }
             self.calls.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(PAUSE).await;

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use quorate_ledger::Outcome;
 
 use super::{
-    checks::{exercised, positions_as_in_the_log},
+    checks::{exercised, money_as_in_the_log},
     load::Load,
     report::{Check, Outcomes, Report, Suffered},
 };
@@ -379,12 +379,7 @@ impl Chaos<'_> {
             found: format!("{quotes} quotes"),
             violations: far,
         });
-        let (held, wrong) = positions_as_in_the_log(&reads, &frames);
-        report.checks.push(Check {
-            what: "every read shows the positions that the log has at its index",
-            found: format!("{held} reads"),
-            violations: wrong,
-        });
+        report.checks.push(money_as_in_the_log(&reads, &frames)?);
         Ok(())
     }
 }

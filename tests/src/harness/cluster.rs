@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     net::TcpListener,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -22,7 +25,7 @@ use super::{
 use crate::{
     beliefs::{Judged, judge_beliefs, read_beliefs},
     evidence::{Export, Journal, read_export, read_journal},
-    replay::{Findings, hold, replay},
+    replay::{Findings, MoneySaid, VIEWS, hold, replay, replay_and_hear},
 };
 
 /// How long one request of the harness may take.
@@ -89,6 +92,8 @@ pub struct Cluster {
     exchange: Option<Process>,
     makers: BTreeMap<String, Process>,
     http: reqwest::Client,
+    /// What its nodes said of money.
+    said: Mutex<MoneySaid>,
 }
 
 /// Where tests keep their clusters: the system's temporary directory. It stays there if `QUORATE_KEEP` is set.
@@ -156,6 +161,7 @@ impl Cluster {
             exchange: None,
             makers: BTreeMap::new(),
             http,
+            said: Mutex::default(),
         })
     }
 
@@ -279,14 +285,18 @@ impl Cluster {
         self.members[&id].peer_port
     }
 
-    /// `GET` from a node: status and JSON.
+    /// `GET` from a node: status and JSON. What it says of money is judged at the end.
     ///
     /// # Errors
     /// Where there is no answer, or it is no JSON.
     pub async fn get(&self, id: u64, path: &str) -> Result<(u16, Value)> {
         let response = self.http.get(format!("{}{path}", self.api(id))).send().await?;
         let status = response.status().as_u16();
-        Ok((status, serde_json::from_slice(&response.bytes().await?)?))
+        let answer: Value = serde_json::from_slice(&response.bytes().await?)?;
+        if status == 200 {
+            self.said.lock().unwrap_or_else(PoisonError::into_inner).take(path, answer.clone())?;
+        }
+        Ok((status, answer))
     }
 
     /// `POST` of JSON to a node: status and JSON.
@@ -565,7 +575,11 @@ impl Cluster {
             let quoted = quotes["data"].as_array().map_or(0, Vec::len);
             anyhow::Ok((quoted == self.setup.symbols.len()).then_some(()))
         })
-        .await
+        .await?;
+        for view in VIEWS {
+            self.get(id, &format!("/v1/{view}?consistency=local")).await?;
+        }
+        Ok(())
     }
 
     /// Starts a publisher of random orders for all symbols.
@@ -613,8 +627,23 @@ impl Cluster {
         Ok(exports)
     }
 
-    /// Judges all that happened: replays the events of every running node, holds the journals of `publishers` against
-    /// them, and demands that nothing is wrong.
+    /// What the running nodes say of money now, each of what it has applied.
+    fn money_said(&self) -> Result<MoneySaid> {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (id, _) in self.members.iter().filter(|(_, member)| member.process.is_some()) {
+            for view in VIEWS {
+                let output = std::process::Command::new(binary("ledgerctl")?)
+                    .args(["--endpoints", &self.api(*id), "--json", "--consistency", "local", view])
+                    .output()?;
+                ensure!(output.status.success(), "{view} of node {id}: {}", String::from_utf8_lossy(&output.stderr));
+                said.take(&format!("/v1/{view}"), serde_json::from_slice(&output.stdout)?)?;
+            }
+        }
+        Ok(said)
+    }
+
+    /// Judges all that happened: replays the events of every running node, holds the journals of `publishers` and all that
+    /// was said of money against them, and demands that nothing is wrong.
     ///
     /// # Errors
     /// Where something is wrong.
@@ -625,10 +654,17 @@ impl Cluster {
         for seed in publishers {
             read_journal(&self.journal(*seed), &mut journal)?;
         }
+        let said = self.money_said()?;
+        let exports = self.exports()?;
+        let end = exports.iter().filter_map(|export| export.frames.last()).map(|frame| frame.index).max();
         let mut longest = Findings::default();
-        for export in self.exports()? {
-            let found = replay(&export);
+        for export in exports {
+            // What was said of an index holds for all nodes alike; only the longest log surely has them all.
+            let hears = export.frames.last().map(|frame| frame.index) == end;
+            let found = if hears { replay_and_hear(&export, &said) } else { replay(&export) };
             ensure!(found.violations.is_empty(), "the replay found: {:#?}", found.violations);
+            let heard = !hears || !found.whole || found.money_said.len() == VIEWS.len();
+            ensure!(heard, "too little was said of money: {:?}", found.money_said);
             let held = hold(&found, &journal);
             ensure!(held.violations.is_empty(), "the journals do not agree: {:#?}", held.violations);
             if found.fills >= longest.fills {

@@ -57,8 +57,18 @@ fn backwards(reads: &[Observed]) -> Vec<Violation> {
 }
 
 /// What depends on nothing but the ledger at the applied index.
-const OF_THE_LEDGER: [&str; 6] =
-    [paths::POSITIONS, paths::EXPOSURE, paths::QUOTES, paths::AUTHORITY, paths::MAKERS, paths::SYMBOLS];
+const OF_THE_LEDGER: [&str; 10] = [
+    paths::POSITIONS,
+    paths::EXPOSURE,
+    paths::WAITING,
+    paths::PNL,
+    paths::BREAKERS,
+    paths::BALANCES,
+    paths::QUOTES,
+    paths::AUTHORITY,
+    paths::MAKERS,
+    paths::SYMBOLS,
+];
 
 fn different(reads: &[Observed]) -> Vec<Violation> {
     let mut first: BTreeMap<(&str, Option<&str>, u64), &Observed> = BTreeMap::new();

@@ -6,7 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use quorate_domain::{ActorName, ExposureBasis, MakerName, Symbol};
 use quorate_ledger::{ControlChange, Event, Frame, QuotingScope};
 
-use super::{Replay, money::Money};
+use super::{
+    Replay,
+    money::Money,
+    rules::{HARD_EXPOSURE_LIMIT, WORST_LOSS_LIMIT_MAX},
+};
 
 /// What is off, and what is bounded.
 #[derive(Default)]
@@ -19,7 +23,7 @@ pub(super) struct Control {
     /// Whether exposure is the worst loss, and not counted in units.
     pub(super) worst_loss: bool,
     /// The largest position of a symbol, in lots.
-    positions: BTreeMap<Symbol, i64>,
+    pub(super) positions: BTreeMap<Symbol, i64>,
 }
 
 impl Control {
@@ -74,7 +78,7 @@ impl Replay {
             self.wrong(frame, &format!("{actor} changed {change:?} without a reason: {reason:?}"));
         }
         match change {
-            ControlChange::ExposureLimit { limit } => self.found.limit = limit.0,
+            ControlChange::ExposureLimit { limit } => self.limited(frame, limit.0),
             ControlChange::PositionLimit { symbol, max: Some(max) } => {
                 self.control.positions.insert(symbol.clone(), max.0);
             }
@@ -82,11 +86,13 @@ impl Replay {
             ControlChange::Quoting { scope, on } => self.control.set_quoting(scope, *on),
             ControlChange::KillSwitch { engaged } => self.control.kill_switch = *engaged,
             ControlChange::ExposureBasis { basis, limit } => {
-                self.found.limit = limit.0;
                 self.control.worst_loss = *basis != ExposureBasis::Units;
+                self.limited(frame, limit.0);
             }
-            ControlChange::Instrument { .. }
-            | ControlChange::Protection { .. }
+            ControlChange::Instrument { symbol, instrument, .. } => {
+                self.books.entry(symbol.clone()).or_default().per_lot = instrument.exposure_per_lot;
+            }
+            ControlChange::Protection { .. }
             | ControlChange::DrawdownLimit { .. }
             | ControlChange::Rearm { .. }
             | ControlChange::LimitAccount { .. }
@@ -94,6 +100,15 @@ impl Replay {
             | ControlChange::Settle { .. }
             | ControlChange::CloseSymbol { .. }
             | ControlChange::LedgerVersion { .. } => {}
+        }
+    }
+
+    /// A limit, which no control may set above the hard one.
+    fn limited(&mut self, frame: &Frame, limit: i128) {
+        self.found.limit = limit;
+        let hard = if self.control.worst_loss { WORST_LOSS_LIMIT_MAX } else { HARD_EXPOSURE_LIMIT };
+        if !(0..=hard).contains(&limit) {
+            self.wrong(frame, &format!("an exposure limit of {limit}, and the hard one is {hard}"));
         }
     }
 

@@ -8,14 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use quorate_domain::{Account, Asset, Instrument, Kind, Side, Symbol};
 use quorate_ledger::{ControlChange, Event, FillCommitted, FilledMaker, Frame, MarkTaken, NewOrder, Settlement};
 
-use super::Replay;
-
-/// A mark is too old when its time lies so far behind log time.
-const MARK_AGE_MAX_MS: u64 = 15_000;
-/// A mark counts at once within this part of the one that counts, in parts per million.
-const BAND_PPM: i128 = 100_000;
-/// A mark outside the band counts when it was borne out so much later.
-const BORNE_OUT_AFTER_MS: u64 = 1_000;
+use super::{
+    Replay,
+    amounts::scaled,
+    rules::{MARK_AGE_MAX_MS, MARK_AHEAD_MAX_MS, MARK_BAND_PPM, MARK_WAIT_MS},
+};
 
 /// What was recomputed, at the end of a frame. All sums are in 10^-12 of their asset.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,8 +23,8 @@ pub struct Sums {
     pub symbols: BTreeMap<Symbol, Profit>,
     /// By quote asset: equity, high-water mark, whether the breaker has tripped.
     pub equity: BTreeMap<Asset, (i128, i128, bool)>,
-    /// By account and asset, where it is not 0.
-    pub balances: BTreeMap<(Account, Asset), i128>,
+    /// By account and asset, where one of them is not 0: all of it, and what of that is locked.
+    pub balances: BTreeMap<(Account, Asset), (i128, i128)>,
     /// By asset, where it is not 0.
     pub fees: BTreeMap<Asset, i128>,
 }
@@ -48,12 +45,23 @@ pub struct Profit {
 }
 
 /// What is known of a symbol's money.
-struct Traded {
-    instrument: Instrument,
-    profit: Profit,
-    counts: Option<(i128, u64)>,
+pub(super) struct Traded {
+    pub(super) instrument: Instrument,
+    revision: u64,
+    /// What one lot is worth at a price of one tick.
+    unit: i128,
+    /// What one lot is of the base asset.
+    lot: i128,
+    pub(super) profit: Profit,
+    /// Lots that quotes bought and sold in all.
+    pub(super) bought: i128,
+    pub(super) sold: i128,
+    /// The mark that counts, and the one that waits: half ticks and time.
+    pub(super) counts: Option<(i128, u64)>,
     waits: Option<(i128, u64)>,
-    closed: bool,
+    /// The time of the last mark taken.
+    last_mark: Option<u64>,
+    pub(super) closed: bool,
 }
 
 /// What an order that rests locks.
@@ -66,22 +74,24 @@ struct Rests {
     uncovered: i128,
 }
 
-#[derive(Default)]
-struct Breaker {
-    limit: Option<i128>,
-    high_water: i128,
-    tripped: bool,
+/// The breaker of a quote asset.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Breaker {
+    pub(super) limit: Option<i128>,
+    pub(super) high_water: i128,
+    pub(super) tripped: bool,
 }
 
 /// See the module.
 #[derive(Default)]
 pub(super) struct Money {
-    whole: bool,
-    symbols: BTreeMap<Symbol, Traded>,
-    balances: BTreeMap<(Account, Asset), i128>,
-    limited: BTreeSet<Account>,
-    fees: BTreeMap<Asset, i128>,
-    deposits: BTreeMap<Asset, i128>,
+    pub(super) symbols: BTreeMap<Symbol, Traded>,
+    /// Accounts that have a record.
+    pub(super) accounts: BTreeSet<Account>,
+    pub(super) limited: BTreeSet<Account>,
+    pub(super) balances: BTreeMap<(Account, Asset), i128>,
+    pub(super) fees: BTreeMap<Asset, i128>,
+    pub(super) deposits: BTreeMap<Asset, i128>,
     breakers: BTreeMap<Asset, Breaker>,
     rests: BTreeMap<u64, Rests>,
     /// Orders of this frame.
@@ -95,18 +105,63 @@ pub(super) struct Money {
 }
 
 impl Traded {
-    fn unit(&self) -> i128 {
-        let (tick, lot) =
-            (scaled(&self.instrument.tick_size.to_string()), scaled(&self.instrument.lot_size.to_string()));
-        tick * lot / 1_000_000_000_000
+    fn new(instrument: &Instrument) -> Self {
+        let mut traded = Self {
+            instrument: instrument.clone(),
+            revision: 1,
+            unit: 0,
+            lot: 0,
+            profit: Profit::default(),
+            bought: 0,
+            sold: 0,
+            counts: None,
+            waits: None,
+            last_mark: None,
+            closed: false,
+        };
+        traded.measure();
+        traded
     }
 
-    fn lot(&self) -> i128 {
-        scaled(&self.instrument.lot_size.to_string())
+    /// What a tick and a lot are worth, from their texts.
+    fn measure(&mut self) {
+        self.lot = scaled(&self.instrument.lot_size.to_string()).unwrap_or(0);
+        self.unit = self.tick() * self.lot / 1_000_000_000_000;
+    }
+
+    /// One tick, in 10^-12 of the quote asset for one of the base asset.
+    fn tick(&self) -> i128 {
+        scaled(&self.instrument.tick_size.to_string()).unwrap_or(0)
+    }
+
+    fn revised(&mut self, instrument: &Instrument) {
+        let before = self.unit;
+        self.instrument = instrument.clone();
+        self.revision += 1;
+        self.measure();
+        let after = self.unit.max(1);
+        let rescaled = |mark: Option<(i128, u64)>| mark.map(|(price, time)| (price * before / after, time));
+        (self.counts, self.waits) = (rescaled(self.counts), rescaled(self.waits));
+    }
+
+    /// What a number of lots is of the base asset.
+    pub(super) fn base_of(&self, lots: i128) -> i128 {
+        lots * self.lot
+    }
+
+    /// The price of so many half ticks, in 10^-12 of the quote asset for one of the base asset.
+    pub(super) fn price_of(&self, half_ticks: i128) -> i128 {
+        half_ticks * self.tick() / 2
+    }
+
+    /// Since when its position has had no fresh mark, where that is so at `time`: 0 where it never had one.
+    pub(super) fn unmarked_since(&self, time: u64) -> Option<u64> {
+        let since = self.counts.map_or(0, |(_, at)| at + MARK_AGE_MAX_MS);
+        (!self.closed && self.profit.position != 0 && since <= time).then_some(since)
     }
 
     fn trade(&mut self, signed: i128, price: i128, fee: i128) {
-        let unit = self.unit();
+        let unit = self.unit;
         let profit = &mut self.profit;
         let opposite = profit.position.signum() * signed.signum() < 0;
         let closes = if opposite { signed.abs().min(profit.position.abs()) } else { 0 };
@@ -123,18 +178,39 @@ impl Traded {
         profit.position += signed;
         profit.cash -= signed * price * unit + fee;
         profit.fees += fee;
+        (self.bought, self.sold) = (self.bought + signed.max(0), self.sold - signed.min(0));
+    }
+
+    /// The position at the mark that counts.
+    pub(super) fn at_mark(&self) -> Option<i128> {
+        self.counts.map(|(half_ticks, _)| half_ticks * self.profit.position * self.unit / 2)
     }
 
     /// Cash, and the position at the mark that counts; at its cost where there is none.
     fn equity(&self) -> i128 {
-        let unit = self.unit();
-        self.profit.cash
-            + self.counts.map_or(self.profit.cost, |(half_ticks, _)| half_ticks * self.profit.position * unit / 2)
+        self.profit.cash + self.at_mark().unwrap_or(self.profit.cost)
+    }
+
+    /// Whether a mark may be taken at all, in words where it may not.
+    fn takes(&self, half_ticks: i128, time: u64, log_time: u64) -> Option<&'static str> {
+        let (min, max) = (i128::from(self.instrument.min_price.0), i128::from(self.instrument.max_price.0));
+        if self.closed {
+            Some("its symbol is closed")
+        } else if !(2 * min..=2 * max).contains(&half_ticks) {
+            Some("its price is out of the instrument's range")
+        } else if time > log_time + MARK_AHEAD_MAX_MS {
+            Some("its time is too far ahead")
+        } else if self.last_mark.is_some_and(|last| time < last) {
+            Some("a later one was taken before")
+        } else {
+            None
+        }
     }
 
     fn marked(&mut self, half_ticks: i128, time: u64) -> bool {
-        let near = |(around, _): (i128, u64)| (half_ticks - around).abs() * 1_000_000 <= around * BAND_PPM;
-        let borne_out = self.waits.is_some_and(|waits| near(waits) && time >= waits.1 + BORNE_OUT_AFTER_MS);
+        self.last_mark = Some(time);
+        let near = |(around, _): (i128, u64)| (half_ticks - around).abs() * 1_000_000 <= around * MARK_BAND_PPM;
+        let borne_out = self.waits.is_some_and(|waits| near(waits) && time >= waits.1 + MARK_WAIT_MS);
         if self.counts.is_none_or(near) || borne_out {
             (self.counts, self.waits) = (Some((half_ticks, time)), None);
             return true;
@@ -146,12 +222,6 @@ impl Traded {
     }
 }
 
-/// A decimal in units of 10^-12.
-fn scaled(text: &str) -> i128 {
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    format!("{whole}{part:0<12}").parse().unwrap_or(0)
-}
-
 /// Rounded up to a whole unit.
 fn fee(notional: i128, ppm: i32) -> i128 {
     let exact = notional * i128::from(ppm);
@@ -159,30 +229,59 @@ fn fee(notional: i128, ppm: i32) -> i128 {
 }
 
 impl Money {
-    /// At the first frame: whether nothing came before.
-    pub(super) fn begin(&mut self, first_index: u64) {
-        self.whole = first_index <= 1;
-    }
-
     pub(super) fn sums(&self) -> Sums {
-        let assets: BTreeSet<&Asset> = self.symbols.values().map(|traded| &traded.instrument.quote).collect();
-        let equity = assets.into_iter().map(|asset| {
-            let breaker = self.breakers.get(asset);
-            let state = breaker.map_or((0, false), |breaker| (breaker.high_water, breaker.tripped));
-            (asset.clone(), (self.equity(asset), state.0, state.1))
+        let equity = self.assets().into_iter().map(|asset| {
+            let Breaker { high_water, tripped, .. } = self.breaker(asset);
+            (asset.clone(), (self.equity(asset), high_water, tripped))
+        });
+        let balances = self.known_balances().into_iter().map(|(account, asset)| {
+            let sums = (self.has(&account, &asset), self.locked(&account, &asset));
+            ((account, asset), sums)
         });
         Sums {
-            whole: self.whole,
+            whole: true,
             symbols: self.symbols.iter().map(|(symbol, traded)| (symbol.clone(), traded.profit)).collect(),
             equity: equity.collect(),
-            balances: self
-                .balances
-                .iter()
-                .filter(|(_, sum)| **sum != 0)
-                .map(|(key, sum)| (key.clone(), *sum))
-                .collect(),
+            balances: balances.filter(|(_, sums)| *sums != (0, 0)).collect(),
             fees: self.fees.iter().filter(|(_, sum)| **sum != 0).map(|(asset, sum)| (asset.clone(), *sum)).collect(),
         }
+    }
+
+    /// The quote assets of all symbols.
+    pub(super) fn assets(&self) -> BTreeSet<&Asset> {
+        self.symbols.values().map(|traded| &traded.instrument.quote).collect()
+    }
+
+    /// The breaker of a quote asset.
+    pub(super) fn breaker(&self, asset: &Asset) -> Breaker {
+        self.breakers.get(asset).copied().unwrap_or_default()
+    }
+
+    /// The symbols that are quoted in an asset.
+    pub(super) fn quoted_in<'a>(&'a self, asset: &'a Asset) -> impl Iterator<Item = &'a Traded> {
+        self.symbols.values().filter(move |traded| traded.instrument.quote == *asset)
+    }
+
+    /// Accounts with assets of which they may have, or have locked, something.
+    fn known_balances(&self) -> BTreeSet<(Account, Asset)> {
+        let mut known: BTreeSet<(Account, Asset)> = self.balances.keys().cloned().collect();
+        for rests in self.rests.values() {
+            let Some(traded) = self.symbols.get(&rests.symbol) else { continue };
+            for asset in [&traded.instrument.base, &traded.instrument.quote] {
+                known.insert((rests.account.clone(), asset.clone()));
+            }
+        }
+        known
+    }
+
+    /// What the house has, by asset: cash, and positions.
+    pub(super) fn house(&self) -> BTreeMap<&Asset, i128> {
+        let mut sums = BTreeMap::new();
+        for traded in self.symbols.values() {
+            *sums.entry(&traded.instrument.quote).or_default() += traded.profit.cash;
+            *sums.entry(&traded.instrument.base).or_default() += traded.base_of(traded.profit.position);
+        }
+        sums
     }
 
     /// What one lot may cost at most, bought at the first price and sold at the second.
@@ -192,11 +291,17 @@ impl Money {
             Kind::Spot => ask,
             Kind::Binary { pays } => pays.0 - ask,
         };
-        Some((i128::from(bid) * traded.unit(), i128::from(sold) * traded.unit()))
+        Some((i128::from(bid) * traded.unit, i128::from(sold) * traded.unit))
     }
 
-    fn equity(&self, asset: &Asset) -> i128 {
-        self.symbols.values().filter(|traded| traded.instrument.quote == *asset).map(Traded::equity).sum()
+    /// Whether a symbol has ended.
+    pub(super) fn is_closed(&self, symbol: &Symbol) -> bool {
+        self.symbols.get(symbol).is_some_and(|traded| traded.closed)
+    }
+
+    /// The equity of a quote asset.
+    pub(super) fn equity(&self, asset: &Asset) -> i128 {
+        self.quoted_in(asset).map(Traded::equity).sum()
     }
 
     fn add(&mut self, account: &Account, asset: &Asset, amount: i128) {
@@ -204,7 +309,8 @@ impl Money {
         self.touched.insert(account.clone());
     }
 
-    fn has(&self, account: &Account, asset: &Asset) -> i128 {
+    /// What an account has of an asset.
+    pub(super) fn has(&self, account: &Account, asset: &Asset) -> i128 {
         self.balances.get(&(account.clone(), asset.clone())).copied().unwrap_or(0)
     }
 
@@ -213,56 +319,83 @@ impl Money {
         let locks = |rests: &&Rests| rests.account == *account && rests.side == Side::Sell;
         let base = |rests: &Rests| {
             let traded = self.symbols.get(&rests.symbol).filter(|traded| traded.instrument.base == *asset)?;
-            Some((rests.leaves - rests.uncovered.min(rests.leaves)) * traded.lot())
+            Some(traded.base_of(rests.leaves - rests.uncovered.min(rests.leaves)))
         };
         self.rests.values().filter(locks).filter_map(base).sum()
     }
 
-    /// What an account has free of an asset.
-    fn free(&self, account: &Account, asset: &Asset) -> i128 {
-        let mut locked = self.base_locked(account, asset);
-        for rests in self.rests.values().filter(|rests| rests.account == *account) {
-            let Some(traded) = self.symbols.get(&rests.symbol).filter(|traded| traded.instrument.quote == *asset)
-            else {
+    /// What of an asset an account's open orders and short contracts lock; nothing where the account is open.
+    pub(super) fn locked(&self, account: &Account, asset: &Asset) -> i128 {
+        if !self.limited.contains(account) {
+            return 0;
+        }
+        let rests = self.rests.values().filter(|rests| rests.account == *account);
+        let quote: i128 = rests.filter_map(|rests| self.quote_locked(rests, asset)).sum();
+        let shorts: i128 = self.quoted_in(asset).map(|traded| self.shorts_lock(account, traded)).sum();
+        self.base_locked(account, asset) + quote + shorts
+    }
+
+    /// What an open order locks of the quote asset, where it is this one.
+    fn quote_locked(&self, rests: &Rests, asset: &Asset) -> Option<i128> {
+        let traded = self.symbols.get(&rests.symbol).filter(|traded| traded.instrument.quote == *asset)?;
+        let (lots, price) = match (traded.instrument.kind, rests.side) {
+            (_, Side::Buy) => (rests.leaves, rests.price),
+            (Kind::Spot, Side::Sell) => return None,
+            (Kind::Binary { pays }, Side::Sell) => {
+                (rests.uncovered.min(rests.leaves), i128::from(pays.0) - rests.price)
+            }
+        };
+        let ppm = i128::from(traded.instrument.maker_fee_ppm.max(0));
+        // Each lot may be filled by itself, and the fee on it be rounded up.
+        let fees = if ppm > 0 { lots * rests.price * traded.unit * ppm / 1_000_000 + lots } else { 0 };
+        Some(lots * price * traded.unit + fees)
+    }
+
+    /// Limited accounts that this frame touched and that have less than nothing free, in words.
+    fn uncovered(&mut self) -> Vec<String> {
+        let touched = std::mem::take(&mut self.touched);
+        let contracts = |asset: &Asset| {
+            let is = |traded: &Traded| traded.instrument.base == *asset && traded.instrument.kind != Kind::Spot;
+            self.symbols.values().any(is)
+        };
+        let mut wrong = Vec::new();
+        for (account, asset) in self.known_balances() {
+            if !touched.contains(&account) || !self.limited.contains(&account) || contracts(&asset) {
                 continue;
-            };
-            let (lots, price) = match (traded.instrument.kind, rests.side) {
-                (_, Side::Buy) => (rests.leaves, rests.price),
-                (Kind::Spot, Side::Sell) => continue,
-                (Kind::Binary { pays }, Side::Sell) => {
-                    (rests.uncovered.min(rests.leaves), i128::from(pays.0) - rests.price)
-                }
-            };
-            locked += lots * price * traded.unit();
-            let ppm = i128::from(traded.instrument.maker_fee_ppm.max(0));
-            if ppm > 0 {
-                locked += lots * rests.price * traded.unit() * ppm / 1_000_000 + lots;
+            }
+            let free = self.has(&account, &asset) - self.locked(&account, &asset);
+            if free < 0 {
+                wrong.push(format!("limited account {account} has {free} of 10^-12 {asset} free"));
             }
         }
-        for traded in self.symbols.values().filter(|traded| traded.instrument.quote == *asset) {
-            let Kind::Binary { pays } = traded.instrument.kind else { continue };
-            let base = &traded.instrument.base;
-            let short = self.base_locked(account, base) - self.has(account, base);
-            locked += (short.max(0) / traded.lot()) * i128::from(pays.0) * traded.unit();
-        }
-        self.has(account, asset) - locked
+        wrong
+    }
+
+    /// What short contracts lock.
+    fn shorts_lock(&self, account: &Account, traded: &Traded) -> i128 {
+        let Kind::Binary { pays } = traded.instrument.kind else { return 0 };
+        let base = &traded.instrument.base;
+        let short = self.base_locked(account, base) - self.has(account, base);
+        short.max(0) / traded.lot.max(1) * i128::from(pays.0) * traded.unit
     }
 }
 
 impl Replay {
     pub(super) fn money_event(&mut self, frame: &Frame, event: &Event) {
-        if !self.money.whole {
+        if !self.whole {
             return;
         }
         match event {
             Event::SymbolDefined { symbol, instrument } => {
-                let instrument = instrument.clone();
-                let traded = Traded { instrument, profit: Profit::default(), counts: None, waits: None, closed: false };
-                self.money.symbols.insert(symbol.clone(), traded);
+                self.money.symbols.insert(symbol.clone(), Traded::new(instrument));
             }
-            Event::ControlChanged { change, .. } => self.money_decided(change),
+            Event::ControlChanged { change, .. } => self.money_decided(frame, change),
             Event::OrderExecuted { order_id, order, .. } => {
+                if self.money.is_closed(&order.symbol) {
+                    self.wrong(frame, &format!("order {order_id} of {}, which is closed", order.symbol));
+                }
                 self.money.orders.insert(*order_id, order.clone());
+                self.money.accounts.insert(order.account.clone());
                 self.money.touched.insert(order.account.clone());
             }
             Event::FillCommitted(fill) => self.money_filled(frame, fill),
@@ -280,17 +413,11 @@ impl Replay {
         }
     }
 
-    fn money_decided(&mut self, change: &ControlChange) {
+    fn money_decided(&mut self, frame: &Frame, change: &ControlChange) {
         let money = &mut self.money;
         match change {
-            ControlChange::Instrument { symbol, instrument, .. } => {
-                let Some(traded) = money.symbols.get_mut(symbol) else { return };
-                let before = traded.unit();
-                traded.instrument = instrument.clone();
-                let after = traded.unit();
-                let rescaled = |mark: Option<(i128, u64)>| mark.map(|(price, time)| (price * before / after, time));
-                (traded.counts, traded.waits) = (rescaled(traded.counts), rescaled(traded.waits));
-                money.due.insert(instrument.quote.clone());
+            ControlChange::Instrument { symbol, instrument, revision } => {
+                self.money_revised(frame, symbol, instrument, *revision);
             }
             ControlChange::DrawdownLimit { asset, limit } => {
                 money.breakers.entry(asset.clone()).or_default().limit = limit.map(|limit| limit.0);
@@ -301,8 +428,13 @@ impl Replay {
                 let breaker = money.breakers.entry(asset.clone()).or_default();
                 (breaker.high_water, breaker.tripped) = (equity, false);
             }
-            ControlChange::LimitAccount { account } => drop(money.limited.insert(account.clone())),
+            ControlChange::LimitAccount { account } => {
+                money.accounts.insert(account.clone());
+                money.limited.insert(account.clone());
+                money.touched.insert(account.clone());
+            }
             ControlChange::Deposit { account, asset, amount } => {
+                money.accounts.insert(account.clone());
                 money.add(account, asset, amount.0);
                 *money.deposits.entry(asset.clone()).or_default() += amount.0;
             }
@@ -310,10 +442,30 @@ impl Replay {
         }
     }
 
+    /// A revision keeps what is traded, and what it is worth.
+    fn money_revised(&mut self, frame: &Frame, symbol: &Symbol, next: &Instrument, revision: u64) {
+        let Some(traded) = self.money.symbols.get_mut(symbol) else { return };
+        let (before, worth) = (traded.instrument.clone(), traded.equity());
+        let paid = |traded: &Traded| match traded.instrument.kind {
+            Kind::Binary { pays } => Some(i128::from(pays.0) * traded.unit),
+            Kind::Spot => None,
+        };
+        let (pays, numbered) = (paid(traded), revision == traded.revision + 1);
+        traded.revised(next);
+        let kept = before.base == next.base && before.quote == next.quote && before.lot_size == next.lot_size;
+        let sound = numbered && kept && pays == paid(traded) && worth == traded.equity() && !traded.closed;
+        let busy = self.books.get(symbol).is_some_and(|book| book.quote.is_some())
+            || self.orders.values().any(|order| order.symbol == *symbol);
+        self.money.due.insert(next.quote.clone());
+        if !sound || busy {
+            self.wrong(frame, &format!("{symbol}: revision {revision} is not one that could be made, busy: {busy}"));
+        }
+    }
+
     fn money_filled(&mut self, frame: &Frame, fill: &FillCommitted) {
         let Some(traded) = self.money.symbols.get_mut(&fill.symbol) else { return };
         let (price, qty) = (i128::from(fill.price.0), i128::from(fill.qty.0));
-        let (notional, lot) = (price * qty * traded.unit(), traded.lot());
+        let (notional, lot) = (price * qty * traded.unit, traded.lot);
         let (base, quote) = (traded.instrument.base.clone(), traded.instrument.quote.clone());
         let taker_fee = fee(notional, traded.instrument.taker_fee_ppm);
         let maker_fee = fee(notional, traded.instrument.maker_fee_ppm);
@@ -363,8 +515,13 @@ impl Replay {
 
     fn money_marked(&mut self, frame: &Frame, mark: &MarkTaken) {
         let Some(traded) = self.money.symbols.get_mut(&mark.symbol) else { return };
-        let counts = traded.marked(i128::from(mark.price.0), mark.time.0);
+        let (half_ticks, time) = (i128::from(mark.price.0), mark.time.0);
+        let ignored = traded.takes(half_ticks, time, frame.log_time.0);
+        let counts = traded.marked(half_ticks, time);
         self.money.due.insert(traded.instrument.quote.clone());
+        if let Some(why) = ignored {
+            self.wrong(frame, &format!("{}: a mark of {half_ticks} at {time} was taken: {why}", mark.symbol));
+        }
         if counts != mark.counts {
             let what = format!(
                 "{}: a mark of {} counts: {}, and it is told: {}",
@@ -383,11 +540,19 @@ impl Replay {
         if twice {
             wrong.push(format!("{symbol} ended twice"));
         }
+        let as_it_must = match (traded.instrument.kind, settled) {
+            (Kind::Spot, None) => true,
+            (Kind::Binary { pays }, Some(settlement)) => settlement.price.0 == 0 || settlement.price == pays,
+            (Kind::Spot, Some(_)) | (Kind::Binary { .. }, None) => false,
+        };
+        if !as_it_must {
+            wrong.push(format!("{symbol} ended as {settled:?}"));
+        }
         if let Some(settlement) = settled {
             let price = i128::from(settlement.price.0);
             let (position, before) = (traded.profit.position, traded.profit.cash);
             traded.trade(-position, price, 0);
-            let (cash, unit, lot) = (traded.profit.cash - before, traded.unit(), traded.lot());
+            let (cash, unit, lot) = (traded.profit.cash - before, traded.unit, traded.lot.max(1));
             let base = traded.instrument.base.clone();
             if (settlement.position.0.into(), settlement.cash.0) != (position, cash) {
                 wrong.push(format!("{symbol}: {settlement:?}, and the position was {position}, worth {cash}"));
@@ -409,35 +574,18 @@ impl Replay {
 
     /// At the end of a frame: what rests locks, sums are sums, and breakers tripped where they had to.
     pub(super) fn money_adds_up(&mut self, frame: &Frame) {
-        if !self.money.whole {
+        if !self.whole {
             return;
         }
         self.money_rests(frame);
-        let mut wrong = Vec::new();
-        for account in std::mem::take(&mut self.money.touched) {
-            if !self.money.limited.contains(&account) {
-                continue;
-            }
-            for asset in self.money.symbols.values().flat_map(|traded| {
-                let spot = (traded.instrument.kind == Kind::Spot).then_some(&traded.instrument.base);
-                spot.into_iter().chain([&traded.instrument.quote])
-            }) {
-                let free = self.money.free(&account, asset);
-                if free < 0 {
-                    wrong.push(format!("limited account {account} has {free} of 10^-12 {asset} free"));
-                }
-            }
-        }
+        let mut wrong = self.money.uncovered();
         let due = std::mem::take(&mut self.money.due);
         let told = std::mem::take(&mut self.money.told);
         for asset in &due {
             wrong.extend(self.money_of_asset(asset));
             let equity = self.money.equity(asset);
             let time = frame.log_time.0;
-            let fresh = self.money.symbols.values().filter(|traded| traded.instrument.quote == *asset).all(|traded| {
-                let marked = traded.counts.is_some_and(|(_, at)| at + MARK_AGE_MAX_MS > time);
-                traded.closed || traded.profit.position == 0 || marked
-            });
+            let fresh = self.money.quoted_in(asset).all(|traded| traded.unmarked_since(time).is_none());
             let breaker = self.money.breakers.entry(asset.clone()).or_default();
             if fresh {
                 breaker.high_water = breaker.high_water.max(equity);
@@ -477,7 +625,7 @@ impl Replay {
             let binary = matches!(traded.instrument.kind, Kind::Binary { .. });
             let free = self.money.has(&order.account, base) - self.money.base_locked(&order.account, base);
             let covered =
-                if binary && order.side == Side::Sell { (free / traded.lot()).clamp(0, leaves) } else { leaves };
+                if binary && order.side == Side::Sell { (free / traded.lot.max(1)).clamp(0, leaves) } else { leaves };
             let NewOrder { account, symbol, side, .. } = order;
             let price = i128::from(price.0);
             self.money
@@ -489,13 +637,9 @@ impl Replay {
     /// Balances, house and fees sum to the deposits.
     fn money_of_asset(&self, asset: &Asset) -> Option<String> {
         let money = &self.money;
-        let house = money.symbols.values().map(|traded| {
-            let cash = if traded.instrument.quote == *asset { traded.profit.cash } else { 0 };
-            let held = if traded.instrument.base == *asset { traded.profit.position * traded.lot() } else { 0 };
-            cash + held
-        });
-        let accounts = money.balances.iter().filter(|((_, of), _)| of == asset).map(|(_, sum)| *sum);
-        let sum = house.chain(accounts).sum::<i128>() + money.fees.get(asset).copied().unwrap_or(0);
+        let house = money.house().get(asset).copied().unwrap_or(0);
+        let accounts: i128 = money.balances.iter().filter(|((_, of), _)| of == asset).map(|(_, sum)| *sum).sum();
+        let sum = house + accounts + money.fees.get(asset).copied().unwrap_or(0);
         let deposits = money.deposits.get(asset).copied().unwrap_or(0);
         (sum != deposits).then(|| format!("{asset}: balances, house and fees are {sum}, and deposits {deposits}"))
     }

@@ -5,12 +5,12 @@
 //! speaks against a finding.
 
 use quorate_domain::Symbol;
-use quorate_ledger::{
-    Event, Frame, Turn,
-    bounds::{OFFER_MS, SWEEP_MAX, TURN_MS},
-};
+use quorate_ledger::{Event, Frame, Turn};
 
-use super::{Book, Replay};
+use super::{
+    Book, Replay,
+    rules::{OFFER_MS, SWEEP_MAX, TURN_MS},
+};
 
 /// One value for each side: long, short.
 type Sides = [i64; 2];

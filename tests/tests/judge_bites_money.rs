@@ -1,0 +1,435 @@
+//! The judge of money can fail: each planted fault in a small, sound history, and in what nodes say of it, is found.
+
+#![allow(clippy::unwrap_used, reason = "what does not work ends the test")]
+
+use quorate_ledger::Frame;
+use quorate_tests::{
+    evidence::Export,
+    replay::{Findings, MoneySaid, VIEWS, replay_and_hear},
+};
+use serde_json::{Value, json};
+
+/// What the maker quotes by.
+const PARAMETERS: &str = "half spread 1 tick";
+/// One lot at a price of one tick, in 10^-12 USDT.
+const UNIT: i128 = 10_000_000;
+/// Parts per million of the notional.
+const MAKER_FEE: i128 = 100;
+const TAKER_FEE: i128 = 500;
+
+fn digest() -> String {
+    blake3::hash(PARAMETERS.as_bytes()).to_string()
+}
+
+/// So many units of 10^-12, none of them a whole USDT or more.
+fn part(units: i128) -> String {
+    format!("0.{units:012}")
+}
+
+fn control(version: u64, change: &Value) -> Value {
+    json!({"control_changed": {"control_version": version, "actor": "op", "reason": "a test", "change": change}})
+}
+
+fn instrument() -> Value {
+    json!({"base": "BTC", "quote": "USDT", "tick_size": "0.01", "lot_size": "0.001", "exposure_per_lot": 1,
+        "maker_fee_ppm": 100, "taker_fee_ppm": 500})
+}
+
+fn contract() -> Value {
+    json!({"base": "RAIN", "quote": "USDT", "tick_size": "0.01", "lot_size": "1", "exposure_per_lot": 1,
+        "max_price": 99, "kind": {"binary": {"pays": 100}}})
+}
+
+fn granted(symbol: &str) -> Value {
+    json!({"authority_granted": {"symbol": symbol, "maker": "a", "incarnation": 3, "epoch": 1}})
+}
+
+fn committed(symbol: &str) -> Value {
+    json!({"parameters_committed": {"maker": "a", "incarnation": 3, "symbol": symbol, "digest": digest(), "text": PARAMETERS}})
+}
+
+fn marked(price: i64, time: u64) -> Value {
+    json!({"marks_published": {"marks": [{"symbol": "BTCUSDT", "price": price, "time": time, "counts": true}]}})
+}
+
+/// Ten lots bid at 99, and these asked.
+fn quote(id: u64, seq: u64, position_seq: u64, ask: (i64, i64), superseded: Option<u64>) -> Value {
+    let basis = json!({"computed_at": 3, "reference": null, "strategy": "test", "version": 1, "parameters": digest()});
+    json!({"quote_placed": {"symbol": "BTCUSDT", "quote_id": id, "maker": "a", "incarnation": 3, "epoch": 1, "quote_seq": seq,
+        "position_seq": position_seq, "bid": {"price": 99, "qty": 10}, "ask": {"price": ask.0, "qty": ask.1}, "bid_asked": 10,
+        "ask_asked": ask.1, "deadline": 31_000, "cause": "refresh", "basis": basis, "superseded": superseded}})
+}
+
+/// An order that takes so many lots of a quote whole, and its fill.
+fn taken(
+    trade_id: u64,
+    (order_id, account): (u64, &str),
+    (quote_id, price): (u64, i64),
+    after: (i64, i64),
+) -> Vec<Value> {
+    let (leaves, position) = after;
+    let (side, qty) = if price > 100 { ("buy", if trade_id == 1 { 2 } else { 1 }) } else { ("sell", 1) };
+    let notional = i128::from(price * qty) * UNIT;
+    vec![
+        json!({"order_executed": {"order_id": order_id, "exchange_epoch": 2, "exec_id": trade_id, "order": {"account": account,
+            "client_order_id": format!("o{trade_id}"), "symbol": "BTCUSDT", "side": side, "order_type": "market",
+            "time_in_force": "ioc", "price": null, "qty": qty, "timestamp": 1_000}, "status": "filled", "cum_qty": qty,
+            "leaves_qty": 0}}),
+        json!({"fill_committed": {"trade_id": trade_id, "symbol": "BTCUSDT", "price": price, "qty": qty,
+            "notional": part(notional), "taker_fee": part(notional * TAKER_FEE / 1_000_000),
+            "maker_fee": part(notional * MAKER_FEE / 1_000_000), "taker_order_id": order_id, "taker_side": side,
+            "maker": {"quote": {"quote_id": quote_id, "maker": "a", "epoch": 1, "leaves": leaves,
+                "position": position.to_string(), "position_seq": trade_id}}}}),
+    ]
+}
+
+/// A buy of three lots at 90 rests.
+fn rests() -> Value {
+    json!({"order_executed": {"order_id": 17, "exchange_epoch": 2, "exec_id": 5, "order": {"account": "ann",
+        "client_order_id": "rest", "symbol": "BTCUSDT", "side": "buy", "order_type": "limit", "time_in_force": "gtc",
+        "price": 90, "qty": 3, "timestamp": 1_000}, "status": "new", "cum_qty": 0, "leaves_qty": 3}})
+}
+
+fn ended(quote_id: u64, reason: &str) -> Value {
+    json!({"quote_ended": {"symbol": "BTCUSDT", "quote_id": quote_id, "released_long": "8", "released_short": "9", "reason": reason}})
+}
+
+fn protected(until: u64) -> Value {
+    json!({"protection_tripped": {"symbol": "BTCUSDT", "until": until}})
+}
+
+fn tripped(equity: &str, high_water: &str) -> Value {
+    json!({"breaker_tripped": {"asset": "USDT", "equity": equity, "high_water": high_water}})
+}
+
+/// Each frame's log time and events; the first has index 1.
+type History = Vec<(u64, Vec<Value>)>;
+
+/// A maker sells 3 lots and buys back 2, until its protection trips; then the price rises, until the breaker does; and a limited
+/// account's order rests.
+fn sound() -> History {
+    let rules = json!({"lots_max": 5, "window_ms": 1_000, "pause_ms": 5_000});
+    vec![
+        (
+            1_000,
+            vec![
+                json!({"symbol_defined": {"symbol": "BTCUSDT", "instrument": instrument()}}),
+                json!({"symbol_defined": {"symbol": "RAIN", "instrument": contract()}}),
+            ],
+        ),
+        (1_000, vec![json!({"exchange_registered": {"exchange": "x", "exchange_epoch": 2}})]),
+        (1_000, vec![json!({"listing_changed": {"symbols": ["BTCUSDT"]}}), granted("BTCUSDT"), committed("BTCUSDT")]),
+        (1_000, vec![control(1, &json!({"limit_account": {"account": "ann"}}))]),
+        (1_000, vec![control(2, &json!({"deposit": {"account": "ann", "asset": "USDT", "amount": "1"}}))]),
+        (1_000, vec![control(3, &json!({"drawdown_limit": {"asset": "USDT", "limit": "0.00005"}}))]),
+        (1_000, vec![control(4, &json!({"protection": {"symbol": "BTCUSDT", "protection": rules}}))]),
+        (1_000, vec![marked(200, 900)]),
+        (1_000, vec![quote(9, 1, 0, (101, 2), None)]),
+        (1_100, taken(1, (10, "ann"), (9, 101), (0, -2))),
+        (1_200, vec![quote(11, 2, 1, (102, 10), Some(9))]),
+        (1_300, taken(2, (12, "ann"), (11, 102), (9, -3))),
+        (1_400, taken(3, (13, "bob"), (11, 99), (9, -2))),
+        (1_500, [taken(4, (14, "ann"), (11, 99), (8, -1)), vec![protected(6_500), ended(11, "protection")]].concat()),
+        (2_000, vec![marked(210, 1_950)]),
+        (2_100, vec![marked(212, 2_050), tripped("-0.000000502", "0.000059498")]),
+        (2_200, vec![rests()]),
+        (17_050, Vec::new()),
+    ]
+}
+
+fn export(history: &History) -> Export {
+    let chain = "00".repeat(32);
+    let frame = |(at, (log_time, events)): (usize, &(u64, Vec<Value>))| -> Frame {
+        let frame = json!({"index": at + 1, "log_time": log_time, "chain": chain, "events": events});
+        serde_json::from_value(frame).unwrap()
+    };
+    Export { opening: Vec::new(), frames: history.iter().enumerate().map(frame).collect() }
+}
+
+fn judged(history: &History, said: &[(&str, Value)]) -> Findings {
+    let mut heard = MoneySaid::default();
+    for (view, answer) in said {
+        assert!(heard.take(&format!("/v1/{view}"), answer.clone()).unwrap());
+    }
+    replay_and_hear(&export(history), &heard)
+}
+
+fn answer(index: u64, log_time: u64, data: &Value) -> Value {
+    json!({"applied_index": index, "log_time": log_time, "node_id": 1, "consistency": "local", "data": data})
+}
+
+/// What a node says after frame 17, worked out by hand.
+fn said() -> Vec<(&'static str, Value)> {
+    let nothing = json!({"symbol": "RAIN", "position": "0", "position_units": "0", "position_seq": 0, "position_max": null,
+        "bought": "0", "sold": "0", "cash": "0", "cost": "0", "realised": "0", "unrealised": null, "fees": "0", "mark": null});
+    // 2 lots sold at 101 and 1 at 102 cost 3.04; a third of that, rounded down, is what the first lot that is bought back had cost.
+    let traded = json!({"symbol": "BTCUSDT", "position": "-1", "position_units": "-0.001", "position_seq": 4,
+        "position_max": null, "bought": "2", "sold": "3", "cash": "0.001059498", "cost": "-0.001013333333",
+        "realised": "0.000046666667", "unrealised": "-0.000046666667", "fees": "0.000000502",
+        "mark": {"half_ticks": 212, "price": "1.06", "time": 2_050}});
+    let pnl = json!([{"asset": "USDT", "equity": "-0.000000502", "cash": "0.001059498", "realised": "0.000046666667",
+        "unrealised": "-0.000046666667", "fees": "0.000000502", "unmarked_since": null, "high_water": "0.000059498"}]);
+    let breakers = json!({
+        "drawdowns": [{"asset": "USDT", "equity": "-0.000000502", "high_water": "0.000059498", "limit": "0.00005",
+            "tripped": true, "unmarked_since": null}],
+        "protections": [{"symbol": "BTCUSDT", "protection": {"lots_max": 5, "window_ms": 1_000, "pause_ms": 5_000},
+            "lots": 0, "window_until": null, "paused_until": 6_500}],
+    });
+    // The order locks 2.7 of 10^-3, a fee of 0.01 % on that, and one unit for each lot.
+    let balances = json!({
+        "accounts": [
+            {"account": "ann", "limited": true, "balances": [
+                {"asset": "BTC", "total": "0.002", "locked": "0", "free": "0.002"},
+                {"asset": "USDT", "total": "0.997947985", "locked": "0.002700270003", "free": "0.995247714997"}]},
+            {"account": "bob", "limited": false, "balances": [
+                {"asset": "BTC", "total": "-0.001", "locked": "0", "free": "-0.001"},
+                {"asset": "USDT", "total": "0.000989505", "locked": "0", "free": "0.000989505"}]},
+        ],
+        "house": [{"asset": "BTC", "amount": "-0.001"}, {"asset": "USDT", "amount": "0.001059498"}],
+        "fees": [{"asset": "USDT", "amount": "0.000003012"}],
+        "deposits": [{"asset": "USDT", "amount": "1"}],
+        "next_after": null,
+    });
+    let views = [json!([traded, nothing]), pnl, breakers, balances];
+    VIEWS.into_iter().zip(views.map(|data| answer(17, 2_200, &data))).collect()
+}
+
+#[test]
+fn a_sound_history_and_what_is_said_of_it_pass() {
+    let found = judged(&sound(), &said());
+    assert_eq!(found.violations, Vec::<String>::new());
+    assert!(found.whole && VIEWS.iter().all(|view| found.money_said[view] == 1));
+}
+
+#[test]
+fn what_is_not_0_alone_counts_and_a_symbol_may_be_asked_for() {
+    let mut said = said();
+    let zero = json!({"asset": "RAIN", "total": "0", "locked": "0", "free": "0"});
+    said[3].1["data"]["accounts"][0]["balances"].as_array_mut().unwrap().push(zero);
+    said[3].1["data"]["house"].as_array_mut().unwrap().push(json!({"asset": "RAIN", "amount": "0"}));
+    assert_eq!(judged(&sound(), &said).violations, Vec::<String>::new());
+    let mut heard = MoneySaid::default();
+    said[0].1["data"].as_array_mut().unwrap().pop();
+    assert!(heard.take("/v1/positions?consistency=local&symbol=BTCUSDT", said[0].1.clone()).unwrap());
+    assert_eq!(replay_and_hear(&export(&sound()), &heard).violations, Vec::<String>::new());
+    assert!(!heard.take("/v1/quotes", said[0].1.clone()).unwrap());
+    assert!(!heard.take("/v1/balances?account=ann", said[3].1.clone()).unwrap());
+    heard.take("/v1/positions", json!({"type": "urn:quorate:not-ready"})).unwrap_err();
+}
+
+/// Pointers to everything in it that is no list and no object.
+fn leaves(value: &Value, at: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            fields.iter().for_each(|(name, field)| leaves(field, &format!("{at}/{name}"), found));
+        }
+        Value::Array(rows) => {
+            rows.iter().enumerate().for_each(|(nth, row)| leaves(row, &format!("{at}/{nth}"), found));
+        }
+        _ => found.push(at.to_owned()),
+    }
+}
+
+/// The next best thing that it could be: one more, one unit of 10^-12 more, another name.
+fn other(value: &Value) -> Value {
+    match value {
+        Value::Bool(is) => json!(!is),
+        Value::Number(number) => json!(number.as_i64().unwrap() + 1),
+        Value::String(text) if text.parse::<f64>().is_ok() => {
+            let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+            let fraction = format!("{fraction:0<12}").parse::<u64>().unwrap() + 1;
+            json!(format!("{whole}.{fraction:012}"))
+        }
+        Value::String(text) => json!(format!("{text}X")),
+        Value::Null | Value::Array(_) | Value::Object(_) => json!(1),
+    }
+}
+
+#[test]
+fn each_field_of_each_answer_that_is_off_by_one_unit_is_found() {
+    for (nth, (view, whole)) in said().into_iter().enumerate() {
+        let mut fields = vec!["/log_time".to_owned()];
+        leaves(&whole["data"], "/data", &mut fields);
+        for field in fields.into_iter().filter(|field| !field.ends_with("next_after")) {
+            let mut said = said();
+            let leaf = said[nth].1.pointer_mut(&field).unwrap();
+            *leaf = other(leaf);
+            let violations = judged(&sound(), &said).violations;
+            assert!(violations.iter().any(|what| what.contains("node 1 said")), "{view}{field}: {violations:?}");
+        }
+        let lists = ["/data", "/data/drawdowns", "/data/protections", "/data/accounts", "/data/fees", "/data/deposits"];
+        for list in lists {
+            let mut said = said();
+            let Some(rows) = said[nth].1.pointer_mut(list).and_then(Value::as_array_mut) else { continue };
+            rows.pop();
+            assert!(!judged(&sound(), &said).violations.is_empty(), "{view}{list}: a row less is not found");
+        }
+    }
+}
+
+#[test]
+fn an_old_mark_shows_and_what_is_read_past_the_log_is_found() {
+    let shown = |since: Value| {
+        let mut row = said()[1].1["data"].clone();
+        row[0]["unmarked_since"] = since;
+        vec![("pnl", answer(18, 17_050, &row))]
+    };
+    assert_eq!(judged(&sound(), &shown(json!(17_050))).violations, Vec::<String>::new());
+    assert!(!judged(&sound(), &shown(Value::Null)).violations.is_empty());
+    let later = vec![("pnl", answer(19, 17_050, &said()[1].1["data"]))];
+    assert!(judged(&sound(), &later).violations[0].contains("the log ends at 18"));
+}
+
+#[test]
+fn each_planted_fault_in_money_is_found() {
+    type Plant = (&'static str, fn(&mut History), &'static str);
+    fn deposit(history: &mut History, amount: &str) {
+        history[4].1[0]["control_changed"]["change"]["deposit"]["amount"] = json!(amount);
+    }
+    fn limit(history: &mut History, limit: &str) {
+        history[5].1[0]["control_changed"]["change"]["drawdown_limit"]["limit"] = json!(limit);
+    }
+    fn revised(revision: u64, instrument: &Value) -> Value {
+        control(5, &json!({"instrument": {"symbol": "BTCUSDT", "revision": revision, "instrument": instrument}}))
+    }
+    let plants: [Plant; 24] = [
+        ("a fee one unit less", |h| h[9].1[1]["fill_committed"]["maker_fee"] = json!("0.000000201999"), "fees are"),
+        ("a fee one unit more", |h| h[9].1[1]["fill_committed"]["taker_fee"] = json!("0.000001010001"), "fees are"),
+        ("a breaker that does not trip", |h| drop(h[15].1.pop()), "had to"),
+        ("a breaker that trips one unit too late", |h| limit(h, "0.000049999999"), "had to"),
+        ("a breaker that trips too early", |h| h[14].1.push(tripped("0.000009498", "0.000059498")), "had to: None"),
+        ("a high-water mark that was missed", |h| h[15].1[1] = tripped("-0.000000502", "0.000049597"), "had to"),
+        ("an equity that is none", |h| h[15].1[1] = tripped("-0.000000501", "0.000059498"), "had to"),
+        ("a breaker that trips twice", |h| h[16].1.push(tripped("-0.000000502", "0.000059498")), "nothing of it"),
+        (
+            "a quote in an asset whose breaker tripped",
+            |h| h[16].1.push(quote(17, 3, 4, (107, 1), None)),
+            "breaker has tripped",
+        ),
+        ("a mark that goes back", |h| h[14].1[0] = marked(210, 899), "a later one"),
+        ("a mark from the future", |h| h[14].1[0] = marked(210, 12_001), "ahead"),
+        (
+            "a mark out of range",
+            |h| h[0].1[0]["symbol_defined"]["instrument"]["max_price"] = json!(105),
+            "out of the instrument",
+        ),
+        ("a limited account that owes", |h| deposit(h, "0.002"), "free"),
+        ("a lock of one unit that is not covered", |h| deposit(h, "0.004752285002"), "ann has -1 of 10^-12 USDT free"),
+        (
+            "a limited account that sells what it does not have",
+            |h| h[3].1[0]["control_changed"]["change"]["limit_account"]["account"] = json!("bob"),
+            "bob has -1000000000 of 10^-12 BTC free",
+        ),
+        ("a revision while a quote stands", |h| h[12].1.push(revised(2, &instrument())), "busy: true"),
+        ("a revision that is left out", |h| h[14].1.push(revised(3, &instrument())), "not one that could be made"),
+        (
+            "a revision that changes the lot",
+            |h| {
+                let mut other = instrument();
+                other["lot_size"] = json!("0.01");
+                h[14].1.push(revised(2, &other));
+            },
+            "not one that could be made",
+        ),
+        (
+            "a weight that a revision raised, and that exposure forgot",
+            |h| {
+                let mut heavier = instrument();
+                heavier["exposure_per_lot"] = json!(11);
+                h[7].1.push(revised(2, &heavier));
+            },
+            "over the limit",
+        ),
+        (
+            "a limit above the hard one",
+            |h| h[7].1.push(control(5, &json!({"exposure_limit": {"limit": "101"}}))),
+            "the hard one",
+        ),
+        (
+            "a settled spot symbol",
+            |h| {
+                let settled = json!({"price": 0, "position": "-1", "cash": "0", "position_seq": 5});
+                h[14].1.push(json!({"symbol_closed": {"symbol": "BTCUSDT", "settled": settled}}));
+            },
+            "ended as",
+        ),
+        (
+            "an order of a closed symbol",
+            |h| h[14].1.push(json!({"symbol_closed": {"symbol": "BTCUSDT", "settled": null}})),
+            "which is closed",
+        ),
+        (
+            "a contract that ends without settlement",
+            |h| h[14].1.push(json!({"symbol_closed": {"symbol": "RAIN", "settled": null}})),
+            "ended as",
+        ),
+        (
+            "a contract settled at a price between",
+            |h| {
+                let settled = json!({"price": 50, "position": "0", "cash": "0", "position_seq": 0});
+                h[14].1.push(json!({"symbol_closed": {"symbol": "RAIN", "settled": settled}}));
+            },
+            "ended as",
+        ),
+    ];
+    for (what, plant, found) in plants {
+        let mut history = sound();
+        plant(&mut history);
+        let violations = judged(&history, &[]).violations;
+        assert!(violations.iter().any(|violation| violation.contains(found)), "{what}: {violations:?}");
+    }
+    // To the unit: where these are not off, nothing is found.
+    let mut history = sound();
+    deposit(&mut history, "0.004752285003");
+    assert_eq!(judged(&history, &[]).violations, Vec::<String>::new());
+}
+
+#[test]
+fn each_planted_fault_in_what_bounds_quotes_is_found() {
+    type Plant = (&'static str, fn(&mut History), &'static str);
+    fn parameters(history: &mut History, frame: usize) {
+        history[frame].1[0]["quote_placed"]["basis"]["parameters"] = json!("00".repeat(32));
+    }
+    let plants: [Plant; 12] = [
+        ("a grant of an unlisted symbol", |h| h[2].1.push(granted("RAIN")), "not listed"),
+        (
+            "a holder that a listing left",
+            |h| h[12].1.push(json!({"listing_changed": {"symbols": ["RAIN"]}})),
+            "not listed",
+        ),
+        ("a quote by other parameters", |h| parameters(h, 10), "quotes by parameters"),
+        ("a quote by parameters that nobody committed", |h| drop(h[2].1.pop()), "quotes by parameters"),
+        (
+            "a digest of another text",
+            |h| h[2].1[2]["parameters_committed"]["text"] = json!("half spread 2 ticks"),
+            "another digest",
+        ),
+        (
+            "a quote by the parameters of a maker that left",
+            |h| h[9].1.push(json!({"maker_departed": {"maker": "a", "incarnation": 3, "reason": "left"}})),
+            "quotes by parameters",
+        ),
+        (
+            "a quote out of range",
+            |h| h[0].1[0]["symbol_defined"]["instrument"]["min_price"] = json!(100),
+            "quoted out of",
+        ),
+        ("a protection that does not trip", |h| h[13].1.truncate(2), "protections trip"),
+        ("a protection that pauses for too long", |h| h[13].1[2] = protected(6_501), "protections trip"),
+        ("a protection that trips one lot early", |h| h[12].1.push(protected(6_400)), "protections trip"),
+        ("a quote that outlives its protection", |h| drop(h[13].1.pop()), "its protection has tripped"),
+        ("a quote in the pause", |h| h[14].1.push(quote(15, 3, 4, (107, 1), None)), "pauses it"),
+    ];
+    for (what, plant, found) in plants {
+        let mut history = sound();
+        plant(&mut history);
+        let violations = judged(&history, &[]).violations;
+        assert!(violations.iter().any(|violation| violation.contains(found)), "{what}: {violations:?}");
+    }
+    // A fill at the end of the window opens another.
+    let mut history = sound();
+    history[13].0 = 2_100;
+    history[14..].iter_mut().for_each(|(time, _)| *time = (*time).max(2_100));
+    let violations = judged(&history, &[]).violations;
+    assert!(violations[0].contains("protections trip until {BTCUSDT: 6500}, and had to: {}"), "{violations:?}");
+}
