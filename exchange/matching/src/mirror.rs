@@ -23,6 +23,8 @@ use crate::types::{Committed, OpenOrder, Quote, QuoteLeaves, Snapshot};
 pub(crate) enum Seen {
     /// An order was executed.
     Executed(Box<Executed>),
+    /// A quote was placed, at this log time.
+    Quoted(Symbol, Millis),
     /// An exchange registered.
     ExchangeRegistered(ExchangeEpoch),
 }
@@ -198,6 +200,10 @@ impl Mirror {
                 }
                 Event::OrderClosed { order_id, status, .. } => {
                     self.close(frame.index, frame.log_time, order_id, status)
+                }
+                Event::QuotePlaced(placed) => {
+                    seen.push(Seen::Quoted(placed.symbol.clone(), frame.log_time));
+                    self.apply_state(Event::QuotePlaced(placed));
                 }
                 Event::ExchangeRegistered { exchange_epoch, .. } => seen.push(Seen::ExchangeRegistered(exchange_epoch)),
                 other => self.apply_state(other),
