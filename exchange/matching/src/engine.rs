@@ -375,6 +375,7 @@ impl Engine {
     fn on_seen(&mut self, now: Millis, seen: Seen) {
         match seen {
             Seen::Quoted(symbol, at) => self.pipelines.entry(symbol).or_default().habit.placed(at, now),
+            Seen::QuoteFilled(symbol, at) => self.pipelines.entry(symbol).or_default().habit.filled(at, now),
             Seen::Executed(executed) if executed.exchange_epoch == self.exchange_epoch => {
                 let pipeline = self.pipelines.entry(executed.order.symbol.clone()).or_default();
                 match pipeline.executed(&executed) {

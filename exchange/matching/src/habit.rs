@@ -1,11 +1,11 @@
-//! How often the quote of one symbol is replaced, as its frames tell it, and how long a plan takes to arrive at the ledger:
-//! whether a plan against that quote had better wait for the next one.
+//! When the quote of one symbol is replaced, as its frames tell it, and how long a plan takes to arrive at the ledger: whether
+//! a plan against that quote had better wait for the next one.
 //!
 //! A plan against a quote is refused where it arrives after the quote was replaced, and costs its order a round trip; what
-//! waits for a quote that is due loses less. Only a habit is waited for: the last few quotes lasted for about as long as each
-//! other, and longer than it takes to see one and to meet it. Invariant: a plan made at first sight of a quote never waits, and
-//! no plan waits for a quote that is overdue by more than two round trips. It is a guess, and decides no more than when an order
-//! is planned.
+//! waits for a quote that is due loses less. Quotes come at regular times, or when the one before was filled, and only a
+//! habit is waited for: the last few times it took about as long. Invariant: a plan made at first sight of a quote never
+//! waits, and no plan waits for a quote that is overdue by more than two round trips. It is a guess, and decides no more than
+//! when an order is planned.
 
 use std::collections::VecDeque;
 
@@ -17,28 +17,25 @@ const RECENT: usize = 4;
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Habit {
-    last: Option<Placed>,
-    /// For how long quotes stood until the next one was placed.
-    lasted: Recent,
+    /// From a quote to the next one.
+    placed: Rhythm,
+    /// From a quote's first fill to the next one.
+    filled: Rhythm,
     /// How long it took from proposing a plan until the ledger had it.
     took: Recent,
-}
-
-/// The quote placed last.
-#[derive(Debug, Clone, Copy)]
-struct Placed {
-    /// Log time at which it was placed.
-    at: Millis,
-    /// When its frame came.
-    seen: Millis,
 }
 
 impl Habit {
     /// A frame of log time `at` places a quote, and came at `seen`.
     pub(crate) fn placed(&mut self, at: Millis, seen: Millis) {
-        if let Some(before) = self.last.replace(Placed { at, seen }) {
-            self.lasted.add(before.at, at);
-        }
+        self.placed.ended(at);
+        self.filled.ended(at);
+        self.placed.began(at, seen);
+    }
+
+    /// A frame of log time `at` fills the quote, and came at `seen`.
+    pub(crate) fn filled(&mut self, at: Millis, seen: Millis) {
+        self.filled.began(at, seen);
     }
 
     /// The ledger took a plan at log time `at` which was proposed at `proposed`.
@@ -48,17 +45,59 @@ impl Habit {
 
     /// Until when at the latest a plan against the quote had better wait for the next one; `None`: it goes now.
     pub(crate) fn wait_until(&self, now: Millis) -> Option<Millis> {
+        let (fastest, slowest) = self.took.range()?;
+        let last = self.placed.last.filter(|last| now > last.seen)?;
+        // Where the next one cannot be met at first sight either, it is not waited for.
+        let in_time = |(shortest, _)| last.to_see().saturating_add(fastest) < shortest;
+        let at_its_time =
+            self.placed.wait_until(now, slowest).filter(|_| self.placed.lasted.range().is_some_and(in_time));
+        at_its_time.into_iter().chain(self.filled.wait_until(now, slowest)).min()
+    }
+}
+
+/// How long after something the next quote comes.
+#[derive(Debug, Default)]
+struct Rhythm {
+    /// When it happened, where no quote was placed since.
+    last: Option<Moment>,
+    /// How long it took the last times.
+    lasted: Recent,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    /// Log time.
+    at: Millis,
+    /// When its frame came.
+    seen: Millis,
+}
+
+impl Moment {
+    fn to_see(self) -> u64 {
+        self.seen.0.saturating_sub(self.at.0)
+    }
+}
+
+impl Rhythm {
+    fn began(&mut self, at: Millis, seen: Millis) {
+        self.last.get_or_insert(Moment { at, seen });
+    }
+
+    fn ended(&mut self, at: Millis) {
+        if let Some(last) = self.last.take() {
+            self.lasted.add(last.at, at);
+        }
+    }
+
+    /// Until when a quote is waited for, where it is due before what takes so long arrives.
+    fn wait_until(&self, now: Millis, slowest: u64) -> Option<Millis> {
         let last = self.last?;
         let (shortest, longest) = self.lasted.range()?;
-        let (fastest, slowest) = self.took.range()?;
         let (due, spread) = (last.at.plus(shortest), longest - shortest);
-        let late = now.plus(slowest) >= due;
-        // What cannot be met at first sight of it either is not waited for.
-        let to_see = last.seen.0.saturating_sub(last.at.0);
-        let helps = now > last.seen && to_see.saturating_add(fastest) < shortest;
-        let round_trip = to_see.saturating_add(slowest);
+        let round_trip = last.to_see().saturating_add(slowest);
         let until = due.plus(spread.min(round_trip)).plus(round_trip);
-        (late && helps && 2 * spread <= longest && now < until).then_some(until)
+        let late = now.plus(slowest) >= due;
+        (late && 2 * spread <= longest && now < until).then_some(until)
     }
 }
 
@@ -111,6 +150,26 @@ mod tests {
         assert_eq!(waits(&habit(&[20, 24, 20, 22])), expected);
         let (_, until) = waits(&habit(&[20, 40, 20, 20]))[0];
         assert_eq!(until, 1_030, "however irregular it is");
+    }
+
+    #[test]
+    fn waits_for_the_quote_that_follows_a_fill() {
+        let mut habit = Habit::default();
+        for (placed, filled) in [(0, 90), (100, 150), (160, 1_000), (1_010, 1_070), (1_080, 0)] {
+            habit.placed(Millis(placed), Millis(placed + 2));
+            habit.arrived(Millis(placed), Millis(placed + 3));
+            // Only its first fill counts.
+            for filled in [filled, filled + 5].into_iter().filter(|_| filled > 0) {
+                habit.filled(Millis(filled), Millis(filled + 2));
+            }
+        }
+        assert_eq!(waits(&habit), [], "not while nobody fills it");
+        habit.filled(Millis(1_082), Millis(1_084));
+        // Due 10 ms after the fill.
+        let expected: Vec<(u64, u64)> = (1_089..1_097).map(|now| (now, 1_097)).collect();
+        assert_eq!(waits(&habit), expected);
+        habit.placed(Millis(1_091), Millis(1_093));
+        assert_eq!(waits(&habit), []);
     }
 
     #[test]

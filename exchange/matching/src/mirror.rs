@@ -25,6 +25,8 @@ pub(crate) enum Seen {
     Executed(Box<Executed>),
     /// A quote was placed, at this log time.
     Quoted(Symbol, Millis),
+    /// A quote was filled, likewise.
+    QuoteFilled(Symbol, Millis),
     /// An exchange registered.
     ExchangeRegistered(ExchangeEpoch),
 }
@@ -197,6 +199,9 @@ impl Mirror {
                         taking.result.trades.push(Trade { trade_id, price, qty });
                     }
                     self.fill(frame.index, &fill)?;
+                    if matches!(fill.maker, FilledMaker::Quote { .. }) {
+                        seen.push(Seen::QuoteFilled(fill.symbol, frame.log_time));
+                    }
                 }
                 Event::OrderClosed { order_id, status, .. } => {
                     self.close(frame.index, frame.log_time, order_id, status)
