@@ -197,6 +197,7 @@ impl Desk {
             | Input::Cancel { .. }
             | Input::OutOfPatience { .. }
             | Input::Answer { .. }
+            | Input::Wake
             | Input::Stop => {}
         }
         let now = inner.log_clock.now(clock);
@@ -236,6 +237,7 @@ impl Desk {
                 }
             }
             Effect::ExpiredInMatch { order_id } => self.history.expired_in_match(order_id),
+            Effect::WakeAt(at) => self.wake_at(inner, at),
             Effect::Settled { account, client_order_id, outcome } => {
                 tracing::info!(%account, %client_order_id, ?outcome, "settled");
             }
@@ -244,6 +246,19 @@ impl Desk {
                 self.halted.send_replace(Some(halt));
             }
         }
+    }
+
+    fn wake_at(self: &Arc<Self>, inner: &Inner, at: Millis) {
+        let now = inner.log_clock.now(self.world.clocks.monotonic());
+        let pause = Duration::from_millis(at.0.saturating_sub(now.0));
+        let (desk, generation) = (Arc::clone(self), inner.generation);
+        self.world.tasks.spawn(async move {
+            sleep(pause).await;
+            let mut inner = locked(&desk.inner);
+            if inner.generation == generation {
+                desk.feed(&mut inner, Input::Wake);
+            }
+        });
     }
 
     fn propose(self: &Arc<Self>, inner: &mut Inner, submission: Submission) {
@@ -422,6 +437,7 @@ impl Inner {
             | Input::Answer { .. }
             | Input::Frame(_)
             | Input::Applied { .. }
+            | Input::Wake
             | Input::Stop => {}
         }
     }

@@ -48,6 +48,8 @@ pub struct Engine {
     last_submission: u64,
     /// The symbol that an order of another last said the answers of.
     also_reported: Option<Symbol>,
+    /// When it asked to be woken, where that is yet to come.
+    wakes: Option<Millis>,
     effects: Vec<Effect>,
 }
 
@@ -78,6 +80,7 @@ impl Engine {
             cancels: Cancels::new(exchange_epoch),
             last_submission: 0,
             also_reported: None,
+            wakes: None,
             effects: Vec::new(),
         }
     }
@@ -91,13 +94,14 @@ impl Engine {
             Input::Cancel { request, account, target, only } => self.on_cancel(request, account, (target, only)),
             Input::OutOfPatience { request } => self.on_patience(request),
             Input::Answer { submission, answered } => self.on_answer(submission, answered),
-            Input::Frame(frame) => self.on_frame(frame),
+            Input::Frame(frame) => self.on_frame(now, frame),
             Input::Applied { index, log_time } => {
                 if self.halted.is_none() {
                     self.mirror.advance(index, log_time);
                     self.advanced();
                 }
             }
+            Input::Wake => self.wakes = None,
             Input::Stop => self.halt(Halt::Stopped, false),
         }
         self.pump(now);
@@ -257,7 +261,7 @@ impl Engine {
             return None;
         }
         let count = |symbol: Option<&Symbol>| {
-            self.open_orders(&order.account, symbol).len() + self.requests.may_rest(&order.account, symbol)
+            self.open_orders(&order.account, symbol).len() + self.requests.may_rest(&order.account, symbol).count()
         };
         if count(Some(&order.symbol)) >= symbol_orders_max {
             return Some(NotExecuted::SymbolOrdersMax);
@@ -359,14 +363,14 @@ impl Engine {
         self.effects.push(Effect::Resend(submission));
     }
 
-    fn on_frame(&mut self, frame: Frame) {
+    fn on_frame(&mut self, now: Millis, frame: Frame) {
         if self.halted.is_some() {
             return;
         }
         match self.mirror.apply(frame) {
             Ok(seen) => {
                 for seen in seen {
-                    self.on_seen(seen);
+                    self.on_seen(now, seen);
                 }
                 self.advanced();
             }
@@ -374,8 +378,10 @@ impl Engine {
         }
     }
 
-    fn on_seen(&mut self, seen: Seen) {
+    fn on_seen(&mut self, now: Millis, seen: Seen) {
         match seen {
+            Seen::Quoted(symbol, at) => self.pipelines.entry(symbol).or_default().habit.placed(at, now),
+            Seen::QuoteFilled(symbol, at) => self.pipelines.entry(symbol).or_default().habit.filled(at, now),
             Seen::Executed(executed) if executed.exchange_epoch == self.exchange_epoch => {
                 let pipeline = self.pipelines.entry(executed.order.symbol.clone()).or_default();
                 match pipeline.executed(&executed) {
@@ -497,6 +503,13 @@ impl Engine {
             projection.plan(&pending.order, pending.terms)
         };
         let Ready { fills, remainder, in_match, expires } = match plan {
+            Some(Plan::Ready(ready))
+                if ready.meets_quote()
+                    && let Some(until) = pipeline.habit.wait_until(now).filter(|until| *until < pending.deadline) =>
+            {
+                self.wake(until);
+                return false;
+            }
             Some(Plan::Ready(ready)) => ready,
             Some(Plan::ExpireFirst(orders)) => {
                 let account = pending.order.account.clone();
@@ -528,7 +541,7 @@ impl Engine {
         self.in_flight.insert(id, symbol.clone());
         self.requests.planned(arrival, MetOwn { in_match, expires });
         if let Some(pipeline) = self.pipelines.get_mut(symbol) {
-            pipeline.proposed(arrival, id, execute);
+            pipeline.proposed(now, arrival, id, execute);
         }
         true
     }
@@ -541,6 +554,14 @@ impl Engine {
         let mut in_turn = rest.chain(&self.pipelines).filter(|(other, _)| *other != symbol);
         in_turn
             .find_map(|(other, pipeline)| Some(AnsweredBelow { symbol: other.clone(), below: pipeline.unreported()? }))
+    }
+
+    /// Asks to be woken, unless it is woken by then.
+    fn wake(&mut self, at: Millis) {
+        if self.wakes.is_none_or(|wakes| at < wakes) {
+            self.wakes = Some(at);
+            self.effects.push(Effect::WakeAt(at));
+        }
     }
 
     /// Orders that a taker of their own account met end: before it is planned again, or after it has ended itself.

@@ -4,6 +4,7 @@
 //! - `mirror`: committed state as the ledger's frames tell it.
 //! - `requests`: what callers asked and have not been told.
 //! - `pipeline`: one symbol's executions: waiting, in flight, in doubt, planned again.
+//! - `habit`: how often its quote is replaced, and whether a plan against it waits for the next one.
 //! - `planner`: one order against the mirror and the plans still in flight.
 //! - `cancels`: cancels, waiting and in flight.
 //! - `engine`: the front; the results of one part become the inputs of the next. `lookup`: what is known of an order.
@@ -15,6 +16,7 @@
 
 mod cancels;
 mod engine;
+mod habit;
 mod lookup;
 mod mirror;
 mod pipeline;

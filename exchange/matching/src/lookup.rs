@@ -1,6 +1,6 @@
 //! What is known of an order: from the requests, the executions in flight, the cancels, and the mirror. Reads only.
 
-use quorate_domain::{Account, Millis, OrderId, Qty, Symbol};
+use quorate_domain::{Account, ClientOrderId, Millis, OrderId, Qty, Symbol};
 use quorate_ledger::{Against, NewOrder, OrderResult, OrderStatus};
 
 use crate::{
@@ -50,6 +50,12 @@ impl Engine {
             .collect();
         open.sort_by_key(|open| open.order_id);
         open
+    }
+
+    /// Names of an account's orders of one symbol that wait or are in flight, and may come to rest, in their order.
+    #[must_use]
+    pub fn under_way(&self, account: &Account, symbol: &Symbol) -> Vec<ClientOrderId> {
+        self.requests.may_rest(account, Some(symbol)).map(|order| order.client_order_id.clone()).collect()
     }
 
     fn slots(&self) -> impl Iterator<Item = &Slot> {

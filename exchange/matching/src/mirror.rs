@@ -23,6 +23,10 @@ use crate::types::{Committed, OpenOrder, Quote, QuoteLeaves, Snapshot};
 pub(crate) enum Seen {
     /// An order was executed.
     Executed(Box<Executed>),
+    /// A quote was placed, at this log time.
+    Quoted(Symbol, Millis),
+    /// A quote was filled, likewise.
+    QuoteFilled(Symbol, Millis),
     /// An exchange registered.
     ExchangeRegistered(ExchangeEpoch),
 }
@@ -195,9 +199,16 @@ impl Mirror {
                         taking.result.trades.push(Trade { trade_id, price, qty });
                     }
                     self.fill(frame.index, &fill)?;
+                    if matches!(fill.maker, FilledMaker::Quote { .. }) {
+                        seen.push(Seen::QuoteFilled(fill.symbol, frame.log_time));
+                    }
                 }
                 Event::OrderClosed { order_id, status, .. } => {
                     self.close(frame.index, frame.log_time, order_id, status)
+                }
+                Event::QuotePlaced(placed) => {
+                    seen.push(Seen::Quoted(placed.symbol.clone(), frame.log_time));
+                    self.apply_state(Event::QuotePlaced(placed));
                 }
                 Event::ExchangeRegistered { exchange_epoch, .. } => seen.push(Seen::ExchangeRegistered(exchange_epoch)),
                 other => self.apply_state(other),

@@ -5,13 +5,17 @@
 //! nothing is proposed until all that was in flight is settled, for what follows the refused one gets `ExecGap`. Only
 //! then are they planned again, in the order of their arrival, from a mirror that has reached the index of the newest
 //! refusal. No pipeline knows of another.
+//!
+//! After a refusal because a fact had moved, one execution is in flight at a time, and with each that is committed one more:
+//! behind a plan that is refused as few stand as plans are refused often.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use quorate_domain::Millis;
-use quorate_ledger::{Answer, Command, ExecuteOrder, Outcome, Refusal, RefusalClass, Response};
+use quorate_ledger::{Answer, Command, ExecuteOrder, Outcome, Refusal, RefusalClass, Response, bounds::EXEC_WINDOW};
 
 use crate::{
+    habit::Habit,
     mirror::Executed,
     planner::InFlight,
     requests::Arrival,
@@ -25,6 +29,8 @@ pub(crate) struct Slot {
     pub(crate) submission: SubmissionId,
     pub(crate) execute: ExecuteOrder,
     pub(crate) state: SlotState,
+    /// When it was proposed first.
+    proposed: Millis,
     /// An attempt was not answered: only the ledger's own word settles it now.
     doubtful: bool,
 }
@@ -68,6 +74,9 @@ pub(crate) struct Pipeline {
     reported: u64,
     /// Nothing is planned before the mirror has reached this index: newer facts are known to exist.
     catch_up: u64,
+    /// How many may be proposed and not answered, while that is fewer than usual.
+    pace: Option<usize>,
+    pub(crate) habit: Habit,
 }
 
 impl Pipeline {
@@ -108,7 +117,9 @@ impl Pipeline {
     /// Whether one more may be proposed, from a mirror at `applied`.
     pub(crate) fn may_propose(&self, applied: u64, window_max: usize) -> bool {
         let draining = self.slots.iter().any(|slot| matches!(slot.state, SlotState::Refused { .. }));
-        !draining && applied >= self.catch_up && self.slots.len() < window_max
+        let sent = || self.slots.iter().filter(|slot| matches!(slot.state, SlotState::Sent)).count();
+        let too_fast = self.pace.is_some_and(|pace| sent() >= pace);
+        !draining && !too_fast && applied >= self.catch_up && self.slots.len() < window_max
     }
 
     /// The exec_id of the next execution, and the lowest one that has no answer.
@@ -130,15 +141,19 @@ impl Pipeline {
     }
 
     /// An order that waited is proposed.
-    pub(crate) fn proposed(&mut self, arrival: Arrival, submission: SubmissionId, execute: ExecuteOrder) {
+    pub(crate) fn proposed(&mut self, now: Millis, arrival: Arrival, submission: SubmissionId, execute: ExecuteOrder) {
         self.queue.remove(&arrival);
-        self.slots.push_back(Slot { arrival, submission, execute, state: SlotState::Sent, doubtful: false });
+        let state = SlotState::Sent;
+        self.slots.push_back(Slot { arrival, submission, execute, state, proposed: now, doubtful: false });
     }
 
     pub(crate) fn answered(&mut self, submission: SubmissionId, answered: Answered) -> Reaction {
         let sent = |slot: &&mut Slot| slot.submission == submission && matches!(slot.state, SlotState::Sent);
         // Late answers to what is settled already find no slot.
         let Some(slot) = self.slots.iter_mut().find(sent) else { return Reaction::None };
+        if let (Answered::Response(response), false) = (&answered, slot.doubtful) {
+            self.habit.arrived(slot.proposed, response.log_time);
+        }
         match answered {
             Answered::Unknown => slot.resend(),
             // An earlier attempt may have been applied.
@@ -148,13 +163,20 @@ impl Pipeline {
                 Outcome::Accepted(Answer::OrderExecuted(result)) => {
                     let committed = Committed { index, log_time, result, repeat: false };
                     slot.state = SlotState::Accepted(committed.clone());
+                    self.pace = faster(self.pace);
                     Reaction::Settle(slot.arrival, OrderOutcome::Committed(committed))
                 }
                 Outcome::Accepted(answer) => {
                     let what = format!("an execution was answered with {answer:?}");
                     Reaction::Halt(None, Halt::Inconsistent(what))
                 }
-                Outcome::Refused(refusal) => slot.refused(index, log_time, refusal),
+                Outcome::Refused(refusal) => {
+                    let reaction = slot.refused(index, log_time, refusal);
+                    if matches!(reaction, Reaction::Moved(_)) {
+                        self.pace = Some(1);
+                    }
+                    reaction
+                }
             },
         }
     }
@@ -166,6 +188,12 @@ impl Pipeline {
         let is_next = *exec_id == self.last_exec + 1 && self.slots.front().is_some_and(fits);
         match if is_next { self.slots.pop_front() } else { None } {
             Some(slot) => {
+                if matches!(slot.state, SlotState::Sent) {
+                    self.pace = faster(self.pace);
+                    if !slot.doubtful {
+                        self.habit.arrived(slot.proposed, committed.log_time);
+                    }
+                }
                 self.last_exec = *exec_id;
                 self.reported(slot.execute.answered_below);
                 Ok(slot)
@@ -215,6 +243,11 @@ impl Pipeline {
         }
         Ok(left)
     }
+}
+
+/// One more at a time, until that is no bound any more.
+fn faster(pace: Option<usize>) -> Option<usize> {
+    pace.map(|pace| pace + 1).filter(|pace| *pace <= EXEC_WINDOW)
 }
 
 impl Slot {

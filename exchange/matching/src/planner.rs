@@ -40,6 +40,11 @@ impl Ready {
     pub(crate) fn without_fills(remainder: Remainder) -> Self {
         Self { fills: Vec::new(), remainder, in_match: false, expires: None }
     }
+
+    /// Whether it takes from the quote.
+    pub(crate) fn meets_quote(&self) -> bool {
+        self.fills.iter().any(|fill| matches!(fill.against, Against::Quote(_)))
+    }
 }
 
 /// What plans in flight change in one symbol.

@@ -122,13 +122,12 @@ impl Requests {
         }
     }
 
-    /// How many orders of an account, of one symbol or of all, may still come to rest.
-    pub(crate) fn may_rest(&self, account: &Account, symbol: Option<&Symbol>) -> usize {
-        let counts = |pending: &&Pending| {
-            let NewOrder { account: of, symbol: in_symbol, time_in_force, .. } = &pending.order;
+    /// Orders of an account, of one symbol or of all, that may still come to rest.
+    pub(crate) fn may_rest(&self, account: &Account, symbol: Option<&Symbol>) -> impl Iterator<Item = &NewOrder> {
+        self.pending.values().map(|pending| &pending.order).filter(move |order| {
+            let NewOrder { account: of, symbol: in_symbol, time_in_force, .. } = order;
             of == account && *time_in_force == TimeInForce::Gtc && symbol.is_none_or(|symbol| symbol == in_symbol)
-        };
-        self.pending.values().filter(counts).count()
+        })
     }
 
     /// Takes a request for an order: as a new one, or to wait with the same order's first request.

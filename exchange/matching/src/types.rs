@@ -88,6 +88,8 @@ pub enum Input {
         /// Log time there.
         log_time: Millis,
     },
+    /// The time came at which it asked to be woken ([`Effect::WakeAt`]).
+    Wake,
     /// Stop for good, because the process stops or its stream of frames broke: every caller is
     /// answered with what is known now.
     Stop,
@@ -156,6 +158,8 @@ pub enum Effect {
         /// Which.
         order_id: OrderId,
     },
+    /// Hand in [`Input::Wake`] at this log time: an order waits until then for a quote that is due.
+    WakeAt(Millis),
     /// An order that was reported as unknown is settled.
     Settled {
         /// Whose.

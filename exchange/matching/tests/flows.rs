@@ -217,6 +217,7 @@ fn run(seed: u64, steps: usize) -> World {
             }
             _ => fault_step(&mut world),
         }
+        world.wake();
     }
     world.heal();
     Judge::end(&world);

@@ -858,3 +858,102 @@ fn answers_of_symbols_that_became_quiet_do_not_stay_in_the_ledger() {
     world.place(of(4, 1));
     assert_eq!(executes(&world)[0].also_answered, None, "once said, it is not said again");
 }
+
+#[test]
+fn after_a_refusal_few_stand_behind_a_plan_until_plans_succeed_again() {
+    let mut world = world();
+    let quote = |world: &mut World| world.quote(&symbol(0), None, Some((101, 20)), 30_000);
+    quote(&mut world);
+    catch_up(&mut world);
+    for n in 1..9 {
+        world.place(market(n, Side::Buy, 1, 1_000_000));
+    }
+    assert_eq!(executes(&world).len(), 8);
+    // All of them come too late.
+    quote(&mut world);
+    let mut at_once = Vec::new();
+    while !world.packets.is_empty() {
+        at_once.push(world.packets.len());
+        for packet in std::mem::take(&mut world.packets) {
+            world.deliver_and_answer(&packet);
+        }
+        while !world.answers.is_empty() {
+            world.hand_in_answer(0);
+        }
+        catch_up(&mut world);
+    }
+    assert_eq!(at_once, [8, 1, 2, 4, 1]);
+    let stats = world.live.engine.stats();
+    assert_eq!((stats.replanned, stats.gaps), (1, 7));
+}
+
+/// Time of the scenarios in which quotes come at regular times.
+const LASTS: u64 = 20;
+
+/// A world in which quotes of 10 lots stood for [`LASTS`] ms each and were seen 2 ms after they had been placed, and plans took
+/// 3 ms; 5 ms ago the last one was placed.
+fn used_to_quotes(config: Config) -> World {
+    let mut world = world_with(config);
+    world.clock_error = 0;
+    for n in 0..5 {
+        world.time += LASTS - 5;
+        world.quote(&symbol(0), Some((90, 10)), Some((101, 10)), 30_000);
+        world.time += 2;
+        catch_up(&mut world);
+        world.place(limit(1_000 + n, Side::Buy, 80, 1, 1_000_000));
+        world.time += 3;
+        settle(&mut world);
+    }
+    assert!(world.wakes.is_empty());
+    world
+}
+
+#[test]
+fn an_order_that_would_come_too_late_waits_for_the_quote_that_is_due() {
+    let mut world = used_to_quotes(Config::default());
+    // Early enough: it goes at once.
+    world.time += LASTS - 5 - 4;
+    world.place(market(1, Side::Buy, 1, 1_000_000));
+    assert_eq!(executes(&world).len(), 1);
+    world.time += 3;
+    settle(&mut world);
+    // It would arrive with the next one. What does not take from the quote goes, but never before those that came earlier.
+    world.place(limit(2, Side::Sell, 102, 1, 1_000_000));
+    world.place(market(3, Side::Buy, 1, 1_000_000));
+    world.place(limit(4, Side::Sell, 102, 1, 1_000_000));
+    assert_eq!(executes(&world).iter().map(|plan| &plan.order.client_order_id).collect::<Vec<_>>(), [&client_id(2)]);
+    world.time += 1;
+    world.quote(&symbol(0), Some((90, 10)), Some((101, 10)), 30_000);
+    let next = world.ledger.active_quote(&symbol(0)).unwrap().id;
+    settle(&mut world);
+    assert_eq!(world.live.engine.pending_orders(), 0);
+    assert_eq!(world.ledger.active_quote(&symbol(0)).unwrap().id, next);
+    assert_eq!(world.live.engine.stats().replanned, 0, "nothing came too late");
+    assert_eq!(world.ledger.fills(), 2);
+}
+
+#[test]
+fn a_quote_that_does_not_come_is_waited_for_only_so_long() {
+    let mut world = used_to_quotes(Config::default());
+    world.time += LASTS - 5;
+    let request = world.place(market(1, Side::Buy, 1, 1_000_000));
+    assert!(world.packets.is_empty());
+    // Due now; and it takes 2 ms to be seen, and a plan 3 ms.
+    assert_eq!(world.wakes, [Millis(world.time + 5)]);
+    world.time += 4;
+    world.feed(Input::Wake);
+    assert!(world.packets.is_empty(), "woken too early it waits on");
+    assert_eq!(world.wakes, [Millis(world.time + 1); 2]);
+    world.time += 1;
+    world.wake();
+    settle(&mut world);
+    assert_eq!(committed(&world, request).result.status, OrderStatus::Filled);
+}
+
+#[test]
+fn no_order_waits_past_its_deadline_for_a_quote() {
+    let mut world = used_to_quotes(Config { order_ttl_ms: 5, ..Config::default() });
+    world.time += LASTS - 5;
+    world.place(market(1, Side::Buy, 1, 1_000_000));
+    assert_eq!((world.packets.len(), world.wakes.len()), (1, 0));
+}

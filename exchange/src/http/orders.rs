@@ -295,8 +295,12 @@ pub(super) async fn cancel_open(State(desk): App, headers: HeaderMap, Sent(param
     let account = account(&desk, &headers, &params, Permission::Trade)?;
     let symbol = params.symbol()?;
     let open = open_of(&desk, &account, Some(&symbol)).await?;
-    let cancels = open.into_iter().map(|order| {
-        let order = NamedOrder { symbol: symbol.clone(), order_id: Some(order.order_id), client_order_id: None };
+    // Those under way may rest in a moment; their cancels wait for that.
+    let under_way = desk.look(|engine, _| engine.under_way(&account, &symbol)).unwrap_or_default();
+    let by_name = under_way.into_iter().map(|name| (None, Some(name)));
+    let by_id = open.into_iter().map(|order| (Some(order.order_id), None));
+    let cancels = by_id.chain(by_name).map(|(order_id, client_order_id)| {
+        let order = NamedOrder { symbol: symbol.clone(), order_id, client_order_id };
         let (desk, account) = (&desk, &account);
         async move { cancel_one(desk, account, CancelOrder { order, name: None, only: None }).await }
     });

@@ -4,7 +4,10 @@ use quorate_binance_api::endpoints::ENDPOINTS;
 use quorate_ledger::bounds::NAME_MEMORY_MS;
 use serde_json::{Value, json};
 
-use crate::world::{Exchange, code, group};
+use crate::{
+    ledger::Fate,
+    world::{Exchange, code, group},
+};
 
 fn stands(answer: &(u16, Value)) -> (u16, &str, &str) {
     let text = |name: &str| answer.1[name].as_str().unwrap_or_default();
@@ -87,6 +90,24 @@ async fn a_cancel_ends_exactly_the_order_that_it_names() {
     }
     let (status, ended) = exchange.call("DELETE", "/api/v3/openOrders", "symbol=BTCUSDT").await;
     assert_eq!((status, ended.as_array().map(Vec::len)), (200, Some(20)));
+    assert_eq!(group.look(|ledger| ledger.open_order_count()), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancelling_all_ends_what_is_under_way_too() {
+    let group = group();
+    let exchange = Exchange::start(&group).await;
+    exchange.limit("b1", "BUY", "GTC", "90.00", 5).await;
+    // The first attempt at the next one is lost: it rests later.
+    group.fates([Fate::LostBefore]);
+    let cancel = async {
+        exchange.until("under way", |exchange| exchange.desk.health().pending == 1).await;
+        exchange.call("DELETE", "/api/v3/openOrders", "symbol=BTCUSDT").await
+    };
+    let (placed, (status, ended)) = tokio::join!(exchange.limit("b2", "BUY", "GTC", "90.00", 5), cancel);
+    assert_eq!(stands(&placed), (200, "NEW", "0.000"));
+    let names = ended.as_array().unwrap().iter().map(|order| order["origClientOrderId"].as_str().unwrap());
+    assert_eq!((status, names.collect::<Vec<_>>()), (200, vec!["b1", "b2"]));
     assert_eq!(group.look(|ledger| ledger.open_order_count()), 0);
 }
 

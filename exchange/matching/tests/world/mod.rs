@@ -125,6 +125,8 @@ pub struct World {
     pub cancel_replies: Vec<(RequestId, CancelOutcome)>,
     /// Orders that ended because they met one of their own account.
     pub in_match: Vec<OrderId>,
+    /// When the engine asked to be woken.
+    pub wakes: Vec<Millis>,
     pub config: Config,
     pub stats: Stats,
     maker_session: u64,
@@ -133,6 +135,8 @@ pub struct World {
     pub quote_seq: u64,
     /// The ledger is audited after so many entries.
     pub audit_every: usize,
+    /// By how many ms the process's estimate of log time is off at most.
+    pub clock_error: i64,
 }
 
 impl World {
@@ -164,6 +168,7 @@ impl World {
             replies: Vec::new(),
             cancel_replies: Vec::new(),
             in_match: Vec::new(),
+            wakes: Vec::new(),
             config,
             stats: Stats::default(),
             maker_session: 0,
@@ -171,6 +176,7 @@ impl World {
             incarnation: 0,
             quote_seq: 0,
             audit_every: 1,
+            clock_error: 60,
         };
         world.maker_session = world.open_session();
         for n in 0..names::SYMBOLS {
@@ -270,6 +276,7 @@ impl World {
         self.keep_stats();
         let engine = Engine::recover(self.config, exchange_epoch, snapshot);
         self.live = Live { engine, generation, session, seq: 1, sent: BTreeMap::new() };
+        self.wakes.clear();
     }
 
     /// The sections at indexes of their own, while the maker goes on, in any order.
@@ -339,9 +346,10 @@ impl World {
         a.unknown_settled += b.unknown_settled;
     }
 
-    /// The process's estimate of log time is off by a little.
+    /// The process's estimate of log time is off by a little at times.
     fn estimate(&mut self) -> Millis {
-        let error = if self.rng.percent(80) { 0 } else { self.rng.range(-60, 61) };
+        let most = self.clock_error;
+        let error = if self.rng.percent(80) { 0 } else { self.rng.range(-most, most + 1) };
         Millis(self.time.saturating_add_signed(error))
     }
 
@@ -363,6 +371,7 @@ impl World {
                 Effect::OrderReply { request, outcome } => self.order_reply(request, outcome),
                 Effect::CancelReply { request, outcome } => self.cancel_reply(request, outcome),
                 Effect::ExpiredInMatch { order_id } => self.in_match.push(order_id),
+                Effect::WakeAt(at) => self.wakes.push(at),
                 Effect::Settled { account: of, client_order_id, outcome } => {
                     assert_eq!(of, account());
                     assert_ne!(outcome, OrderOutcome::Unknown);
@@ -496,6 +505,15 @@ impl World {
             self.feed(Input::Frame(frame));
         }
         true
+    }
+
+    /// The engine is woken where it asked for that, and its time has come.
+    pub fn wake(&mut self) {
+        let asked = self.wakes.len();
+        self.wakes.retain(|at| at.0 > self.time);
+        if self.wakes.len() < asked {
+            self.feed(Input::Wake);
+        }
     }
 
     /// A new session; copies on their way in the old one can have no effect any more.
@@ -641,6 +659,7 @@ impl World {
             while self.hand_in_frame() {}
             self.retry_lost();
             self.time += 20;
+            self.wake();
             let owed = self.clients.values().any(|client| client.lost || !client.waiting.is_empty());
             if !owed && self.outstanding.is_empty() && self.packets.is_empty() && self.live.engine.pending_orders() == 0
             {
