@@ -6,6 +6,7 @@
 //! - `pipeline`: one symbol's executions: waiting, in flight, in doubt, planned again.
 //! - `planner`: one order against the mirror and the plans still in flight.
 //! - `cancels`: cancels, waiting and in flight.
+//! - `ticks`: prices of one revision in the ticks of another.
 //! - `engine`: the front; the results of one part become the inputs of the next. `lookup`: what is known of an order.
 //!
 //! Invariants: nothing is reported as filled before it is committed; nothing is reported as refused
@@ -20,6 +21,7 @@ mod mirror;
 mod pipeline;
 mod planner;
 mod requests;
+mod ticks;
 mod types;
 
 pub use engine::Engine;
