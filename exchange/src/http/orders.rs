@@ -41,25 +41,34 @@ const CANCELS_AT_ONCE: usize = 16;
 pub(super) async fn place(State(desk): App, headers: HeaderMap, Sent(params): Sent) -> Result<Response, Failed> {
     let account = authenticated(&desk, &headers, &params, Permission::Trade)?;
     let now_us = desk.world().clocks.wall_ms().saturating_mul(1_000);
-    let request = stamped(&account, &params)?.filter(|request| request.timestamp_us < now_us + WINDOW_MAX_US);
-    let place = async {
-        check_window(&desk, &params)?;
-        place_now(&desk, account, &params).await
-    };
+    let request = stamped(&account, &params)?;
+    if let Err(outside) = check_window(&desk, &params) {
+        return match request.filter(|request| may_count_later(request, now_us)) {
+            Some(early) => ok(&desk.refusals.once(early, now_us, async { Err::<OrderPlaced, _>(outside) }).await?),
+            None => Err(outside.into()),
+        };
+    }
+    let place = place_now(&desk, account, &params);
     let placed = match request {
         Some(request) => desk.refusals.once(request, now_us, place).await?,
-        // No copy of it can be told from a new request, or none can count while its refusal could be remembered.
+        // No copy of it can be told from a new request.
         None => place.await?,
     };
     ok(&placed)
+}
+
+/// Whether a request that is outside of its window now, for it came too early, can come to lie in it while its refusal is
+/// remembered. What came too late never counts, and takes no place in that memory.
+fn may_count_later(request: &Stamped, now_us: u64) -> bool {
+    (now_us..now_us.saturating_add(WINDOW_MAX_US)).contains(&request.timestamp_us)
 }
 
 /// The request as one that can be remembered, where it has a timestamp.
 fn stamped(account: &Account, params: &Params) -> Result<Option<Stamped>, ApiError> {
     let Some(timestamp_us) = params.timestamp_us()? else { return Ok(None) };
     let window_us = params.recv_window_us()?.unwrap_or(RECV_WINDOW_DEFAULT_MS * 1_000).min(WINDOW_MAX_US);
-    let key = (account.clone(), params.digest());
-    Ok(Some(Stamped { key, timestamp_us, until_us: timestamp_us.saturating_add(window_us) }))
+    let (account, digest) = (account.clone(), params.digest());
+    Ok(Some(Stamped { account, digest, timestamp_us, until_us: timestamp_us.saturating_add(window_us) }))
 }
 
 async fn place_now(desk: &Arc<Desk>, account: Account, params: &Params) -> Result<OrderPlaced, ApiError> {
