@@ -9,9 +9,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use quorate_binance_api::signing::Secret;
 use quorate_domain::Account;
 use serde::Deserialize;
 use toml::Spanned;
+
+use crate::malformed::{Malformed, line_of, malformed};
 
 /// Characters of a key at most: as many as Binance's have.
 const KEY_MAX: usize = 64;
@@ -31,7 +34,7 @@ pub struct Access {
     /// The account.
     pub account: Account,
     /// Signs.
-    pub secret: String,
+    pub secret: Secret,
     /// What it may be used for.
     pub permissions: BTreeSet<Permission>,
 }
@@ -44,6 +47,8 @@ pub enum Permission {
     Read,
     /// To place and to cancel orders.
     Trade,
+    /// To tell external reference prices. No key may do this and trade: who trades must not say at what price.
+    Feed,
 }
 
 impl fmt::Debug for Accounts {
@@ -109,9 +114,9 @@ struct Key {
 }
 
 impl Accounts {
-    /// One account with one key, which may be used for everything.
+    /// One account with one key, which may be used to look and to trade.
     #[must_use]
-    pub fn one(account: Account, key: String, secret: String) -> Self {
+    pub fn one(account: Account, key: String, secret: Secret) -> Self {
         let permissions = BTreeSet::from([Permission::Read, Permission::Trade]);
         let keys = BTreeMap::from([(key, Access { account, secret, permissions })]);
         Self { keys, limited: BTreeSet::new() }
@@ -124,9 +129,11 @@ impl Accounts {
     pub fn read(path: &Path) -> Result<Self, InvalidAccounts> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| InvalidAccounts::Unreadable { path: path.to_owned(), source })?;
-        parse(&text).map_err(|Wrong { at, field, what }| {
-            let line = 1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count();
-            InvalidAccounts::Wrong { path: path.to_owned(), line, field, what }
+        parse(&text).map_err(|Wrong { at, field, what }| InvalidAccounts::Wrong {
+            path: path.to_owned(),
+            line: line_of(&text, at),
+            field,
+            what,
         })
     }
 
@@ -167,7 +174,11 @@ fn wrong(field: &str, at: usize, what: impl fmt::Display) -> Wrong {
 }
 
 fn parse(text: &str) -> Result<Accounts, Wrong> {
-    let file: File = toml::from_str(text).map_err(|error| malformed(text, &error))?;
+    let file: File = toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        let Malformed { field, what, .. } = malformed(text, &error);
+        Wrong { at, field, what }
+    })?;
     if file.account.is_empty() {
         return Err(wrong("account", text.len(), "there is no [[account]]"));
     }
@@ -213,9 +224,12 @@ fn add(accounts: &mut Accounts, account: &Account, key: Key) -> Result<(), Wrong
     let (at, given) = (key.permissions.span().start, key.permissions.into_inner());
     let permissions: BTreeSet<Permission> = given.iter().copied().collect();
     if permissions.is_empty() || permissions.len() < given.len() {
-        return Err(wrong("permissions", at, "must have read, trade, or both, each once"));
+        return Err(wrong("permissions", at, "must have read, trade, both, or feed, each once"));
     }
-    let access = Access { account: account.clone(), secret, permissions };
+    if permissions.contains(&Permission::Feed) && permissions.contains(&Permission::Trade) {
+        return Err(wrong("permissions", at, "a key that feeds prices may not trade: give the two a key each"));
+    }
+    let access = Access { account: account.clone(), secret: secret.into(), permissions };
     match accounts.keys.insert(api_key, access) {
         None => Ok(()),
         Some(other) => Err(wrong("api-key", key_at, format!("the account {} has this key already", other.account))),
@@ -225,20 +239,6 @@ fn add(accounts: &mut Accounts, account: &Account, key: Key) -> Result<(), Wrong
 fn is_key(text: &str) -> bool {
     let allowed = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
     (1..=KEY_MAX).contains(&text.len()) && text.bytes().all(allowed)
-}
-
-/// What the parser does not take. Its own words show the line, and that may be a secret.
-fn malformed(text: &str, error: &toml::de::Error) -> Wrong {
-    let at = error.span().map_or(0, |span| span.start);
-    let begin = text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |newline| newline + 1);
-    let line = text.get(begin..).unwrap_or_default().lines().next().unwrap_or_default();
-    let named = error.message().split_once("missing field `").and_then(|(_, rest)| rest.split('`').next());
-    let left = line.split_once('=').map_or(line, |(name, _)| name).trim();
-    match named {
-        Some(field) => wrong(field, at, "is missing"),
-        None if left == "secret" || left == "api-key" => wrong(left, at, "is no text, or is not closed"),
-        None => wrong(left, at, error.message()),
-    }
 }
 
 #[cfg(test)]
@@ -284,9 +284,9 @@ permissions = ["trade"]
             let access = accounts.access(key)?;
             Some((access.account.to_string(), access.secret.clone(), access.permissions.len()))
         };
-        assert_eq!(access(KEY), Some(("alice".into(), "hush".into(), 2)));
-        assert_eq!(access("watcher"), Some(("alice".into(), "hush2".into(), 1)));
-        assert_eq!(access("bobs"), Some(("bob".into(), "hush3".into(), 1)));
+        assert_eq!(access(KEY), Some(("alice".into(), Secret::from("hush"), 2)));
+        assert_eq!(access("watcher"), Some(("alice".into(), Secret::from("hush2"), 1)));
+        assert_eq!(access("bobs"), Some(("bob".into(), Secret::from("hush3"), 1)));
         assert_eq!(access("alice"), None);
         assert_eq!(accounts.limited().iter().map(Account::as_str).collect::<Vec<_>>(), ["bob"]);
     }
@@ -308,6 +308,10 @@ permissions = ["trade"]
             (GOOD.replace("[\"read\"]", "[\"withdraw\"]"), "line 12, permissions: unknown variant `withdraw`"),
             (GOOD.replace("[\"read\"]", "[]"), "line 12, permissions: "),
             (GOOD.replace("[\"read\"]", "[\"read\", \"read\"]"), "line 12, permissions: "),
+            (
+                GOOD.replace("[\"read\"]", "[\"feed\", \"trade\"]"),
+                "line 12, permissions: a key that feeds prices may not trade",
+            ),
             (GOOD.replace("secret = \"hush2\"\n", ""), "line 9, secret: is missing"),
             (GOOD.replace("secret = \"hush2\"", "sekret = \"hush2\""), "line 11, sekret: unknown field `sekret`"),
             (GOOD.replace("name = \"bob\"\n", ""), "line 14, name: is missing"),

@@ -3,12 +3,16 @@
 
 use std::{fmt::Display, net::SocketAddr, path::PathBuf, time::Duration};
 
-use quorate_binance_api::model::SelfTradePrevention;
+use quorate_binance_api::{model::SelfTradePrevention, signing::Secret};
 use quorate_domain::{ExchangeName, Money};
 use quorate_ledger::bounds::ORDER_DEADLINE_MAX_MS;
 use serde::Deserialize;
 
-use crate::{accounts::Accounts, reference::SourceSpec};
+use crate::{
+    accounts::Accounts,
+    malformed::{Malformed, malformed},
+    reference::SourceSpec,
+};
 
 /// Room for the error of the log time that is estimated here, in ms.
 const LOG_TIME_ERROR_MS: u64 = 10_000;
@@ -90,7 +94,7 @@ pub struct Settings {
     pub api_key: Option<String>,
     /// Secret of the API key
     #[arg(long, env = "QUORATE_API_SECRET", value_name = "SECRET", hide_env_values = true)]
-    pub api_secret: Option<String>,
+    pub api_secret: Option<Secret>,
     /// Life of an order until it must be executed, in ms of log time, 100 to 50000 [default: 5000]
     #[arg(long, env = "QUORATE_ORDER_DEADLINE_MS", value_name = "MS")]
     pub order_deadline_ms: Option<u64>,
@@ -132,13 +136,17 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
-    /// The file is not TOML of this shape.
-    #[error("config: {path}: {source}")]
+    /// The file is not TOML of this shape. The parser's own words show the line, and that may be a secret: they are left out.
+    #[error("config: {path}, line {line}, {field}: {what}")]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// Where and why.
-        source: Box<toml::de::Error>,
+        /// The line, from 1.
+        line: usize,
+        /// What stands there before the '='.
+        field: String,
+        /// What is wrong with it.
+        what: String,
     },
     /// A field is out of its range.
     #[error("{field}: {what}")]
@@ -165,8 +173,10 @@ impl Settings {
             Some(path) => {
                 let text = std::fs::read_to_string(path)
                     .map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
-                toml::from_str(&text)
-                    .map_err(|source| ConfigError::Malformed { path: path.clone(), source: Box::new(source) })?
+                toml::from_str(&text).map_err(|error| {
+                    let Malformed { line, field, what } = malformed(&text, &error);
+                    ConfigError::Malformed { path: path.clone(), line, field, what }
+                })?
             }
         };
         self.or(file).check()
@@ -240,7 +250,7 @@ impl Settings {
 fn accounts(
     file: Option<PathBuf>,
     key: Option<String>,
-    secret: Option<String>,
+    secret: Option<Secret>,
 ) -> Result<Option<Accounts>, ConfigError> {
     match (file, key, secret) {
         (None, None, None) => Ok(None),
@@ -292,7 +302,7 @@ mod tests {
             (Settings { reference: Some(vec!["walk:BTCUSDT".into()]), ..plain() }, "reference"),
             (Settings { api_key: Some("k".into()), ..plain() }, "api-secret"),
             (Settings { api_secret: Some("s".into()), ..plain() }, "api-key"),
-            (Settings { api_key: Some("k".into()), api_secret: Some(String::new()), ..plain() }, "api-key"),
+            (Settings { api_key: Some("k".into()), api_secret: Some("".into()), ..plain() }, "api-key"),
             (Settings { accounts: Some("/nowhere".into()), ..plain() }, "accounts"),
             (Settings { accounts: Some("/nowhere".into()), api_key: Some("k".into()), ..plain() }, "accounts"),
             (Settings { order_deadline_ms: Some(99), ..plain() }, "order-deadline-ms"),
@@ -325,6 +335,25 @@ mod tests {
         assert!(refused(Settings { config: Some(path), ..Settings::default() }).contains("kueue"));
         let nowhere = Settings { config: Some(dir.path().join("none.toml")), ..Settings::default() };
         assert!(refused(nowhere).starts_with("config:"));
+    }
+
+    #[test]
+    fn a_file_with_a_mistake_shows_no_secret() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("exchange.toml");
+        let table = [
+            ("queue = 7\napi-secret = \"hush", "line 2, api-secret: is no text, or is not closed"),
+            ("api-secret = 1234567", "line 1, api-secret: is no text, or is not closed"),
+            ("api-secret = \"hush\"\nqueue = \"many\"", "line 2, queue: "),
+            ("api-secret = \"hush\" queue = 7", "line 1, api-secret: is no text, or is not closed"),
+            ("kueue = 7", "line 1, kueue: unknown field"),
+        ];
+        for (text, wanted) in table {
+            std::fs::write(&path, text).expect("written");
+            let said = refused(Settings { config: Some(path.clone()), ..Settings::default() });
+            assert!(said.contains(wanted), "{said}");
+            assert!(!said.contains("hush") && !said.contains("1234567"), "{said}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::{
 
 use quorate_api::{Problem, ProblemKind};
 use quorate_client::{Client, InvalidConfig, Session, SubmitError, Ticket};
-use quorate_domain::{Account, Millis};
+use quorate_domain::{Account, Instrument, Millis, Symbol};
 use quorate_ledger::{ExchangeEpoch, NewOrder, Response};
 use quorate_matching::{
     Answered, CancelOutcome, Committed, Effect, Engine, Halt, Input, Known, NotExecuted, Only, OrderOutcome, RequestId,
@@ -76,7 +76,7 @@ struct Inner {
     /// Counts engines: what was sent for an earlier one is of no use to the present one.
     generation: u64,
     session: Session,
-    order_callers: BTreeMap<RequestId, oneshot::Sender<OrderOutcome>>,
+    order_callers: BTreeMap<RequestId, OrderCaller>,
     cancel_callers: BTreeMap<RequestId, oneshot::Sender<CancelOutcome>>,
     /// Of the submission whose missing answer the engine is being told of.
     ticket: Option<(SubmissionId, Ticket)>,
@@ -84,6 +84,21 @@ struct Inner {
     log_clock: LogClock,
     /// Counters of the engines before the present one.
     past: Stats,
+}
+
+/// Who waits for an order.
+struct OrderCaller {
+    symbol: Symbol,
+    sender: oneshot::Sender<Placed>,
+}
+
+/// What came of an order, as its caller hears it.
+#[derive(Debug)]
+pub struct Placed {
+    /// What came of it.
+    pub outcome: OrderOutcome,
+    /// Where it was executed: what its symbol traded then, by which its fills are told.
+    pub instrument: Option<Instrument>,
 }
 
 /// What the desk looks like from outside.
@@ -218,15 +233,16 @@ impl Desk {
                 if let OrderOutcome::Committed(Committed { log_time, result, repeat: false, .. }) = &outcome {
                     self.history.taken(result.order_id, *log_time);
                 }
-                let Some(caller) = inner.order_callers.remove(&request) else { return };
+                let Some(OrderCaller { symbol, sender }) = inner.order_callers.remove(&request) else { return };
                 if matches!(outcome, OrderOutcome::Committed(_))
                     && let Err(error) = self.world.failpoints.hit(AFTER_COMMIT)
                 {
                     tracing::warn!(%error, "an answer is lost");
                     return;
                 }
+                let instrument = inner.engine.as_ref().and_then(|engine| engine.instrument(&symbol)).cloned();
                 // The caller may have hung up; its order stands all the same.
-                let _ = caller.send(outcome);
+                let _ = sender.send(Placed { outcome, instrument });
             }
             Effect::CancelReply { request, outcome } => {
                 if let CancelOutcome::Cancelled(Committed { log_time, result, .. }) = &outcome {
@@ -324,16 +340,16 @@ impl Desk {
     }
 
     /// Places an order, and waits for what comes of it, or for the end of patience.
-    pub async fn place(self: &Arc<Self>, order: NewOrder, terms: Terms) -> OrderOutcome {
+    pub async fn place(self: &Arc<Self>, order: NewOrder, terms: Terms) -> Placed {
         let (sender, receiver) = oneshot::channel();
         let request = {
             let mut inner = locked(&self.inner);
             let request = inner.request();
-            inner.order_callers.insert(request, sender);
+            inner.order_callers.insert(request, OrderCaller { symbol: order.symbol.clone(), sender });
             self.feed(&mut inner, Input::Order { request, order, terms });
             request
         };
-        self.patiently(request, receiver, OrderOutcome::Unknown).await
+        self.patiently(request, receiver, Placed { outcome: OrderOutcome::Unknown, instrument: None }).await
     }
 
     /// Cancels an order, where it stands as it is asked for, likewise.
@@ -424,8 +440,9 @@ impl Inner {
     fn refuse(&mut self, input: Input) {
         match input {
             Input::Order { request, .. } => {
-                if let Some(caller) = self.order_callers.remove(&request) {
-                    let _ = caller.send(OrderOutcome::NotExecuted(NotExecuted::NotReady));
+                if let Some(OrderCaller { sender, .. }) = self.order_callers.remove(&request) {
+                    let outcome = OrderOutcome::NotExecuted(NotExecuted::NotReady);
+                    let _ = sender.send(Placed { outcome, instrument: None });
                 }
             }
             Input::Cancel { request, .. } => {

@@ -23,6 +23,7 @@ pub mod limits;
 pub mod listings;
 mod lock;
 mod log_clock;
+mod malformed;
 mod marks;
 pub mod orders;
 pub mod recover;

@@ -6,11 +6,14 @@ use quorate_binance_api::{
     model::{self, Fill, OrderInfo, OrderPlaced, OrderStanding, PlacedResult, ResponseType},
     params::{NamedOrder, PlaceOrder},
 };
-use quorate_domain::{Account, ClientOrderId, Millis, OrderType, Price, Side, TimeInForce, fee};
+use quorate_domain::{Account, ClientOrderId, Instrument, Millis, OrderType, Price, Side, TimeInForce, fee};
 use quorate_ledger::{NewOrder, OrderResult, OrderStatus, Refusal, RefusalClass, Trade};
 use quorate_matching::{CancelOutcome, Committed, NotExecuted, OrderOutcome};
 
-use crate::history::{History, Known};
+use crate::{
+    desk::Placed,
+    history::{History, Known},
+};
 
 /// What it takes to show an order.
 #[derive(Debug, Clone, Copy)]
@@ -72,15 +75,16 @@ pub fn placed(
     order: &NewOrder,
     shown: Shown<'_>,
     wanted: ResponseType,
-    outcome: OrderOutcome,
+    placed: Placed,
 ) -> Result<OrderPlaced, ApiError> {
-    let committed = match outcome {
+    let executed_by = placed.instrument.as_ref().unwrap_or_else(|| shown.filters.instrument());
+    let committed = match placed.outcome {
         OrderOutcome::Committed(committed) => committed,
         OrderOutcome::Refused(refusal) => return Err(refused(&refusal)),
         OrderOutcome::NotExecuted(why) => return Err(not_executed(why)),
         OrderOutcome::Unknown => return Err(ApiError::unknown()),
     };
-    answer(order, shown, wanted, committed.log_time, &committed.result)
+    answer(order, shown, wanted, committed.log_time, (&committed.result, executed_by))
 }
 
 /// The answer to an order that was placed before: `kept` is what its name stands for, `result` where that stands.
@@ -99,7 +103,7 @@ pub fn placed_before(
         return Err(ApiError::duplicate_order());
     }
     let taken_at = shown.history.of(result.order_id).taken_at.unwrap_or(kept.timestamp);
-    answer(kept, shown, wanted, taken_at, result)
+    answer(kept, shown, wanted, taken_at, (result, shown.filters.instrument()))
 }
 
 fn answer(
@@ -107,7 +111,7 @@ fn answer(
     shown: Shown<'_>,
     wanted: ResponseType,
     at: Millis,
-    result: &OrderResult,
+    (result, executed_by): (&OrderResult, &Instrument),
 ) -> Result<OrderPlaced, ApiError> {
     let Shown { filters, history } = shown;
     let known = history.of(result.order_id);
@@ -131,17 +135,17 @@ fn answer(
         client_order_id: order.client_order_id.to_string(),
         transact_time: at.0,
         result: (wanted != ResponseType::Ack).then_some(stands),
-        fills: (wanted == ResponseType::Full).then(|| fills(filters, result)),
+        fills: (wanted == ResponseType::Full).then(|| fills(executed_by, result)),
     })
 }
 
-/// The fills of an order that took them, with what it paid for each: a fee in the quote asset, by the ledger's own rule.
-fn fills(filters: &SymbolFilters, result: &OrderResult) -> Vec<Fill> {
-    let instrument = filters.instrument();
+/// The fills of an order that took them, with what it paid for each: a fee in the quote asset, by the ledger's own rule. Both by
+/// what was traded then: ticks and fees may have been revised since.
+fn fills(instrument: &Instrument, result: &OrderResult) -> Vec<Fill> {
     let commission = |trade: &Trade| fee(instrument.notional(trade.price, trade.qty)?, instrument.taker_fee_ppm);
     let row = |trade: &Trade| Fill {
-        price: filters.price(trade.price),
-        qty: filters.qty(trade.qty),
+        price: instrument.tick_size.times(i128::from(trade.price.0)),
+        qty: instrument.lot_size.times(i128::from(trade.qty.0)),
         commission: commission(trade).unwrap_or_default().to_string(),
         commission_asset: instrument.quote.to_string(),
         trade_id: trade.trade_id,
@@ -230,6 +234,7 @@ fn not_executed(why: NotExecuted) -> ApiError {
         NotExecuted::ClientIdInFlight => ApiError::duplicate_order(),
         NotExecuted::SymbolOrdersMax => ApiError::filter("MAX_NUM_ORDERS"),
         NotExecuted::AccountOrdersMax => ApiError::filter("EXCHANGE_MAX_NUM_ORDERS"),
+        NotExecuted::OffTick => ApiError::filter("PRICE_FILTER"),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use quorate_binance_api::signing::account_of;
+use quorate_binance_api::signing::{Secret, account_of};
 use quorate_domain::{Decimal, Symbol};
 
 /// The account where requests carry no key, and of the one key of an exchange that has no file of accounts.
@@ -20,7 +20,7 @@ pub struct Settings {
     pub api_key: Option<String>,
     /// Secret of the API key: requests are signed with it
     #[arg(long, env = "QUORATE_API_SECRET", requires = "api_key", hide_env_values = true)]
-    pub api_secret: Option<String>,
+    pub api_secret: Option<Secret>,
     /// Account that the exchange has the key for, where requests are signed: it stands in the journal [default: default]
     #[arg(long, env = "QUORATE_ACCOUNT", value_name = "NAME", requires = "api_secret")]
     pub account: Option<String>,
@@ -103,6 +103,12 @@ pub struct ReplaySettings {
     /// Leave the exchange's reference price alone
     #[arg(long)]
     pub no_reference: bool,
+    /// API key for telling the exchange the recorded prices, where it has a file of accounts: one with the permission feed
+    #[arg(long, env = "QUORATE_FEED_KEY", value_name = "KEY", requires = "feed_secret")]
+    pub feed_key: Option<String>,
+    /// Secret of that key
+    #[arg(long, env = "QUORATE_FEED_SECRET", value_name = "SECRET", requires = "feed_key", hide_env_values = true)]
+    pub feed_secret: Option<Secret>,
 }
 
 /// The checked configuration.
@@ -110,7 +116,7 @@ pub struct ReplaySettings {
 pub struct Config {
     pub(crate) exchange: String,
     pub(crate) api_key: Option<String>,
-    pub(crate) api_secret: Option<String>,
+    pub(crate) api_secret: Option<Secret>,
     /// Whose orders these are, by the exchange's word for it.
     pub(crate) account: String,
     pub(crate) journal: Option<PathBuf>,

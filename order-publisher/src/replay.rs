@@ -326,6 +326,8 @@ mod tests {
             qty_scale: "1".into(),
             max_lots: 50,
             no_reference: false,
+            feed_key: None,
+            feed_secret: None,
         };
         let instrument = Instrument { symbol: "A".into(), tick: decimal("0.01"), lot: decimal("0.01") };
         let (mut replay, seen) = Replay::open(&settings, decimal("1"), instrument, skip).unwrap();

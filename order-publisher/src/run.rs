@@ -165,7 +165,11 @@ pub async fn run(config: Config, world: World, shutdown: impl Future<Output = ()
         None => (None, Past::default()),
     };
     let run = continued(&config, &world, &past)?;
-    let credentials = Credentials { key: config.api_key.clone(), secret: config.api_secret.clone() };
+    let feed = match &config.mode {
+        Mode::Random(_) => None,
+        Mode::Replay { settings, .. } => settings.feed_key.clone().zip(settings.feed_secret.clone()),
+    };
+    let credentials = Credentials { key: config.api_key.clone(), secret: config.api_secret.clone(), feed };
     let venue = Venue::new(world.clone(), &config.exchange, credentials, config.timeout);
     let desk = Arc::new(Desk {
         venue: venue.clone(),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use quorate_binance_api::{
     ApiError,
     model::{ExchangeInfo, OrderPlaced, OrderStanding, ReferencePrice, SetReferencePrice},
-    signing::{RECV_WINDOW_MAX_MS, sign},
+    signing::{RECV_WINDOW_MAX_MS, Secret},
 };
 use quorate_seams::{CallError, World, empty_body, full_body, read_body};
 use serde::de::DeserializeOwned;
@@ -23,7 +23,9 @@ const ANSWER_MAX_BYTES: usize = 4 << 20;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Credentials {
     pub(crate) key: Option<String>,
-    pub(crate) secret: Option<String>,
+    pub(crate) secret: Option<Secret>,
+    /// The key and the secret that tell prices.
+    pub(crate) feed: Option<(String, Secret)>,
 }
 
 /// The exchange.
@@ -112,11 +114,17 @@ impl Venue {
 
     pub(crate) async fn set_reference_price(&self, symbol: &str, set: &SetReferencePrice) -> Result<(), Failed> {
         let body = serde_json::to_string(set).map_err(|e| Failed::NotSent(e.to_string()))?;
-        let mut request = self.request("PUT", &format!("/v1/reference-prices/{symbol}"), Some(body));
-        if let Ok(request) = &mut request {
-            let json = http::HeaderValue::from_static("application/json");
-            request.headers_mut().insert(http::header::CONTENT_TYPE, json);
-        }
+        let path = format!("/v1/reference-prices/{symbol}");
+        let request = match &self.credentials.feed {
+            None => self.keyed("PUT", &path, None),
+            Some((key, secret)) => {
+                let query = format!("timestamp={}", self.world.clocks.wall_ms());
+                // The signature covers the query and the body.
+                let signature = secret.sign(&format!("{query}{body}"));
+                self.keyed("PUT", &format!("{path}?{query}&signature={signature}"), Some(key))
+            }
+        };
+        let request = request.header(http::header::CONTENT_TYPE, "application/json").body(Some(Bytes::from(body)));
         self.call::<serde_json::Value>(request).await.map(|_| ())
     }
 
@@ -129,19 +137,24 @@ impl Venue {
     fn windowed(&self, parameters: String) -> String {
         let parameters = format!("{parameters}&recvWindow={RECV_WINDOW_MAX_MS}");
         let Some(secret) = &self.credentials.secret else { return parameters };
-        let signature = sign(secret, &parameters);
+        let signature = secret.sign(&parameters);
         format!("{parameters}&signature={signature}")
     }
 
     fn request(&self, method: &str, path: &str, body: Option<String>) -> http::Result<http::Request<Option<Bytes>>> {
-        let mut request = http::Request::builder().method(method).uri(format!("{}{path}", self.base));
-        if let Some(key) = &self.credentials.key {
-            request = request.header("X-MBX-APIKEY", key);
-        }
+        let mut request = self.keyed(method, path, self.credentials.key.as_deref());
         if body.is_some() {
             request = request.header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         }
         request.body(body.map(Bytes::from))
+    }
+
+    fn keyed(&self, method: &str, path: &str, key: Option<&str>) -> http::request::Builder {
+        let request = http::Request::builder().method(method).uri(format!("{}{path}", self.base));
+        match key {
+            Some(key) => request.header("X-MBX-APIKEY", key),
+            None => request,
+        }
     }
 
     async fn call<T: DeserializeOwned>(

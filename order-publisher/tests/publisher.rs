@@ -135,7 +135,7 @@ impl Http for Exchange {
                     let params = Params::parse(query, body).unwrap();
                     if let Some(secret) = state.manners.secret {
                         let signature = params.required("signature").unwrap();
-                        signing::verify(secret, params.signed_text(), signature).unwrap();
+                        signing::Secret::from(secret).verify(params.signed_text(), signature).unwrap();
                     }
                     Endpoint::find(method, parts.uri.path()).unwrap().check(&params).unwrap();
                     let (sent, window) = (params.timestamp_us().unwrap().unwrap(), params.recv_window_us().unwrap());

@@ -76,6 +76,9 @@ pub const ENDPOINTS: [Endpoint; 11] = [
     signed("GET", "/api/v3/account", &["omitZeroBalances"]),
 ];
 
+/// Where external reference prices are told: not Binance's. The price itself stands in a body of JSON.
+pub const FEED: Endpoint = signed("PUT", "/v1/reference-prices/{symbol}", &[]);
+
 impl Endpoint {
     /// The endpoint of a method and a path.
     #[must_use]

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     str::FromStr,
 };
 
@@ -24,8 +25,8 @@ const MICROSECONDS_FROM: u64 = 1_000_000_000_000_000;
 /// Modes of Binance's `selfTradePreventionMode` that are not offered here.
 const SELF_TRADE_NOT_OFFERED: [&str; 2] = ["DECREMENT", "TRANSFER"];
 
-/// A request's parameters by name, with the text that its signature covers.
-#[derive(Debug, Clone, Default)]
+/// A request's parameters by name, with the text that its signature covers. What is shown of it for a log are the names.
+#[derive(Clone, Default)]
 pub struct Params {
     values: BTreeMap<String, String>,
     signed: String,
@@ -85,6 +86,12 @@ pub struct NamedOrder {
     pub order_id: Option<u64>,
     /// By the sender's name.
     pub client_order_id: Option<ClientOrderId>,
+}
+
+impl fmt::Debug for Params {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.values.keys()).finish()
+    }
 }
 
 impl Params {
@@ -501,6 +508,12 @@ mod tests {
         assert_eq!(named("symbol=AB").expect_err("no order").code, -1102);
         assert_eq!(named("symbol=AB&orderId=-1").expect_err("no number").code, -1100);
         assert_eq!(named("symbol=AB&orderId=99999999999999999999").expect_err("no number").code, -1100);
+    }
+
+    #[test]
+    fn no_value_is_shown_for_a_log() {
+        let params = Params::parse("symbol=A&signature=c8db56", "price=7").expect("valid");
+        assert_eq!(format!("{params:?}"), r#"{"price", "signature", "symbol"}"#);
     }
 
     #[test]

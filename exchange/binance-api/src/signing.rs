@@ -1,7 +1,10 @@
 //! HMAC-SHA256 signatures over the whole parameter string, and the window of time in which a request counts.
 
+use std::fmt;
+
 use hmac::{Hmac, Mac};
 use quorate_domain::Account;
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::error::ApiError;
@@ -14,6 +17,52 @@ pub const RECV_WINDOW_DEFAULT_MS: u64 = 5_000;
 pub const RECV_WINDOW_MAX_MS: u64 = 60_000;
 /// How far a timestamp may lie ahead of the server's time, in ms.
 pub const AHEAD_MAX_MS: u64 = 1_000;
+
+/// A secret that signs. Nothing shows it: it has no `Display`, and its `Debug` says only that there is one.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl Secret {
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The signature of `text`, in hexadecimal.
+    #[must_use]
+    pub fn sign(&self, text: &str) -> String {
+        sign(&self.0, text)
+    }
+
+    /// Checks a signature, in constant time.
+    ///
+    /// # Errors
+    /// -1022 where it is not that of `text`.
+    pub fn verify(&self, text: &str, signature: &str) -> Result<(), ApiError> {
+        let bytes = hex::decode(signature).map_err(|_| ApiError::signature())?;
+        mac(&self.0, text).verify_slice(&bytes).map_err(|_| ApiError::signature())
+    }
+}
 
 fn mac(secret: &str, text: &str) -> Hmac<Sha256> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes a key of any length");
@@ -41,15 +90,6 @@ pub fn account_of(key: &str) -> Result<Account, ApiError> {
         key.to_owned()
     };
     Account::new(&name).map_err(|_| ApiError::invalid_key_format())
-}
-
-/// Checks a signature, in constant time.
-///
-/// # Errors
-/// -1022 where it is not that of `text`.
-pub fn verify(secret: &str, text: &str, signature: &str) -> Result<(), ApiError> {
-    let bytes = hex::decode(signature).map_err(|_| ApiError::signature())?;
-    mac(secret, text).verify_slice(&bytes).map_err(|_| ApiError::signature())
 }
 
 /// Checks that a request made at `timestamp` counts at `server` time, both in microseconds since the Unix epoch:
@@ -82,14 +122,22 @@ mod tests {
     #[test]
     fn the_published_example_holds() {
         assert_eq!(sign(SECRET, TEXT), SIGNATURE);
-        assert!(verify(SECRET, TEXT, SIGNATURE).is_ok());
+        assert!(Secret::from(SECRET).verify(TEXT, SIGNATURE).is_ok());
+    }
+
+    #[test]
+    fn a_secret_is_shown_nowhere() {
+        assert_eq!(format!("{:?}", Secret::from(SECRET)), "Secret(..)");
     }
 
     #[test]
     fn another_text_or_signature_is_refused() {
-        assert_eq!(verify(SECRET, &TEXT.replace("BUY", "SELL"), SIGNATURE).expect_err("refused").code, -1022);
-        assert_eq!(verify(SECRET, TEXT, "zz").expect_err("refused").code, -1022);
-        assert_eq!(verify(SECRET, TEXT, &SIGNATURE[2..]).expect_err("refused").code, -1022);
+        assert_eq!(
+            Secret::from(SECRET).verify(&TEXT.replace("BUY", "SELL"), SIGNATURE).expect_err("refused").code,
+            -1022
+        );
+        assert_eq!(Secret::from(SECRET).verify(TEXT, "zz").expect_err("refused").code, -1022);
+        assert_eq!(Secret::from(SECRET).verify(TEXT, &SIGNATURE[2..]).expect_err("refused").code, -1022);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::{
     pipeline::{Pipeline, Reaction, SlotState},
     planner::{Plan, Projection, Ready},
     requests::{Arrival, GivenUp, MetOwn, Requests, Taken, same},
+    ticks::in_ticks,
     types::{
         Answered, CancelOutcome, Committed, Config, Depth, Effect, Halt, Input, Known, NotExecuted, Only, OrderOutcome,
         QuoteLeaves, RequestId, Snapshot, Stats, Submission, SubmissionId, Target, Terms,
@@ -150,6 +151,13 @@ impl Engine {
         self.stats
     }
 
+    /// What a symbol trades as the ledger's frames tell it. Whoever is told of an execution by this engine asks it at once: then
+    /// it is the instrument by which the order was executed.
+    #[must_use]
+    pub fn instrument(&self, symbol: &Symbol) -> Option<&Instrument> {
+        self.mirror.market(symbol).and_then(|market| market.instrument.as_ref())
+    }
+
     /// The active quote of a symbol as the ledger's frames tell it, its deadline not regarded.
     #[must_use]
     pub fn quote(&self, symbol: &Symbol) -> Option<&crate::types::Quote> {
@@ -184,7 +192,7 @@ impl Engine {
     }
 
     fn on_order(&mut self, now: Millis, request: RequestId, order: NewOrder, terms: Terms) {
-        if let Some(outcome) = self.answer_at_once(&order) {
+        if let Some(outcome) = self.answer_at_once(&order, terms) {
             return self.reply(request, outcome);
         }
         let symbol = order.symbol.clone();
@@ -206,7 +214,7 @@ impl Engine {
 
     /// What can be said without asking the ledger. Repeats come first: their answer does not depend
     /// on whether anything may be executed now.
-    fn answer_at_once(&self, order: &NewOrder) -> Option<OrderOutcome> {
+    fn answer_at_once(&self, order: &NewOrder, terms: Terms) -> Option<OrderOutcome> {
         if self.halted.is_some() {
             return Some(OrderOutcome::NotExecuted(NotExecuted::Halted));
         }
@@ -216,9 +224,14 @@ impl Engine {
         let Some(market) = self.mirror.market(&order.symbol) else {
             return Some(OrderOutcome::Refused(Refusal::UnknownSymbol { symbol: order.symbol.clone() }));
         };
-        if let Err(what) = check_form(order).and_then(|()| check_price(order, market.instrument.as_ref())) {
+        // Prices of another revision are checked where the order is planned.
+        let instrument =
+            market.instrument.as_ref().filter(|_| terms.tick.is_none_or(|tick| tick.revision == market.revision));
+        if let Err(what) = check_form(order).and_then(|()| check_price(order, instrument)) {
             return Some(OrderOutcome::Refused(Refusal::Invalid { what: what.to_owned() }));
         }
+        let repriced = market.tick().and_then(|tick| in_ticks(order, terms, tick));
+        let order = repriced.as_ref().map_or(order, |(order, _)| order);
         let known = self.order(&order.account, &Target::Client(order.client_order_id.clone()));
         let (known_order, committed) = match known.filter(|known| self.is_name_taken(known)) {
             Some(Known::Pending { .. }) => return None,
@@ -478,7 +491,8 @@ impl Engine {
         let Some(pipeline) = self.pipelines.get(symbol) else { return false };
         let Some(arrival) = pipeline.first_waiting() else { return false };
         let Some(pending) = self.requests.get(arrival) else { return false };
-        let Some(revision) = self.mirror.market(symbol).map(|market| market.revision) else { return false };
+        let Some(market) = self.mirror.market(symbol) else { return false };
+        let Some(tick) = market.tick() else { return false };
         if pending.deadline <= now {
             self.settle(arrival, &OrderOutcome::NotExecuted(NotExecuted::TimedOut));
             return true;
@@ -490,6 +504,17 @@ impl Engine {
         let full = self.in_flight.len() >= self.config.in_flight_max;
         if full || !pipeline.may_propose(applied, self.config.window_max) {
             return false;
+        }
+        // Its prices count in a tick that the mirror has not heard of yet.
+        if pending.terms.tick.is_some_and(|of| of.revision > tick.revision) {
+            return false;
+        }
+        let instrument = market.instrument.as_ref();
+        let fits = self.requests.reprice(arrival, tick);
+        let Some(pending) = self.requests.get(arrival) else { return false };
+        if !fits || check_price(&pending.order, instrument).is_err() {
+            self.settle(arrival, &OrderOutcome::NotExecuted(NotExecuted::OffTick));
+            return true;
         }
         let give_up = pending.refused > self.config.replans_max;
         let plan = if give_up {
@@ -524,7 +549,7 @@ impl Engine {
             exec_id,
             answered_below,
             also_answered: self.also_answered(symbol),
-            revision,
+            revision: tick.revision,
             deadline: pending.deadline,
             order: pending.order.clone(),
             fills,

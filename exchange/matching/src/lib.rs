@@ -7,6 +7,7 @@
 //! - `habit`: how often its quote is replaced, and whether a plan against it waits for the next one.
 //! - `planner`: one order against the mirror and the plans still in flight.
 //! - `cancels`: cancels, waiting and in flight.
+//! - `ticks`: prices of one revision in the ticks of another.
 //! - `engine`: the front; the results of one part become the inputs of the next. `lookup`: what is known of an order.
 //!
 //! Invariants: nothing is reported as filled before it is committed; nothing is reported as refused
@@ -22,6 +23,7 @@ mod mirror;
 mod pipeline;
 mod planner;
 mod requests;
+mod ticks;
 mod types;
 
 pub use engine::Engine;

@@ -16,7 +16,10 @@ use quorate_ledger::{
 };
 use quorate_order_book::{OrderBook, Resting};
 
-use crate::types::{Committed, OpenOrder, Quote, QuoteLeaves, Snapshot};
+use crate::{
+    ticks::exactly,
+    types::{Committed, OpenOrder, Quote, QuoteLeaves, Snapshot, Tick},
+};
 
 /// What a frame says that concerns more than the mirror.
 #[derive(Debug)]
@@ -53,6 +56,13 @@ pub(crate) struct Market {
     pub(crate) revision: u64,
     pub(crate) quote: Option<Quote>,
     pub(crate) book: OrderBook,
+}
+
+impl Market {
+    /// In what prices count.
+    pub(crate) fn tick(&self) -> Option<Tick> {
+        Tick::of(self.instrument.as_ref()?, self.revision)
+    }
 }
 
 /// (account, client order id).
@@ -223,9 +233,15 @@ impl Mirror {
 
     /// The newest revision of what a symbol trades; an older one changes nothing.
     fn learn_instrument(&mut self, symbol: Symbol, instrument: Instrument, revision: u64) {
-        let market = self.markets.entry(symbol).or_default();
+        let market = self.markets.entry(symbol.clone()).or_default();
         if revision > market.revision {
+            let before = market.tick();
             (market.instrument, market.revision) = (Some(instrument), revision);
+            if let (Some(before), Some(tick)) = (before, market.tick())
+                && before.units != tick.units
+            {
+                self.closed.reprice(&symbol, before, tick);
+            }
         }
     }
 
@@ -377,7 +393,7 @@ fn quote_of(placed: QuotePlaced) -> Quote {
     }
 }
 
-/// Orders closed not long ago, at most so many; the oldest closed go first.
+/// Orders closed not long ago, at most so many; the oldest closed go first. Their prices are in ticks of the present revision.
 #[derive(Debug)]
 struct ClosedOrders {
     max: usize,
@@ -408,6 +424,21 @@ impl ClosedOrders {
                 }
             }
         }
+    }
+
+    /// The tick of a symbol has changed: what has no price in the new one is forgotten.
+    fn reprice(&mut self, symbol: &Symbol, before: Tick, tick: Tick) {
+        let by_client = &mut self.by_client;
+        self.rows.retain(|order_id, (order, _)| {
+            let Some(price) = order.price.filter(|_| order.symbol == *symbol) else { return true };
+            order.price = exactly(price, before, tick);
+            let key = key_of(order);
+            if order.price.is_none() && by_client.get(&key) == Some(order_id) {
+                by_client.remove(&key);
+            }
+            order.price.is_some()
+        });
+        self.oldest_first.retain(|order_id| self.rows.contains_key(order_id));
     }
 
     fn by_id(&self, order_id: OrderId) -> Option<(&NewOrder, &Committed)> {

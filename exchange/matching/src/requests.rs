@@ -9,7 +9,8 @@ use quorate_ledger::NewOrder;
 
 use crate::{
     mirror::{ClientKey, key_of},
-    types::{Config, NotExecuted, OrderOutcome, RequestId, Terms},
+    ticks::in_ticks,
+    types::{Config, NotExecuted, OrderOutcome, RequestId, Terms, Tick},
 };
 
 /// The number of an order's arrival: what is planned first.
@@ -122,6 +123,14 @@ impl Requests {
         }
     }
 
+    /// The prices of an order count in this tick from now on; `false` where that cannot be without changing them.
+    pub(crate) fn reprice(&mut self, arrival: Arrival, tick: Tick) -> bool {
+        let Some(pending) = self.pending.get_mut(&arrival) else { return false };
+        let Some((order, terms)) = in_ticks(&pending.order, pending.terms, tick) else { return false };
+        (pending.order, pending.terms) = (order, terms);
+        true
+    }
+
     /// Orders of an account, of one symbol or of all, that may still come to rest.
     pub(crate) fn may_rest(&self, account: &Account, symbol: Option<&Symbol>) -> impl Iterator<Item = &NewOrder> {
         self.pending.values().map(|pending| &pending.order).filter(move |order| {
@@ -165,7 +174,11 @@ impl Requests {
         waiters_max: usize,
     ) -> Taken {
         let Some(pending) = self.pending.get_mut(&arrival) else { return Taken::Not(NotExecuted::Overloaded) };
-        if !same(&pending.order, order) || pending.terms.self_trade != terms.self_trade {
+        let order = match pending.terms.tick {
+            Some(tick) => in_ticks(order, terms, tick).map(|(order, _)| order),
+            None => Some(order.clone()),
+        };
+        if !order.is_some_and(|order| same(&pending.order, &order)) || pending.terms.self_trade != terms.self_trade {
             return Taken::Not(NotExecuted::ClientIdInFlight);
         }
         if pending.waiters.len() >= waiters_max {

@@ -102,6 +102,25 @@ pub struct Terms {
     pub self_trade: SelfTrade,
     /// The worst price at which an order without a price of its own trades; `None`: any.
     pub worst: Option<Price>,
+    /// The tick in which the order's price and `worst` count; `None`: that of the revision by which the order is planned.
+    pub tick: Option<Tick>,
+}
+
+/// The tick of one revision of an instrument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tick {
+    /// The revision.
+    pub revision: u64,
+    /// What one lot is worth at a price of one tick, in 10^-12 of the quote asset. Lots are the same in all revisions.
+    pub units: i128,
+}
+
+impl Tick {
+    /// The tick of this revision; `None` where the instrument is not one to be traded.
+    #[must_use]
+    pub fn of(instrument: &Instrument, revision: u64) -> Option<Self> {
+        Some(Self { revision, units: instrument.tick_lot_units()? })
+    }
 }
 
 /// As what an order must stand to be cancelled.
@@ -234,6 +253,8 @@ pub enum NotExecuted {
     SymbolOrdersMax,
     /// The account has as many open orders as it may have.
     AccountOrdersMax,
+    /// What is traded was revised, and the order's price is none of those that may be traded now.
+    OffTick,
 }
 
 /// What came of a cancel.

@@ -82,8 +82,8 @@ fn any_terms(world: &mut World, order: &NewOrder) -> Terms {
         Side::Sell => Price(98),
     };
     match modes.get(at) {
-        Some(mode) => Terms { self_trade: *mode, worst: None },
-        None if at == modes.len() => Terms { self_trade: SelfTrade::Allow, worst: Some(worst) },
+        Some(mode) => Terms { self_trade: *mode, ..Terms::default() },
+        None if at == modes.len() => Terms { worst: Some(worst), ..Terms::default() },
         None => Terms::default(),
     }
 }

@@ -12,7 +12,7 @@ use quorate_ledger::{
 };
 use quorate_matching::{
     Answered, CancelOutcome, Committed, Config, Effect, Halt, Input, Known, NotExecuted, Only, OrderOutcome, RequestId,
-    SelfTrade, Target, Terms,
+    SelfTrade, Target, Terms, Tick,
 };
 use world::{
     World,
@@ -171,7 +171,7 @@ fn own_orders(mode: SelfTrade) -> (World, [u64; 2], Terms) {
     done(&mut world, limit(1, Side::Sell, 100, 2, 1_000_000));
     done(&mut world, limit(2, Side::Sell, 102, 2, 1_000_000));
     let ids = [1, 2].map(|n| world.ledger.order_named(&account(), &client_id(n)).unwrap().id());
-    (world, ids, Terms { self_trade: mode, worst: None })
+    (world, ids, Terms { self_trade: mode, ..Terms::default() })
 }
 
 fn statuses(world: &World) -> [OrderStatus; 2] {
@@ -233,7 +233,8 @@ fn an_order_of_its_own_in_flight_is_met_as_well() {
     for mode in [SelfTrade::ExpireTaker, SelfTrade::ExpireMaker, SelfTrade::ExpireBoth] {
         let mut world = world();
         world.place(limit(1, Side::Sell, 100, 2, 1_000_000));
-        let taker = world.place_under(limit(2, Side::Buy, 100, 2, 1_000_000), Terms { self_trade: mode, worst: None });
+        let taker =
+            world.place_under(limit(2, Side::Buy, 100, 2, 1_000_000), Terms { self_trade: mode, ..Terms::default() });
         settle(&mut world);
         assert_eq!(committed(&world, taker).result.cum_qty.0, 0, "{mode:?}");
         assert_eq!(world.in_match.len(), if mode == SelfTrade::ExpireBoth { 2 } else { 1 }, "{mode:?}");
@@ -956,4 +957,62 @@ fn no_order_waits_past_its_deadline_for_a_quote() {
     world.time += LASTS - 5;
     world.place(market(1, Side::Buy, 1, 1_000_000));
     assert_eq!((world.packets.len(), world.wakes.len()), (1, 0));
+}
+
+/// Revises the tick of the symbol; what is in flight has not heard of it.
+fn revise_tick(world: &mut World, tick: &str) -> Tick {
+    let state = world.ledger.symbol(&symbol(0)).unwrap();
+    let (present, revision) = (state.instrument.clone(), state.revision);
+    let instrument = quorate_domain::Instrument { tick_size: tick.parse().unwrap(), ..present.clone() };
+    let change = ControlChange::Instrument { symbol: symbol(0), instrument, revision: revision + 1 };
+    world.as_admin(control(&world.ledger, change));
+    Tick::of(&present, revision).unwrap()
+}
+
+#[test]
+fn an_order_that_waits_while_the_tick_changes_keeps_the_worth_of_its_price() {
+    // From a hundredth to a thousandth, and to a tenth: 1.00 is 100, 1000 and 10 ticks.
+    for (size, ticks) in [("0.001", Some(1_000)), ("0.1", Some(10)), ("0.3", None)] {
+        let mut world = world();
+        let tick = Some(revise_tick(&mut world, size));
+        let order = limit(1, Side::Buy, 100, 1, 1_000_000);
+        let request = world.place_under(order.clone(), Terms { tick, ..Terms::default() });
+        settle(&mut world);
+        let named = world.ledger.order_named(&account(), &order.client_order_id);
+        let rests = named.and_then(|named| world.ledger.open_order(named.id()).and_then(|open| open.order.price));
+        assert_eq!(rests, ticks.map(Price), "{size}");
+        if ticks.is_none() {
+            assert_eq!(*told(&world, request), OrderOutcome::NotExecuted(NotExecuted::OffTick));
+        }
+    }
+}
+
+#[test]
+fn a_repeat_is_told_by_what_its_price_is_worth() {
+    let mut world = world();
+    let order = limit(1, Side::Buy, 100, 1, 1_000_000);
+    done(&mut world, NewOrder { time_in_force: TimeInForce::Ioc, ..order.clone() });
+    let odd = limit(2, Side::Buy, 105, 1, 1_000_000);
+    done(&mut world, NewOrder { time_in_force: TimeInForce::Ioc, ..odd.clone() });
+    let before = revise_tick(&mut world, "0.1");
+    settle(&mut world);
+    let known = |world: &World, n| {
+        let known = world.live.engine.order(&account(), &Target::Client(client_id(n)));
+        known.map(|known| known.order().price)
+    };
+    // It stood at 1.00, which is ten ticks now; 1.05 is no price any more.
+    assert_eq!((known(&world, 1), known(&world, 2)), (Some(Some(Price(10))), None));
+    let mut repeat = |price, tick| {
+        let order = NewOrder { time_in_force: TimeInForce::Ioc, price: Some(Price(price)), ..order.clone() };
+        let input = Input::Order { request: RequestId(999), order, terms: Terms { tick, ..Terms::default() } };
+        let effects = world.live.engine.handle(Millis(world.time), input);
+        let told = |effect: &Effect| {
+            matches!(
+                effect,
+                Effect::OrderReply { outcome: OrderOutcome::Committed(Committed { repeat: true, .. }), .. }
+            )
+        };
+        effects.iter().any(told)
+    };
+    assert!(repeat(10, None) && repeat(100, Some(before)) && !repeat(100, None));
 }

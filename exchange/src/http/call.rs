@@ -8,14 +8,23 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use quorate_binance_api::{ApiError, Params, PriceBand, SymbolFilters, endpoints::Endpoint, signing};
+use quorate_binance_api::{
+    ApiError, Params, PriceBand, SymbolFilters,
+    endpoints::{self, Endpoint},
+    signing,
+};
 use quorate_client::{CallFailed, ReadOptions};
 use quorate_domain::{Account, Instrument, Symbol};
 use quorate_seams::{NotWhole, whole_body};
 use serde::Serialize;
 use tokio::time::timeout;
 
-use crate::{accounts::Permission, config::DEFAULT_ACCOUNT, desk::Desk, listings::Listed};
+use crate::{
+    accounts::{Accounts, Permission},
+    config::DEFAULT_ACCOUNT,
+    desk::Desk,
+    listings::Listed,
+};
 
 /// Bytes of a request's body at most.
 const BODY_MAX_BYTES: usize = 64 << 10;
@@ -125,20 +134,44 @@ pub(super) fn authenticated(
     params: &Params,
     permission: Permission,
 ) -> Result<Account, ApiError> {
-    let key = headers.get(API_KEY).map(|key| key.to_str().map_err(|_| ApiError::invalid_key_format())).transpose()?;
-    // Some clients send an empty one where they have none.
-    let key = key.filter(|key| !key.is_empty());
-    let Some(accounts) = &desk.config.accounts else {
-        return signing::account_of(key.unwrap_or(DEFAULT_ACCOUNT));
-    };
-    let key = key.ok_or_else(ApiError::invalid_key_format)?;
+    match &desk.config.accounts {
+        Some(accounts) => signed_by(accounts, headers, params, params.signed_text(), permission),
+        None => signing::account_of(key_of(headers)?.unwrap_or(DEFAULT_ACCOUNT)),
+    }
+}
+
+/// Whether a request may tell a reference price: where this exchange knows accounts, it is signed, query and body, by a key that
+/// is there for that. A key for trading is not. Without accounts anybody may.
+pub(super) fn may_feed(desk: &Desk, headers: &HeaderMap, query: &Params, body: &str) -> Result<(), ApiError> {
+    endpoints::FEED.check(query)?;
+    if let Some(accounts) = &desk.config.accounts {
+        let text = format!("{}{body}", query.signed_text());
+        signed_by(accounts, headers, query, &text, Permission::Feed)?;
+    }
+    check_window(desk, query)
+}
+
+/// The account of the key that signed `text`, where that key may be used for this.
+fn signed_by(
+    accounts: &Accounts,
+    headers: &HeaderMap,
+    params: &Params,
+    text: &str,
+    permission: Permission,
+) -> Result<Account, ApiError> {
+    let key = key_of(headers)?.ok_or_else(ApiError::invalid_key_format)?;
     let access = accounts.access(key).ok_or_else(ApiError::invalid_key)?;
-    let signature = params.required("signature")?;
-    signing::verify(&access.secret, params.signed_text(), signature)?;
+    access.secret.verify(text, params.required("signature")?)?;
     if !access.permissions.contains(&permission) {
         return Err(ApiError::invalid_key());
     }
     Ok(access.account.clone())
+}
+
+/// The API key, where there is one. Some clients send an empty one where they have none.
+fn key_of(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let key = headers.get(API_KEY).map(|key| key.to_str().map_err(|_| ApiError::invalid_key_format())).transpose()?;
+    Ok(key.filter(|key| !key.is_empty()))
 }
 
 /// Whether a request counts now. Whoever says when a request was made, or asks for a window, wants it kept; who has to

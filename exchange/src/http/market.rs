@@ -2,11 +2,11 @@
 
 use axum::{
     extract::{Path, Request, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::Response,
 };
 use quorate_binance_api::{
-    ApiError,
+    ApiError, Params,
     model::{
         BookTicker, Depth, ExchangeInfo, Offers, OrderType, ReferencePrice, SelfTradePrevention, ServerTime,
         SetReferencePrice, SymbolInfo, SymbolStatus,
@@ -17,7 +17,8 @@ use quorate_domain::{Decimal, Instrument, Symbol};
 use quorate_matching::{ACCOUNT_ORDERS_MAX, QuoteLeaves, SYMBOL_ORDERS_MAX};
 
 use super::call::{
-    App, Failed, NoParams, Sent, banded_filters, filters, json, listed, live, ok, read_symbols, symbol_filters, whole,
+    App, Failed, NoParams, Sent, banded_filters, filters, json, listed, live, may_feed, ok, read_symbols,
+    symbol_filters, whole,
 };
 use crate::{
     desk::Desk,
@@ -189,13 +190,16 @@ fn half_ticks_text(tick_size: Decimal, half_ticks: i64) -> String {
 
 pub(super) async fn set_reference_price(
     State(desk): App,
-    _: NoParams,
+    headers: HeaderMap,
     symbol: Path<String>,
     request: Request,
 ) -> Result<Response, Failed> {
+    let query = Params::parse(request.uri().query().unwrap_or_default(), "")?;
+    let body = whole(request).await?;
+    let body = std::str::from_utf8(&body).map_err(|_| ApiError::new(-1100, "The body is not text."))?;
+    may_feed(&desk, &headers, &query, body)?;
     let symbol: Symbol = symbol.parse().map_err(|_| ApiError::invalid_symbol())?;
-    let body: SetReferencePrice =
-        serde_json::from_slice(&whole(request).await?).map_err(|_| ApiError::missing("price"))?;
+    let body: SetReferencePrice = serde_json::from_str(body).map_err(|_| ApiError::missing("price"))?;
     let decimal = |name: &str, text: &str| -> Result<Decimal, ApiError> {
         text.parse().map_err(|_| ApiError::illegal(name, "^[0-9]+(\\.[0-9]+)?$"))
     };

@@ -17,7 +17,7 @@ use quorate_ledger::{
     bounds::{self, ORDER_TIMESTAMP_AHEAD_MS},
     order_check,
 };
-use quorate_matching::{Known, NotExecuted, Only, OrderOutcome, SelfTrade, Target, Terms};
+use quorate_matching::{Known, NotExecuted, Only, OrderOutcome, SelfTrade, Target, Terms, Tick};
 use serde::Serialize;
 
 use super::call::{
@@ -27,7 +27,7 @@ use super::call::{
 use crate::{
     accounts::Permission,
     desk::Desk,
-    orders::{Shown, cancelled, known_info, new_order, placed, placed_before, result_of, standing},
+    orders::{self, Shown, cancelled, known_info, new_order, placed_before, result_of, standing},
     refusals::Stamped,
 };
 
@@ -41,25 +41,34 @@ const CANCELS_AT_ONCE: usize = 16;
 pub(super) async fn place(State(desk): App, headers: HeaderMap, Sent(params): Sent) -> Result<Response, Failed> {
     let account = authenticated(&desk, &headers, &params, Permission::Trade)?;
     let now_us = desk.world().clocks.wall_ms().saturating_mul(1_000);
-    let request = stamped(&account, &params)?.filter(|request| request.timestamp_us < now_us + WINDOW_MAX_US);
-    let place = async {
-        check_window(&desk, &params)?;
-        place_now(&desk, account, &params).await
-    };
+    let request = stamped(&account, &params)?;
+    if let Err(outside) = check_window(&desk, &params) {
+        return match request.filter(|request| may_count_later(request, now_us)) {
+            Some(early) => ok(&desk.refusals.once(early, now_us, async { Err::<OrderPlaced, _>(outside) }).await?),
+            None => Err(outside.into()),
+        };
+    }
+    let place = place_now(&desk, account, &params);
     let placed = match request {
         Some(request) => desk.refusals.once(request, now_us, place).await?,
-        // No copy of it can be told from a new request, or none can count while its refusal could be remembered.
+        // No copy of it can be told from a new request.
         None => place.await?,
     };
     ok(&placed)
+}
+
+/// Whether a request that is outside of its window now, for it came too early, can come to lie in it while its refusal is
+/// remembered. What came too late never counts, and takes no place in that memory.
+fn may_count_later(request: &Stamped, now_us: u64) -> bool {
+    (now_us..now_us.saturating_add(WINDOW_MAX_US)).contains(&request.timestamp_us)
 }
 
 /// The request as one that can be remembered, where it has a timestamp.
 fn stamped(account: &Account, params: &Params) -> Result<Option<Stamped>, ApiError> {
     let Some(timestamp_us) = params.timestamp_us()? else { return Ok(None) };
     let window_us = params.recv_window_us()?.unwrap_or(RECV_WINDOW_DEFAULT_MS * 1_000).min(WINDOW_MAX_US);
-    let key = (account.clone(), params.digest());
-    Ok(Some(Stamped { key, timestamp_us, until_us: timestamp_us.saturating_add(window_us) }))
+    let (account, digest) = (account.clone(), params.digest());
+    Ok(Some(Stamped { account, digest, timestamp_us, until_us: timestamp_us.saturating_add(window_us) }))
 }
 
 async fn place_now(desk: &Arc<Desk>, account: Account, params: &Params) -> Result<OrderPlaced, ApiError> {
@@ -67,22 +76,22 @@ async fn place_now(desk: &Arc<Desk>, account: Account, params: &Params) -> Resul
     if desk.limits.is_due(&account) {
         return Err(ApiError::disconnected("not done: the ledger does not hold this account to its balances yet"));
     }
-    let filters = banded_filters(desk, &request.symbol, listed(desk, &request.symbol).await?.instrument);
+    let listed = listed(desk, &request.symbol).await?;
+    let tick = Tick::of(&listed.instrument, listed.revision);
+    let filters = banded_filters(desk, &request.symbol, listed.instrument);
     let timestamp = order_time(desk, params.timestamp_us()?.map(|us| us / 1_000));
     let order =
         new_order(&request, &filters, account, name_or_fresh(desk, request.client_order_id.clone())?, timestamp)?;
     let self_trade = request.self_trade.unwrap_or(desk.config.self_trade);
     let worst = order.price.is_none().then(|| filters.worst(order.side)).flatten();
-    let terms = Terms { self_trade: mode(self_trade), worst };
-    let outcome = desk.place(order.clone(), terms).await;
+    let terms = Terms { self_trade: mode(self_trade), worst, tick };
+    let placed = desk.place(order.clone(), terms).await;
     if request.client_order_id.is_some()
-        && let Some((kept, result)) = placed_earlier(desk, &order, &outcome).await?
+        && let Some((kept, result)) = placed_earlier(desk, &order, &placed.outcome).await?
     {
         return placed_before(shown(desk, &filters), request.response, &order, &kept, &result);
     }
-    // Fees are those of today's instrument: the order may have been planned again by a newer one.
-    let filters = desk.listings.instrument(&order.symbol).map_or(filters, |instrument| self::filters(desk, instrument));
-    placed(&order, shown(desk, &filters), request.response, outcome)
+    orders::placed(&order, shown(desk, &filters), request.response, placed)
 }
 
 fn shown<'a>(desk: &'a Desk, filters: &'a SymbolFilters) -> Shown<'a> {
@@ -126,7 +135,9 @@ async fn placed_earlier(
         OrderOutcome::Refused(Refusal::DuplicateOrder { .. }) | OrderOutcome::Committed(_) | OrderOutcome::Unknown => {
             return Ok(None);
         }
-        OrderOutcome::NotExecuted(NotExecuted::SymbolOrdersMax | NotExecuted::AccountOrdersMax)
+        OrderOutcome::NotExecuted(
+            NotExecuted::SymbolOrdersMax | NotExecuted::AccountOrdersMax | NotExecuted::OffTick,
+        )
         | OrderOutcome::Refused(_) => {}
         OrderOutcome::NotExecuted(_) => return Ok(None),
     }
@@ -234,8 +245,7 @@ async fn cancel_one(desk: &Arc<Desk>, account: &Account, asked: CancelOrder) -> 
     };
     // What a cancel names must be one and the same order in every respect.
     let (known, _) = desk.known(account, &target);
-    let order = known.as_ref().map(|known| known.order().clone());
-    if let Some(order) = &order
+    if let Some(order) = known.as_ref().map(Known::order)
         && (order.symbol != named.symbol
             || named.client_order_id.as_ref().is_some_and(|name| *name != order.client_order_id))
     {
@@ -246,10 +256,7 @@ async fn cancel_one(desk: &Arc<Desk>, account: &Account, asked: CancelOrder) -> 
         CancelRestriction::OnlyPartiallyFilled => Only::PartiallyFilled,
     });
     let committed = cancelled(desk.cancel(account.clone(), target, only).await)?;
-    let order = match order {
-        Some(order) => order,
-        None => order_of(desk, account, committed.result.order_id).await?,
-    };
+    let order = order_of(desk, account, committed.result.order_id).await?;
     let filters = symbol_filters(desk, &order.symbol).await?;
     Ok(OrderCancelled {
         orig_client_order_id: order.client_order_id.to_string(),

@@ -355,3 +355,33 @@ async fn a_cancel_has_a_name_of_its_own_and_may_be_restricted() {
     assert!(!name.is_empty() && name != "r2" && ended.1["origClientOrderId"] == "r2", "{ended:?}");
     assert_eq!(stands(&exchange.limit("c1", "SELL", "GTC", "100.50", 5).await), (200, "NEW", "0.000"));
 }
+
+/// Whoever sends many requests that are refused loses places of its own alone, and what came too late takes none.
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_refused_requests_makes_nobody_elses_late_copy_count() {
+    let group = group();
+    let exchange = Exchange::start(&group).await;
+    let now = exchange.desk.world().clocks.wall_ms();
+    let form = "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.001&recvWindow=60000";
+    let place = |key: &'static str, more: String| {
+        let exchange = &exchange;
+        async move { exchange.call_as(Some(key), "POST", "/api/v3/order", format!("{form}{more}")).await }
+    };
+    let old = format!("&timestamp={}", now - 60_001);
+    assert_eq!(code(&place("flood", old).await), (400, -1021));
+    group.kill_switch(true);
+    exchange.until("halted", |exchange| !exchange.desk.is_trading()).await;
+    let early = format!("&timestamp={}", now - 1_000);
+    assert_eq!(code(&place("victim", early.clone()).await), (400, -1013));
+    let flood = |at: u64| format!("&timestamp={}", (now + 500) * 1_000 + at);
+    for at in 0..3_000 {
+        assert_eq!(code(&place("flood", flood(at)).await), (400, -1013));
+    }
+    group.kill_switch(false);
+    group.quote("BTCUSDT", 9_900, 10_100, 10);
+    exchange.until("open again", |exchange| exchange.desk.is_trading()).await;
+    assert_eq!(code(&place("victim", early).await), (400, -1013), "its refusal is remembered");
+    assert_eq!(place("victim", format!("&timestamp={}", now - 2_000)).await.0, 200, "and nothing older is in doubt");
+    assert_eq!(code(&place("flood", flood(0)).await), (400, -1021), "it may have been forgotten");
+    assert_eq!(group.executions().len(), 1);
+}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use quorate_binance_api::signing::sign;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -94,6 +95,60 @@ async fn what_cannot_be_a_price_is_refused_and_counted() {
     assert_eq!(put(&exchange, json!({"bid": "61839", "ask": "61841", "feed": "g", "seq": 1})).await.0, 200);
     assert_eq!(put(&exchange, json!({"price": "61841"})).await.0, 200);
     assert_eq!(price(&exchange, "ETHUSDT").await.unwrap()["price"], "61841.00");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_accounts_are_known_only_a_key_for_feeding_tells_prices() {
+    let group = group();
+    group.define("ETHUSDT");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let key = |key: &str, permission: &str| {
+        format!("[[account.key]]\napi-key = \"{key}\"\nsecret = \"of-{key}\"\npermissions = [\"{permission}\"]\n")
+    };
+    let keys = ["read", "trade", "feed"].map(|permission| key(permission, permission)).concat();
+    std::fs::write(file.path(), format!("[[account]]\nname = \"alice\"\n{keys}")).unwrap();
+    let exchange = Exchange::start_with(&group, |settings| settings.accounts = Some(file.path().to_owned())).await;
+    let now = exchange.desk.world().clocks.wall_ms();
+    let put = |key: Option<&'static str>, signed: &str, query: String, body: &'static str| {
+        let signature = sign(&format!("of-{}", key.unwrap_or_default()), &format!("{query}{signed}"));
+        let path = format!("/v1/reference-prices/ETHUSDT?{query}&signature={signature}");
+        let exchange = &exchange;
+        async move { exchange.call_as(key, "PUT", &path, body).await }
+    };
+    let (body, at) = (r#"{"price":"55"}"#, |ms: u64| format!("timestamp={ms}"));
+    for key in ["read", "trade"] {
+        assert_eq!(code(&put(Some(key), body, at(now), body).await), (401, -2015), "{key}");
+    }
+    assert_eq!(code(&put(None, body, at(now), body).await), (401, -2014));
+    let plain = exchange.call_as(Some("feed"), "PUT", "/v1/reference-prices/ETHUSDT", body).await;
+    assert_eq!(code(&plain), (400, -1102), "it is not signed");
+    assert_eq!(code(&put(Some("feed"), r#"{"price":"54"}"#, at(now), body).await), (400, -1022), "of another body");
+    assert_eq!(code(&put(Some("feed"), body, at(now - 5_001), body).await), (400, -1021));
+    assert_eq!(code(&put(Some("feed"), body, format!("{}&symbol=A", at(now)), body).await), (400, -1104));
+    assert_eq!(price(&exchange, "ETHUSDT").await.unwrap()["price"], "50.00");
+    assert_eq!(put(Some("feed"), body, at(now), body).await, (200, json!({})));
+    assert_eq!(price(&exchange, "ETHUSDT").await.unwrap()["price"], "55.00");
+    // And it does not trade, nor look.
+    let query = format!("symbol=BTCUSDT&timestamp={now}");
+    let path = format!("/api/v3/openOrders?{query}&signature={}", sign("of-feed", &query));
+    for method in ["GET", "DELETE"] {
+        assert_eq!(code(&exchange.call_as(Some("feed"), method, &path, "").await), (401, -2015));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_one_key_of_the_flags_trades_and_tells_no_prices() {
+    let group = group();
+    group.define("ETHUSDT");
+    let exchange = Exchange::start_with(&group, |settings| {
+        (settings.api_key, settings.api_secret) = (Some("key".into()), Some("secret".into()));
+    })
+    .await;
+    let query = format!("timestamp={}", exchange.desk.world().clocks.wall_ms());
+    let body = r#"{"price":"55"}"#;
+    let signature = sign("secret", &format!("{query}{body}"));
+    let path = format!("/v1/reference-prices/ETHUSDT?{query}&signature={signature}");
+    assert_eq!(code(&exchange.call_as(Some("key"), "PUT", &path, body).await), (401, -2015));
 }
 
 #[tokio::test(start_paused = true)]

@@ -82,6 +82,42 @@ async fn an_order_under_an_older_revision_is_planned_again_under_the_newer_one()
     assert_eq!(placed.1["status"], "NEW", "{placed:?}");
 }
 
+/// An order that waits for the ledger while the tick changes, and where it then stands: its answer, and its price in the ledger.
+async fn placed_while_the_tick_becomes(tick: &str, order: &str) -> ((u16, Value), Option<i64>) {
+    let group = group();
+    group.define("ETHUSDT");
+    let exchange = Exchange::start(&group).await;
+    sleep(Duration::from_secs(1)).await;
+    group.set_muted(true);
+    group.redefine("ETHUSDT", |instrument| instrument.tick_size = tick.parse().unwrap());
+    let form = format!("symbol=ETHUSDT&side=BUY&quantity=0.100&newClientOrderId=o1&{order}");
+    let hear = async {
+        sleep(Duration::from_millis(500)).await;
+        group.set_muted(false);
+    };
+    let (placed, ()) = tokio::join!(exchange.call("POST", "/api/v3/order", form), hear);
+    let price = group.look(|ledger| {
+        let mut open = ledger.orders_after(0).filter_map(|known| known.open().map(|open| open.order.clone()));
+        open.next().and_then(|order| order.price).map(|price| price.0)
+    });
+    let seen = exchange.get("/api/v3/order?symbol=ETHUSDT&origClientOrderId=o1").await;
+    assert_eq!(seen.1.get("price").is_some(), placed.0 == 200, "{seen:?}");
+    assert!(seen.1["price"].as_str().is_none_or(|price| price.parse() == Ok(50.5)), "{seen:?}");
+    (placed, price)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_in_the_queue_keeps_its_price_when_the_tick_changes() {
+    let order = "type=LIMIT&timeInForce=GTC&price=50.50";
+    for (tick, ticks) in [("0.001", 50_500), ("0.1", 505)] {
+        let (placed, price) = placed_while_the_tick_becomes(tick, order).await;
+        assert_eq!((&placed.1["status"], price), (&json!("NEW"), Some(ticks)), "{placed:?}");
+        assert_eq!(placed.1["price"], "50.50", "as it was asked for");
+    }
+    let (placed, price) = placed_while_the_tick_becomes("1", order).await;
+    assert_eq!((placed, price), ((400, json!({"code": -1013, "msg": "Filter failure: PRICE_FILTER"})), None));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_price_of_the_exchange_itself_makes_no_band() {
     let group = group();

@@ -58,11 +58,16 @@ impl Http for ReqwestHttp {
                 }
                 None => reqwest::Body::wrap_stream(BodyDataStream::new(body)),
             };
-            let response =
-                client.request(parts.method, url).headers(parts.headers).body(body).send().await.map_err(|error| {
+            let response = client.request(parts.method, url).headers(parts.headers).body(body).send().await.map_err(
+                |mut error| {
+                    // It names the address that was called; what stands in a query may be a signature.
+                    if let Some(url) = error.url_mut() {
+                        url.set_query(None);
+                    }
                     let text = error_chain(&error);
                     if error.is_connect() { CallError::Connect(text) } else { CallError::Broken(text) }
-                })?;
+                },
+            )?;
             let response: http::Response<reqwest::Body> = response.into();
             Ok(response.map(|body| body.map_err(std::io::Error::other).boxed_unsync()))
         })
@@ -78,4 +83,19 @@ fn error_chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http_call::empty_body;
+
+    #[tokio::test]
+    async fn an_error_shows_no_query() {
+        let http = ReqwestHttp::new().expect("a client");
+        let uri = "http://127.0.0.1:1/order?symbol=A&signature=c8db56";
+        let request = http::Request::get(uri).body(empty_body()).expect("a request");
+        let error = http.call(request).await.map(|_| ()).expect_err("nobody there").to_string();
+        assert!(error.contains("127.0.0.1:1/order") && !error.contains("signature"), "{error}");
+    }
 }

@@ -176,6 +176,7 @@ impl Judge {
                     OrderOutcome::NotExecuted(NotExecuted::TimedOut) => "timed out",
                     OrderOutcome::NotExecuted(NotExecuted::SymbolOrdersMax) => "symbol full",
                     OrderOutcome::NotExecuted(NotExecuted::AccountOrdersMax) => "account full",
+                    OrderOutcome::NotExecuted(NotExecuted::OffTick) => "off tick",
                     OrderOutcome::Refused(Refusal::KillSwitch { .. }) => "killed",
                     OrderOutcome::Refused(Refusal::SymbolClosed { .. }) => "symbol closed",
                     OrderOutcome::Refused(Refusal::DeadlinePassed { .. }) => "deadline passed",
