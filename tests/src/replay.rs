@@ -4,6 +4,7 @@
 mod amounts;
 mod bounds;
 mod control;
+mod crossing;
 mod money;
 mod rules;
 mod said;
@@ -201,6 +202,7 @@ impl Replay {
             self.orders.remove(&order_id);
         }
         self.exposure(frame);
+        self.not_crossed(frame);
         self.controlled(frame);
         self.turns_are_served(frame);
         self.bounds_hold(frame);
@@ -251,7 +253,10 @@ impl Replay {
             Event::QuoteRefused { symbol, quote_seq, keep, refusal, .. } => {
                 self.refused(frame, symbol, *quote_seq, *keep, refusal);
             }
-            Event::QuoteEnded { symbol, quote_id, reason, .. } => self.quote_ended(frame, symbol, *quote_id, *reason),
+            Event::QuoteEnded { symbol, quote_id, released_long, released_short, reason } => {
+                self.released(frame, symbol, (released_long.0, released_short.0));
+                self.quote_ended(frame, symbol, *quote_id, *reason);
+            }
             Event::ExchangeRegistered { exchange_epoch, .. } => {
                 if *exchange_epoch <= self.exchange_epoch {
                     self.wrong(frame, "an exchange epoch that does not grow");
@@ -313,6 +318,9 @@ impl Replay {
         let (bid, ask) = (side(placed.bid), side(placed.ask));
         if bid.1 < placed.bid_asked.0 || ask.1 < placed.ask_asked.0 {
             self.found.grants_reduced += 1;
+        }
+        if bid.1 > placed.bid_asked.0 || ask.1 > placed.ask_asked.0 || bid.1 + ask.1 <= 0 {
+            self.wrong(frame, &format!("{}: {bid:?} and {ask:?} is not what was asked for", placed.symbol));
         }
         let book = self.books.entry(placed.symbol.clone()).or_default();
         let holds = book.holder == Some((placed.maker.clone(), placed.incarnation)) && book.epoch == placed.epoch;
@@ -395,6 +403,17 @@ impl Replay {
         }
     }
 
+    /// A quote that ends frees what its leaves reserved.
+    fn released(&mut self, frame: &Frame, symbol: &Symbol, told: (i128, i128)) {
+        let Some(book) = self.books.get(symbol).filter(|_| self.whole) else { return };
+        let Some(quote) = &book.quote else { return };
+        let (buys, sells) = self.control.lots_at_risk(&self.money, symbol, book.per_lot, (quote.bid.0, quote.ask.0));
+        let reserved = (i128::from(quote.bid.1) * buys, i128::from(quote.ask.1) * sells);
+        if told != reserved {
+            self.wrong(frame, &format!("{symbol}: {told:?} is released, and {reserved:?} was reserved"));
+        }
+    }
+
     fn quote_ended(&mut self, frame: &Frame, symbol: &Symbol, quote_id: u64, reason: QuoteEndReason) {
         let book = self.books.entry(symbol.clone()).or_default();
         match book.quote.take() {
@@ -432,7 +451,8 @@ impl Replay {
     }
 
     fn executed(&mut self, frame: &Frame, event: &Event) {
-        let Event::OrderExecuted { order_id, exchange_epoch, exec_id, order, status, leaves_qty, .. } = event else {
+        let Event::OrderExecuted { order_id, exchange_epoch, exec_id, order, status, cum_qty, leaves_qty } = event
+        else {
             return;
         };
         if self.control.kill_switch {
@@ -477,8 +497,16 @@ impl Replay {
                 _ => None,
             })
             .sum();
-        if leaves_qty.0 != 0 && leaves_qty.0 != order.qty.0 - filled {
-            self.wrong(frame, &format!("order {order_id} rests {leaves_qty} of {} after {filled}", order.qty));
+        let rests = (leaves_qty.0 != 0).then_some(leaves_qty.0);
+        let stands = match (rests, filled) {
+            (None, filled) if filled == order.qty.0 => *status == OrderStatus::Filled,
+            (None, _) => !status.is_open() && *status != OrderStatus::Filled,
+            (Some(_), 0) => *status == OrderStatus::New,
+            (Some(_), _) => *status == OrderStatus::PartiallyFilled,
+        };
+        if cum_qty.0 != filled || rests.is_some_and(|rests| rests != order.qty.0 - filled) || !stands {
+            let what = format!("order {order_id} is {status:?}, {cum_qty} filled and {leaves_qty} resting");
+            self.wrong(frame, &format!("{what}, of {} with fills of {filled}", order.qty));
         }
     }
 
@@ -492,8 +520,9 @@ impl Replay {
         match &fill.maker {
             FilledMaker::Order { order_id, leaves, .. } => {
                 self.take(frame, *order_id, fill, fill.taker_side.opposite());
-                if self.orders.get(order_id).is_some_and(|order| order.leaves != leaves.0) {
-                    self.wrong(frame, &format!("order {order_id}: leaves do not add up"));
+                let fits = |order: &Order| order.leaves == leaves.0 && order.price == Some(fill.price.0);
+                if self.orders.get(order_id).is_some_and(|order| !fits(order)) {
+                    self.wrong(frame, &format!("order {order_id}: leaves do not add up, or it rests at another price"));
                 }
             }
             FilledMaker::Quote { quote_id, epoch, leaves, position, position_seq, .. } => {

@@ -272,3 +272,52 @@ fn each_planted_fault_between_journal_and_events_is_found() {
     open.orders.get_mut("o1").unwrap().ended = false;
     assert_eq!(open.unknown_left(), 1);
 }
+
+fn rest(order_id: u64, exec_id: u64, side: &str, (price, qty): (i64, i64)) -> Value {
+    json!({"order_executed": {"order_id": order_id, "exchange_epoch": 2, "exec_id": exec_id, "order": {"account": "p",
+        "client_order_id": format!("rest-{order_id}"), "symbol": "BTCUSDT", "side": side, "order_type": "limit",
+        "time_in_force": "gtc", "price": price, "qty": qty, "timestamp": 1_000}, "status": "new", "cum_qty": 0,
+        "leaves_qty": qty}})
+}
+
+/// A sale rests and is filled in part, a buy rests below it, and a quote around both is placed and pulled.
+fn resting() -> History {
+    let mut taken = fill(1, 5, 2, 0, 0);
+    taken["fill_committed"]["maker"] =
+        json!({"order": {"order_id": 4, "account": "p", "client_order_id": "rest-4", "leaves": 3}});
+    let mut pulled = ended("BTCUSDT", 7, "pulled");
+    (pulled["quote_ended"]["released_long"], pulled["quote_ended"]["released_short"]) = (json!("10"), json!("10"));
+    let mut history = sound();
+    history.truncate(3);
+    history.extend([
+        (1_000, vec![rest(4, 1, "sell", (101, 5))]),
+        (1_100, vec![order(5, 2, "o1", 2), taken]),
+        (1_200, vec![rest(6, 3, "buy", (100, 4))]),
+        (1_300, vec![quote(7, 1, 0, 10, None)]),
+        (1_400, vec![pulled]),
+    ]);
+    history
+}
+
+#[test]
+fn each_planted_fault_in_what_rests_is_found() {
+    assert_eq!(judged(&resting()).violations, Vec::<String>::new());
+    type Plant = (&'static str, fn(&mut History), &'static str);
+    let plants: [Plant; 9] = [
+        ("a fill at a better price", |h| h[4].1[1]["fill_committed"]["price"] = json!(100), "another price"),
+        ("a buy that rests as high as a sale", |h| h[5].1[0] = rest(6, 3, "buy", (101, 4)), "orders rest at"),
+        ("a bid that meets a sale", |h| h[6].1[0]["quote_placed"]["bid"]["price"] = json!(101), "meets what rests"),
+        ("an ask that meets a buy", |h| h[6].1[0]["quote_placed"]["ask"]["price"] = json!(100), "meets what rests"),
+        ("more than was asked for", |h| h[6].1[0]["quote_placed"]["bid_asked"] = json!(9), "asked for"),
+        ("too little is released", |h| h[7].1[0]["quote_ended"]["released_short"] = json!("9"), "is released"),
+        ("a wrong sum of fills", |h| h[4].1[0]["order_executed"]["cum_qty"] = json!(1), "with fills of"),
+        ("a status that is not so", |h| h[5].1[0]["order_executed"]["status"] = json!("expired"), "with fills of"),
+        ("an order filled that is not", |h| h[4].1[0]["order_executed"]["order"]["qty"] = json!(3), "with fills of"),
+    ];
+    for (what, plant, found) in plants {
+        let mut history = resting();
+        plant(&mut history);
+        let violations = judged(&history).violations;
+        assert!(violations.iter().any(|violation| violation.contains(found)), "{what}: {violations:?}");
+    }
+}

@@ -1,9 +1,11 @@
 //! What an account has, as the ledger counts it.
 
+use std::collections::BTreeMap;
+
 use axum::{extract::State, http::HeaderMap, response::Response};
 use quorate_api::BalanceView;
 use quorate_binance_api::model::{AccountInfo, AssetBalance, CommissionRates};
-use quorate_domain::{Decimal, Money};
+use quorate_domain::{Asset, Decimal, Money};
 
 use super::call::{App, Failed, Sent, account, ok, reading, unread};
 use crate::{accounts::Permission, desk::Desk};
@@ -16,7 +18,8 @@ pub(super) async fn account_info(State(desk): App, headers: HeaderMap, Sent(para
     let omit_zero = params.flag("omitZeroBalances")?.unwrap_or(false);
     let read = desk.client.balances(Some(&account), None, &reading(&desk)).await.map_err(|error| unread(&error))?;
     let own = read.data.accounts.into_iter().filter(|row| row.account == account);
-    let shown = |row: &BalanceView| !omit_zero || row.total != Money::ZERO || row.locked != Money::ZERO;
+    let mut balances = if omit_zero { BTreeMap::new() } else { nothing_of_each(&desk) };
+    balances.extend(own.flat_map(|row| row.balances).map(|row| (row.asset.clone(), balance(&row))));
     let (maker, taker) = highest_fees(&desk);
     ok(&AccountInfo {
         maker_commission: per_ten_thousand(maker),
@@ -32,9 +35,21 @@ pub(super) async fn account_info(State(desk): App, headers: HeaderMap, Sent(para
         prevent_sor: false,
         update_time: read.log_time.0,
         account_type: "SPOT".to_owned(),
-        balances: own.flat_map(|row| row.balances).filter(shown).map(|row| balance(&row)).collect(),
+        balances: balances.into_values().collect(),
         permissions: vec!["SPOT".to_owned()],
     })
+}
+
+/// A balance of 0 of each asset that is traded: the ledger keeps none that are 0.
+fn nothing_of_each(desk: &Desk) -> BTreeMap<Asset, AssetBalance> {
+    let listed = desk.listings.all();
+    let traded = listed.values().filter(|listed| !listed.closed).map(|listed| &listed.instrument);
+    let nothing = |asset: &Asset| AssetBalance {
+        asset: asset.to_string(),
+        free: Money::ZERO.to_string(),
+        locked: Money::ZERO.to_string(),
+    };
+    traded.flat_map(|of| [&of.base, &of.quote]).map(|asset| (asset.clone(), nothing(asset))).collect()
 }
 
 fn balance(row: &BalanceView) -> AssetBalance {

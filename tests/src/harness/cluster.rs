@@ -576,6 +576,21 @@ impl Cluster {
             anyhow::Ok((quoted == self.setup.symbols.len()).then_some(()))
         })
         .await?;
+        self.see_money_of(id).await
+    }
+
+    /// Has every running node say what it has applied of money, for the judge to hold against its own sums at that index.
+    ///
+    /// # Errors
+    /// Where a running node gives no answer at all; one that is not ready is left out.
+    pub async fn see_money(&self) -> Result<()> {
+        for (id, _) in self.members.iter().filter(|(_, member)| member.process.is_some()) {
+            self.see_money_of(*id).await?;
+        }
+        Ok(())
+    }
+
+    async fn see_money_of(&self, id: u64) -> Result<()> {
         for view in VIEWS {
             self.get(id, &format!("/v1/{view}?consistency=local")).await?;
         }
