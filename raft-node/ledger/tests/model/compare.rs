@@ -5,7 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use quorate_domain::{ExposureBasis, Side};
+use quorate_domain::{ExposureBasis, MakerName, Side};
 use quorate_ledger::{Command, Envelope, Event, Input, Ledger, Outcome, Refusal, Response, bounds::NAMES_MAX};
 
 use crate::{
@@ -103,6 +103,7 @@ fn run<S: Subject>(new: New<S>, names_max: usize, next: &mut dyn FnMut(&Model) -
             Ok((got, violations)) => differs(expected.clone(), got)
                 .or_else(|| wrong_state(&model, subject.ledger(), &violations))
                 .or_else(|| wrong_orders(&model, subject.ledger(), at))
+                .or_else(|| wrong_holdings(&model, subject.ledger()))
                 .or_else(|| {
                     let accepted = matches!(expected.0.outcome, Outcome::Accepted(_));
                     let look = (accepted && before.1.is_some()) || at.is_multiple_of(LOOK_AT_MONEY_EVERY);
@@ -170,6 +171,14 @@ fn wrong_state(model: &Model, ledger: &Ledger, violations: &[String]) -> Option<
     let of_model = (model.log_time, open, names, model.sessions.len());
     (of_ledger != of_model)
         .then(|| format!("(log time, open orders, names, sessions)\n  model:  {of_model:?}\n  ledger: {of_ledger:?}"))
+}
+
+/// When what each maker holds last changed.
+fn wrong_holdings(model: &Model, ledger: &Ledger) -> Option<String> {
+    let of_ledger: Vec<_> = ledger.makers().map(|(name, maker)| (name.clone(), maker.holdings_index)).collect();
+    let of_model = |name: &MakerName| (name.clone(), model.holdings_index(name, 0, &[]));
+    let of_model: Vec<_> = model.makers.keys().map(of_model).collect();
+    (of_ledger != of_model).then(|| format!("holdings_index\n  model:  {of_model:?}\n  ledger: {of_ledger:?}"))
 }
 
 /// What the ledger says of an order when asked for it by its id and by its name: of each whether it is known, and of
