@@ -6,7 +6,10 @@ use std::{
 };
 
 use quorate_domain::{ExposureBasis, MakerName, Side};
-use quorate_ledger::{Command, Envelope, Event, Input, Ledger, Outcome, Refusal, Response, bounds::NAMES_MAX};
+use quorate_ledger::{
+    Command, Envelope, Event, Input, Ledger, Outcome, Refusal, Response,
+    bounds::{NAMES_MAX, REFUSAL_TEXT_MAX},
+};
 
 use crate::{
     coverage::Coverage,
@@ -215,7 +218,8 @@ fn without_texts((mut response, mut events): (Response, Vec<Event>)) -> (Respons
     };
     for refusal in refused.chain(answered) {
         if let Refusal::Invalid { what } | Refusal::Full { what, .. } | Refusal::Overflow { what } = refusal {
-            assert!(!what.is_empty(), "a refusal must say what is wrong");
+            let said = !what.is_empty() && what.len() <= REFUSAL_TEXT_MAX;
+            assert!(said, "a refusal must say in short what is wrong: {what}");
             what.clear();
         }
     }
