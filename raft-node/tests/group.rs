@@ -8,7 +8,10 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use quorate_api::{Applied, ChangeMembers, Consistency, Faults, Member, ProblemKind};
-use quorate_ledger::{Command, ControlChange, ControlCommand, Envelope, Event, QuotingScope};
+use quorate_ledger::{
+    Command, CommitParameters, ControlChange, ControlCommand, Envelope, Event, Outcome, QuotingScope, Response, Secret,
+    bounds::ENTRY_MAX_BYTES,
+};
 use quorate_node::node::{StopReason, StreamEnd, StreamItem};
 use quorate_seams::FailAction;
 use support::{Group, Settings, member, open_session};
@@ -204,6 +207,34 @@ async fn a_restart_of_all_keeps_what_was_acknowledged() {
         assert!(group.read(id, Consistency::Local).await.applied_index >= session);
         assert_eq!(group.node(id).readiness(), Ok(()));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_is_too_large_for_an_entry_is_not_proposed_by_anybody() {
+    let group = Group::start(3, Settings::default()).await;
+    let leader = group.leader().await;
+    let with_text = |len: usize| {
+        let (maker, symbol, text) = ("m".parse().unwrap(), "A".parse().unwrap(), "t".repeat(len));
+        let (incarnation, secret) = (1, Secret([7; 32]));
+        let command = Command::CommitParameters(CommitParameters { maker, incarnation, secret, symbol, text });
+        Envelope { session: 1, seq: 1, command }
+    };
+    let beside_the_text = with_text(ENTRY_MAX_BYTES / 2).entry_len() - ENTRY_MAX_BYTES / 2;
+    let largest = with_text(ENTRY_MAX_BYTES - beside_the_text);
+    assert_eq!(largest.entry_len(), ENTRY_MAX_BYTES);
+    let larger = with_text(ENTRY_MAX_BYTES - beside_the_text + 1);
+    for id in group.ids() {
+        let committed = group.commit(leader).await;
+        let Applied::Problem(problem) = group.propose(id, larger.clone(), Duration::from_secs(5)).await else {
+            panic!()
+        };
+        assert_eq!((problem.kind, problem.status), (ProblemKind::TooLarge, 413));
+        assert!(problem.detail.contains("at most 1048576") && problem.detail.contains("split it"), "{problem:?}");
+        assert_eq!(group.commit(leader).await, committed + 1, "nothing came in between");
+    }
+    // The ledger refuses the largest by its own bounds, for it was proposed.
+    let applied = group.propose(leader, largest, Duration::from_secs(5)).await;
+    assert!(matches!(applied, Applied::Response(Response { outcome: Outcome::Refused(_), .. })), "{applied:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -161,6 +161,20 @@ async fn watchers_of_events_leave_places_for_all_other_calls() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_is_too_large_is_refused_with_its_bound_and_what_to_do() {
+    let served = Served::start().await;
+    let command = r#"{"command":"open_session"}"#;
+    let filled = |len: usize| format!("{command}{}", " ".repeat(len - command.len()));
+    let refused = served.command(&filled((1 << 20) + 1)).await;
+    assert_eq!(refused.status, 413, "{}", refused.body);
+    for said in ["urn:quorate:too-large", "at most 1048576 bytes", "send fewer commands"] {
+        assert!(refused.body.contains(said), "{}", refused.body);
+    }
+    assert_eq!(served.command(&filled(1 << 20)).await.status, 200);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_say_nothing_shut_nobody_out() {
     let served = Served::start().await;
     let watcher = served.get("/v1/events").await;

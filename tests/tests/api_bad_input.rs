@@ -44,7 +44,9 @@ impl Market {
         let maker = json!({"register_maker": {"maker": "alpha", "ttl_ms": 60_000, "secret_hash": secret_hash}});
         let maker = session.accepted(cluster, 1, &maker).await?;
         let maker = &maker["maker_registered"];
-        let holding = maker["holds"].as_array().and_then(|holds| holds.iter().find(|held| held["symbol"] == "BTCUSDT"));
+        let (_, makers) = cluster.get(1, "/v1/makers").await?;
+        let holds = makers["data"][0]["holds"].as_array();
+        let holding = holds.and_then(|holds| holds.iter().find(|held| held["symbol"] == "BTCUSDT"));
         let commit = json!({"commit_parameters": {"maker": "alpha", "incarnation": maker["incarnation"],
             "secret": refusals::secret(), "symbol": "BTCUSDT", "text": "none"}});
         let committed = session.accepted(cluster, 1, &commit).await?;

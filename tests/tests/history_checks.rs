@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use quorate_api::{Consistency, QuoteView};
+use quorate_api::{Consistency, HoldingView, QuoteView};
 use quorate_client::{Client, ClientConfig, ReadOptions, Session, SubmitError};
 use quorate_domain::{
     Account, ClientOrderId, Decimal, ExchangeName, Exposure, Instrument, MakerName, OrderType, Price, Qty, QuoteSide,
@@ -22,8 +22,8 @@ use quorate_domain::{
 };
 use quorate_ledger::{
     Against, Answer, Command, CommitParameters, ControlChange, ControlCommand, DefineSymbol, Digest, ExecuteOrder,
-    Holding, KeepQuote, MakerRef, NewOrder, Outcome, PlaceQuote, PlannedFill, PullQuote, QuoteBasis, QuoteCause,
-    Refusal, RegisterExchange, RegisterMaker, Remainder, Response, Secret,
+    KeepQuote, MakerRef, NewOrder, Outcome, PlaceQuote, PlannedFill, PullQuote, QuoteBasis, QuoteCause, Refusal,
+    RegisterExchange, RegisterMaker, Remainder, Response, Secret,
 };
 use quorate_seams::{Failpoints, World};
 use quorate_tests::{
@@ -130,11 +130,19 @@ fn basis() -> Result<QuoteBasis> {
     })
 }
 
+/// What `incarnation` holds, as far as a read tells it now.
+async fn holdings(client: &Client, incarnation: u64) -> Vec<HoldingView> {
+    let read = client.makers(&ReadOptions::linearizable().within(PATIENCE)).await;
+    let makers = read.map(|read| read.data).unwrap_or_default();
+    makers.into_iter().find(|view| view.incarnation == incarnation).map(|view| view.holds).unwrap_or_default()
+}
+
 /// Quotes what it holds, in turn, and keeps or pulls a quote now and then.
 async fn make(run: Arc<Run>, name: &'static str) -> Result<()> {
-    let session = run.client(name)?.session();
+    let client = run.client(name)?;
+    let session = client.session();
     let maker = MakerName::new(name)?;
-    let (mut incarnation, mut holds, mut quote_seq) = (0, Vec::<Holding>::new(), 0);
+    let (mut incarnation, mut holds, mut quote_seq) = (0, Vec::<HoldingView>::new(), 0);
     let secret = Secret([7; 32]);
     let mut seen = BTreeMap::<Symbol, u64>::new();
     // What is committed, and which quote stands, of the present incarnation.
@@ -192,8 +200,8 @@ async fn make(run: Arc<Run>, name: &'static str) -> Result<()> {
         };
         if let Some(response) = submit(&session, &command).await? {
             match response.outcome {
-                Outcome::Accepted(Answer::MakerRegistered { incarnation: new, holds: held, .. }) => {
-                    (incarnation, holds) = (new, held);
+                Outcome::Accepted(Answer::MakerRegistered { incarnation: new, .. }) => {
+                    (incarnation, holds) = (new, holdings(&client, new).await);
                     committed.clear();
                     standing.clear();
                 }
@@ -203,7 +211,7 @@ async fn make(run: Arc<Run>, name: &'static str) -> Result<()> {
                 Outcome::Accepted(Answer::QuotePlaced { quote_id, .. }) => {
                     standing.extend(holds.get(at).map(|held| (held.symbol.clone(), quote_id)));
                 }
-                Outcome::Accepted(Answer::MakerRenewed { holds: held, .. }) => holds = held,
+                Outcome::Accepted(Answer::MakerRenewed { .. }) => holds = holdings(&client, incarnation).await,
                 Outcome::Refused(Refusal::StalePosition { position_seq, .. }) => {
                     if let Some(held) = holds.get(at) {
                         seen.insert(held.symbol.clone(), position_seq);

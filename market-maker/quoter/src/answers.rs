@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use quorate_domain::RefPrice;
 use quorate_domain::Symbol;
-use quorate_ledger::{Answer, Epoch, Holding, Incarnation, Outcome, QuoteCause, Refusal, Response};
+use quorate_ledger::{Answer, Epoch, Incarnation, Outcome, QuoteCause, Refusal, Response};
 
 use crate::{
-    authority::Lease,
     quoter::{Quoter, Sent, What},
     symbol::{RETRY_MIN, pause_after},
     types::{Answered, CommandId, Output},
@@ -47,10 +46,9 @@ impl Quoter {
         self.lane.in_flight = None;
         match response {
             Some(Response {
-                index,
-                outcome: Outcome::Accepted(Answer::MakerRegistered { incarnation, holds, .. }),
+                outcome: Outcome::Accepted(Answer::MakerRegistered { incarnation, holdings_index, .. }),
                 ..
-            }) => self.leased(incarnation, index, &holds, sent_at, outputs),
+            }) => self.leased(incarnation, holdings_index, sent_at, outputs),
             Some(_) | None => self.lease_failed(),
         }
     }
@@ -67,8 +65,8 @@ impl Quoter {
             return;
         }
         match response {
-            Some(Response { index, outcome: Outcome::Accepted(Answer::MakerRenewed { holds, .. }), .. }) => {
-                self.leased(incarnation, index, &holds, sent_at, outputs);
+            Some(Response { outcome: Outcome::Accepted(Answer::MakerRenewed { holdings_index, .. }), .. }) => {
+                self.leased(incarnation, holdings_index, sent_at, outputs);
             }
             Some(Response { outcome: Outcome::Refused(Refusal::UnknownMaker { present, .. }), .. }) => {
                 self.lost_registration(present.is_some_and(|present| present != incarnation));
@@ -78,16 +76,8 @@ impl Quoter {
     }
 
     /// The lease runs from the instant of sending, not from that of the answer.
-    fn leased(
-        &mut self,
-        incarnation: Incarnation,
-        index: u64,
-        holds: &[Holding],
-        sent_at: Duration,
-        outputs: &mut Vec<Output>,
-    ) {
-        self.authority.lease = Some(Lease { incarnation, until: sent_at + self.config.belief() });
-        self.authority.learn_holdings(index, incarnation, holds);
+    fn leased(&mut self, incarnation: Incarnation, holdings_index: u64, sent_at: Duration, outputs: &mut Vec<Output>) {
+        self.authority.leased(incarnation, sent_at + self.config.belief(), holdings_index);
         self.lane.failures = 0;
         self.lane.due = if self.authority.leaving { self.now } else { sent_at + self.config.lease_ttl() / 3 };
         self.validated(sent_at, outputs);
@@ -111,9 +101,8 @@ impl Quoter {
             Some(Response { index, outcome: Outcome::Accepted(_), .. }) => {
                 self.authority.learn(symbol, index, epoch, None);
             }
-            Some(Response { index, outcome: Outcome::Refused(Refusal::StaleEpoch { epoch, .. }), .. }) => {
-                self.authority.learn(symbol, index, epoch, None);
-                self.lane.due = self.now;
+            Some(Response { index, outcome: Outcome::Refused(Refusal::StaleEpoch { .. }), .. }) => {
+                self.not_held(symbol, index, epoch);
             }
             Some(_) | None => self.authority.release_failed(symbol, epoch, self.now + RETRY_MIN),
         }
@@ -166,8 +155,7 @@ impl Quoter {
                     self.control.refused_by(&scope);
                 }
             }
-            Refusal::StaleEpoch { epoch, .. } => self.not_held(placed.symbol, index, epoch),
-            Refusal::AuthorityExpired { .. } | Refusal::UnknownMaker { .. } => {
+            Refusal::StaleEpoch { .. } | Refusal::AuthorityExpired { .. } | Refusal::UnknownMaker { .. } => {
                 self.not_held(placed.symbol, index, placed.epoch);
             }
             Refusal::StaleRevision { revision } => {
@@ -185,7 +173,8 @@ impl Quoter {
         }
     }
 
-    /// The ledger does not take this maker for the holder: renew at once, to hear what it does hold.
+    /// The ledger does not take this maker for the holder under `epoch`: renew at once, to hear whether it is still
+    /// registered, and up to where it must listen to know what it does hold.
     fn not_held(&mut self, symbol: &Symbol, index: u64, epoch: Epoch) {
         self.authority.learn(symbol, index, epoch, None);
         self.lane.due = self.now;
@@ -198,7 +187,7 @@ impl Quoter {
             Some(Response { index, outcome: Outcome::Accepted(Answer::QuotePulled { quote_id }), .. }) => {
                 quoting.pulled(quote_id, index);
             }
-            Some(Response { index, outcome: Outcome::Refused(Refusal::StaleEpoch { epoch, .. }), .. }) => {
+            Some(Response { index, outcome: Outcome::Refused(Refusal::StaleEpoch { .. }), .. }) => {
                 quoting.pause(self.now);
                 self.not_held(symbol, index, epoch);
             }

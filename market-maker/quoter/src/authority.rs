@@ -1,22 +1,37 @@
 //! What this maker holds by the ledger's word, and what it believes to hold by its own clock.
 //!
 //! Invariants: an older word of the ledger never overwrites a newer one, whatever way it came; a belief
-//! needs a lease whose own deadline lies ahead, and the ledger's word; while a symbol is to move away
-//! there is no belief, so that it can be released at once.
+//! needs a lease whose own deadline lies ahead, and the ledger's word; a renewal puts that deadline off
+//! only once all is known that changed until then; while a symbol is to move away there is no belief, so
+//! that it can be released at once.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use quorate_domain::Symbol;
-use quorate_ledger::{Epoch, Holding, Incarnation};
+use quorate_ledger::{Epoch, Incarnation};
+use quorate_planted::{Bug, planted};
 
-use crate::types::{Belief, BeliefChange};
+use crate::{
+    heard::Heard,
+    types::{Belief, BeliefChange},
+};
 
 /// The maker's registration, as long as it may stand.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lease {
     pub(crate) incarnation: Incarnation,
-    /// On the own monotonic clock, margin taken off.
-    pub(crate) until: Duration,
+    /// Until when what is held may be believed in: on the own monotonic clock, margin taken off; zero before
+    /// anything is known of what is held.
+    until: Duration,
+}
+
+/// A registration or renewal that waits until the maker knows what it holds.
+#[derive(Debug, Clone, Copy)]
+struct Extension {
+    /// As in [`Lease`].
+    until: Duration,
+    /// What is held last changed at this index, as the renewal told.
+    holdings_index: u64,
 }
 
 /// The ledger's word on one symbol.
@@ -43,8 +58,10 @@ pub(crate) struct Authority {
     pub(crate) lease: Option<Lease>,
     /// Nothing is believed and nothing will be again.
     pub(crate) leaving: bool,
-    /// Index of the last complete list of what this maker holds: older words are worth nothing.
-    floor: u64,
+    /// What was told of holdings so far.
+    heard: Heard,
+    /// In the order of their answers; few, for they end by the clock.
+    extensions: Vec<Extension>,
     words: BTreeMap<Symbol, Word>,
     beliefs: BTreeMap<Symbol, Belief>,
 }
@@ -57,9 +74,6 @@ impl Authority {
 
     /// Takes in that `symbol` is held by `holder` under `epoch`, as of `index`.
     pub(crate) fn learn(&mut self, symbol: &Symbol, index: u64, epoch: Epoch, holder: Option<Incarnation>) {
-        if index < self.floor {
-            return;
-        }
         let fresh = Word { index, epoch, holder, moving: false, release: None };
         match self.words.get_mut(symbol) {
             None => {
@@ -88,32 +102,54 @@ impl Authority {
         }
     }
 
-    /// Takes in all that `incarnation` holds, as of `index`.
-    pub(crate) fn learn_holdings(&mut self, index: u64, incarnation: Incarnation, holds: &[Holding]) {
-        if index < self.floor {
-            return;
+    /// All words of the frame at `index` were taken in.
+    pub(crate) fn heard_frame(&mut self, index: u64) {
+        self.heard.frame(index);
+    }
+
+    /// All words of a linearizable read as of `index` were taken in.
+    pub(crate) fn heard_read(&mut self, index: u64) {
+        self.heard.read(index);
+    }
+
+    /// The registration of `incarnation` was made or renewed until `until`, by the own clock; what it holds last changed at
+    /// `holdings_index`. Until that is known, beliefs end where they ended before.
+    pub(crate) fn leased(&mut self, incarnation: Incarnation, until: Duration, holdings_index: u64) {
+        if self.lease.is_none_or(|lease| lease.incarnation != incarnation) {
+            self.end_lease();
+            self.lease = Some(Lease { incarnation, until: Duration::ZERO });
         }
-        let gone = |(symbol, word): (&Symbol, &Word)| {
-            let listed = holds.iter().any(|holding| holding.symbol == *symbol);
-            (word.holder.is_some() && !listed).then(|| (symbol.clone(), word.epoch))
-        };
-        let gone: Vec<(Symbol, Epoch)> = self.words.iter().filter_map(gone).collect();
-        gone.iter().for_each(|(symbol, epoch)| self.learn(symbol, index, *epoch, None));
-        for holding in holds {
-            self.learn(&holding.symbol, index, holding.epoch, Some(incarnation));
-            self.learn_move(&holding.symbol, index, holding.epoch, holding.moving_until.is_some());
-        }
-        self.floor = index;
+        self.extensions.push(Extension { until, holdings_index });
+    }
+
+    /// Whether a registration or renewal waits for what the stream has not told yet.
+    pub(crate) fn waits_for_holdings(&self) -> bool {
+        !self.leaving && !self.extensions.is_empty()
     }
 
     /// The incarnation has ended.
     pub(crate) fn end_lease(&mut self) {
         self.lease = None;
+        self.extensions.clear();
+    }
+
+    /// Puts the lease's end off by every renewal up to whose holdings all was heard.
+    fn extend(&mut self, now: Duration) {
+        let Some(lease) = &mut self.lease else { return };
+        let heard = self.heard.index();
+        self.extensions.retain(|extension| {
+            let counts = extension.holdings_index <= heard || planted(Bug::RenewalCountsAtOnce);
+            if counts {
+                lease.until = lease.until.max(extension.until);
+            }
+            !counts && extension.until > now
+        });
     }
 
     /// Brings the beliefs up to `now`, and says what changed.
     pub(crate) fn update(&mut self, now: Duration) -> Vec<Belief> {
         let mut changes = Vec::new();
+        self.extend(now);
         let lease = self.lease.filter(|lease| !self.leaving && now < lease.until);
         let stands = |words: &BTreeMap<Symbol, Word>, belief: &Belief| {
             lease.is_some_and(|lease| {

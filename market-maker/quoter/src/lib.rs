@@ -3,8 +3,9 @@
 //!
 //! Invariants, held by the property tests:
 //! - Nothing is placed without a belief of authority, and a belief ends at its own deadline: the
-//!   monotonic instant of *sending* the last renewal, plus the lease, less a margin. Nothing that the
-//!   group or another maker does can make it last longer.
+//!   monotonic instant of *sending* the last renewal that counts, plus the lease, less a margin. A renewal
+//!   counts once all that changed in the maker's holdings up to its `holdings_index` is known, by events
+//!   or by a read. Nothing that the group or another maker does can make a belief last longer.
 //! - One quote command (place or pull) is in flight per symbol; what happens meanwhile is merged, and
 //!   the latest state wins.
 //! - A quote is computed from the newest committed position seen, says which one, and says why it is
@@ -24,6 +25,7 @@ mod authority;
 mod config;
 mod control;
 mod events;
+mod heard;
 mod quoter;
 mod symbol;
 mod types;

@@ -32,6 +32,8 @@ pub struct Quoter {
     pub(crate) next_command: CommandId,
     pub(crate) commands: BTreeMap<CommandId, Sent>,
     next_read: ReadId,
+    /// The last read that was answered.
+    last_read: ReadId,
     pub(crate) now: Duration,
     asked_wake: Option<Duration>,
 }
@@ -135,6 +137,7 @@ impl Quoter {
             next_command: 1,
             commands: BTreeMap::new(),
             next_read: 1,
+            last_read: 0,
             now: Duration::ZERO,
             asked_wake: None,
         })
@@ -151,6 +154,7 @@ impl Quoter {
         self.notice_pause(&mut outputs);
         self.take_in(input, &mut outputs);
         self.update_beliefs(&mut outputs);
+        self.see_to_holdings(&mut outputs);
         self.see_to_lease(&mut outputs);
         if self.lane.left {
             outputs.push(Output::Left);
@@ -244,11 +248,24 @@ impl Quoter {
 
     pub(crate) fn read_again(&mut self, outputs: &mut Vec<Output>) {
         self.trust = Trust::Read(self.next_read);
+        self.ask_for_read(outputs);
+    }
+
+    /// Reads what is held where a lease waits for it, unless a read is under way. That one may be too old, and then
+    /// another follows; most of the time the stream is faster.
+    fn see_to_holdings(&mut self, outputs: &mut Vec<Output>) {
+        if self.authority.waits_for_holdings() && self.last_read + 1 == self.next_read {
+            self.ask_for_read(outputs);
+        }
+    }
+
+    fn ask_for_read(&mut self, outputs: &mut Vec<Output>) {
         outputs.push(Output::Read(self.next_read));
         self.next_read += 1;
     }
 
     fn snapshot(&mut self, id: ReadId, snapshot: &Snapshot) {
+        self.last_read = self.last_read.max(id);
         self.index = self.index.max(snapshot.index);
         self.control.read(snapshot);
         for read in &snapshot.symbols {
@@ -258,6 +275,7 @@ impl Quoter {
             quoting.learn_position(read.position_seq, read.position, snapshot.index);
             quoting.quote_read(read.quote, snapshot.index);
         }
+        self.authority.heard_read(snapshot.index);
         if let Trust::Read(wanted) = self.trust
             && id >= wanted
         {
@@ -269,6 +287,7 @@ impl Quoter {
         if frame.index > self.last_frame {
             (self.last_frame, self.index) = (frame.index, self.index.max(frame.index));
             frame.events.iter().for_each(|event| self.event(frame.index, event));
+            self.authority.heard_frame(frame.index);
         }
     }
 }

@@ -67,7 +67,8 @@ pub mod paths {
 
 /// Commands in one batch at most.
 pub const BATCH_MAX: usize = 256;
-/// Bytes of a request's body at most.
+/// Bytes of a request's body at most. A command is longer in JSON than in the log, so that none in a body is above
+/// [`ENTRY_MAX_BYTES`](quorate_ledger::bounds::ENTRY_MAX_BYTES).
 pub const BODY_MAX_BYTES: usize = 1 << 20;
 /// Rows of one answer at most, and where no `limit` is given.
 pub const ROWS_MAX: usize = 1_000;

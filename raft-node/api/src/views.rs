@@ -217,10 +217,23 @@ pub struct MakerView {
     pub ttl_ms: u64,
     /// When its lease ends.
     pub deadline: Millis,
-    /// What it holds.
-    pub holds: Vec<Symbol>,
+    /// The index at which what it holds, or is to give up, last changed.
+    pub holdings_index: u64,
+    /// What it holds, in symbol order.
+    pub holds: Vec<HoldingView>,
     /// Whether quoting is on for it.
     pub quoting: bool,
+}
+
+/// A symbol that a maker holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HoldingView {
+    /// The symbol.
+    pub symbol: Symbol,
+    /// The fencing token.
+    pub epoch: Epoch,
+    /// Where the symbol moves away: held until then at the latest, whatever is renewed.
+    pub moving_until: Option<Millis>,
 }
 
 /// A defined symbol.

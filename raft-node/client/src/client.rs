@@ -11,7 +11,7 @@ use crate::{
     backoff::Backoff,
     command::{Home, Item, to_json},
     config::{COMMANDS_MAX, ClientConfig, InvalidConfig},
-    lane::{Lane, LaneWorld, look},
+    lane::{Lane, LaneWorld, look, too_large},
     nodes::Nodes,
     observer::Operation,
     session::Session,
@@ -62,8 +62,12 @@ impl Client {
         let call = shared.calls.invoked(&Operation::Command(command));
         let permit = shared.room.clone().try_acquire_owned().ok();
         let full = permit.is_none();
-        let (item, receiver) = Item::new(0, to_json(command), Home::None, None, false, permit);
-        if command.needs_session() {
+        let json = to_json(command);
+        let too_large = too_large(&json);
+        let (item, receiver) = Item::new(0, json, Home::None, None, false, permit);
+        if let Some(problem) = too_large {
+            item.refuse(problem);
+        } else if command.needs_session() {
             let detail = format!("{} needs a session", command.name());
             item.refuse(Problem::new(ProblemKind::InvalidRequest, detail));
         } else if full {

@@ -2,6 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+use quorate_api::BATCH_MAX;
+use quorate_ledger::bounds::ANSWER_JSON_MAX_BYTES;
+
 use crate::observer::Observer;
 
 /// Ordered senders of one client, each with at most one batch on its way.
@@ -16,6 +19,7 @@ pub const SESSION_QUEUE_MAX: usize = 4_096;
 pub const ENDPOINTS_MAX: usize = 32;
 /// Bytes of an answer that are read at most.
 pub const ANSWER_MAX_BYTES: usize = 32 << 20;
+const _: () = assert!(BATCH_MAX * ANSWER_JSON_MAX_BYTES <= ANSWER_MAX_BYTES);
 /// Bytes of one event of a stream at most: a frame that cancels every open order fits.
 pub const EVENT_MAX_BYTES: usize = 16 << 20;
 /// Items that an event stream holds for a slow reader; past this the node is held back.

@@ -28,6 +28,8 @@ use crate::{
 
 /// What an envelope's numbers and punctuation take at most.
 const ENVELOPE_BYTES: usize = 96;
+/// The brackets around a batch.
+const BRACKETS: usize = 2;
 /// Times that a lane lets others run before it gathers a batch, so that those who were answered together
 /// go out together again.
 const GATHER_YIELDS: usize = 2;
@@ -109,7 +111,7 @@ impl Lane {
         let mut taken = Vec::new();
         {
             let mut queue = self.queue();
-            let mut bytes = 2;
+            let mut bytes = BRACKETS;
             while let Some(item) = queue.front() {
                 let size = item.command.len() + ENVELOPE_BYTES;
                 let fits = taken.len() < BATCH_MAX && bytes + size <= BODY_MAX_BYTES && !item.is_alone();
@@ -211,6 +213,19 @@ fn read_outcome(
             (all(problem), retry_after)
         }
     }
+}
+
+/// Why a command is not even sent: no request has room for it. `None` where one has.
+pub(crate) fn too_large(command: &Bytes) -> Option<Problem> {
+    let max = BODY_MAX_BYTES - BRACKETS - ENVELOPE_BYTES;
+    let len = command.len();
+    (len > max).then(|| {
+        let detail = format!(
+            "the command takes {len} bytes of JSON, and has room for at most {max}: split it into several, or send fewer \
+             marks, symbols or fills, or a shorter text"
+        );
+        Problem::new(ProblemKind::TooLarge, detail)
+    })
 }
 
 /// Whether one command of a batch may be what was refused.

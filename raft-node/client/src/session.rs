@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::{
     command::{Home, Item, Slot, to_json},
     config::{OPEN_TIMEOUT, SESSION_QUEUE_MAX},
-    lane::Lane,
+    lane::{Lane, too_large},
     observer::Operation,
     shared::Shared,
     submission::{Submission, SubmitError, Ticket},
@@ -74,6 +74,7 @@ impl Session {
         let permit = core.shared.room.clone().try_acquire_owned().ok();
         let full = permit.is_none();
         let json = to_json(command);
+        let too_large = too_large(&json);
         let mut state = core.state();
         let order = state.next_order;
         state.next_order += 1;
@@ -83,7 +84,10 @@ impl Session {
             over.extend(state.queue.values().filter(|item| item.is_over()).cloned());
             state.queue.retain(|_, item| !item.is_over());
         }
-        if full || state.queue.len() >= SESSION_QUEUE_MAX {
+        if let Some(problem) = too_large {
+            drop(state);
+            item.refuse(problem);
+        } else if full || state.queue.len() >= SESSION_QUEUE_MAX {
             drop(state);
             item.refuse(Problem::new(ProblemKind::Overloaded, "too many commands wait in this client"));
         } else {

@@ -4,11 +4,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    command::{Epoch, ExchangeEpoch, Incarnation, SessionId},
+    command::{ExchangeEpoch, Incarnation, SessionId},
     digest::Digest,
     refusal::Refusal,
 };
-use quorate_domain::{Millis, OrderId, Price, Qty, QuoteId, Symbol};
+use quorate_domain::{Millis, OrderId, Price, Qty, QuoteId};
 
 /// The answer to one input: where in the log, when in log time, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,15 +61,16 @@ pub enum Answer {
         incarnation: Incarnation,
         /// Log time at which the lease ends.
         deadline: Millis,
-        /// What it holds now, in symbol order.
-        holds: Vec<Holding>,
+        /// The index of this registration: what it holds is known from the events up to there, or from a later read.
+        holdings_index: u64,
     },
     /// To `RenewMaker`.
     MakerRenewed {
         /// Log time at which the lease ends.
         deadline: Millis,
-        /// What it holds now, in symbol order.
-        holds: Vec<Holding>,
+        /// The index at which what it holds, or is to give up, last changed. Only a maker that knows its holdings as
+        /// of that index or a later one may rely on the new deadline.
+        holdings_index: u64,
     },
     /// To `DeregisterMaker`.
     MakerDeregistered,
@@ -125,18 +126,6 @@ pub enum Answer {
     ListingSet,
     /// To the leader's own commands.
     Done,
-}
-
-/// A symbol that a maker holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Holding {
-    /// The symbol.
-    pub symbol: Symbol,
-    /// The fencing token.
-    pub epoch: Epoch,
-    /// `Some` where the symbol is moving away: held until then at the latest, whatever is renewed.
-    pub moving_until: Option<Millis>,
 }
 
 /// Where an order stands.

@@ -216,6 +216,10 @@ impl Ledger {
         for (name, maker) in &self.tables.makers {
             let known = maker.incarnation <= self.last_index();
             found.check(known, || format!("maker {name} is of incarnation {}, ahead of the log", maker.incarnation));
+            let holdings = maker.incarnation..=self.last_index();
+            found.check(holdings.contains(&maker.holdings_index), || {
+                format!("the holdings of maker {name} last changed at {}, outside {holdings:?}", maker.holdings_index)
+            });
             let latest = self.log_time().plus(maker.ttl_ms);
             found.check(maker.deadline <= latest, || format!("maker {name} has a lease longer than its ttl"));
         }

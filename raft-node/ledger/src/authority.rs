@@ -7,7 +7,7 @@
 use quorate_planted::{Bug, planted};
 
 use crate::{
-    answer::{Answer, Holding},
+    answer::Answer,
     apply::{Applying, Handled, invalid},
     bounds::{LEASE_TTL_MAX_MS, LEASE_TTL_MIN_MS, MAKERS_MAX, PARAMETERS_MAX},
     command::{CommitParameters, Epoch, MakerRef, RegisterMaker, ReleaseSymbol},
@@ -30,12 +30,13 @@ impl Applying<'_> {
             return Err(Refusal::Full { what: "makers".to_owned(), max: MAKERS_MAX as u64 });
         }
         let (incarnation, deadline) = (self.index, self.log_time().plus(*ttl_ms));
-        self.set_maker(name, Some(Maker { incarnation, ttl_ms: *ttl_ms, deadline, secret_hash: *secret_hash }));
+        // It holds nothing yet, and whatever it is granted in this apply changes that at this index.
+        let holdings_index = self.index;
+        let (ttl_ms, secret_hash) = (*ttl_ms, *secret_hash);
+        self.set_maker(name, Some(Maker { incarnation, ttl_ms, deadline, holdings_index, secret_hash }));
         self.events.push(Event::MakerRegistered { maker: name.clone(), incarnation, deadline });
         self.rebalance_due = true;
-        // Here and not at the end of the apply, for the answer says what the maker holds.
-        self.rebalance_if_due();
-        Ok(Answer::MakerRegistered { incarnation, deadline, holds: self.holdings(name) })
+        Ok(Answer::MakerRegistered { incarnation, deadline, holdings_index })
     }
 
     pub(crate) fn renew_maker(&mut self, command: &MakerRef) -> Handled {
@@ -45,7 +46,7 @@ impl Applying<'_> {
         }
         let deadline = self.log_time().plus(maker.ttl_ms);
         self.extend_lease(&command.maker, &maker, deadline);
-        Ok(Answer::MakerRenewed { deadline, holds: self.holdings(&command.maker) })
+        Ok(Answer::MakerRenewed { deadline, holdings_index: maker.holdings_index })
     }
 
     pub(crate) fn extend_lease(&mut self, name: &MakerName, maker: &Maker, deadline: Millis) {
@@ -147,6 +148,7 @@ impl Applying<'_> {
         let Some(state) = self.tables.symbols.get(symbol) else { return };
         let (epoch, Some(holder)) = (state.epoch, state.holder.clone()) else { return };
         self.change_symbol(symbol, |state| state.holder = None);
+        self.holdings_changed(&holder.maker);
         let Holder { maker, incarnation, moving: _ } = holder;
         self.events.push(Event::AuthorityEnded { symbol: symbol.clone(), maker, incarnation, epoch, reason });
     }
@@ -166,18 +168,16 @@ impl Applying<'_> {
             state.quote_seq = 0;
             state.holder = Some(Holder { maker: maker.clone(), incarnation, moving: None });
         });
+        self.holdings_changed(maker);
         self.events.push(Event::AuthorityGranted { symbol: symbol.clone(), maker: maker.clone(), incarnation, epoch });
     }
 
-    /// What a maker holds, in symbol order.
-    fn holdings(&self, maker: &MakerName) -> Vec<Holding> {
-        let held = self.indexes.held_by(maker).filter_map(|symbol| self.tables.symbols.get_key_value(symbol));
-        held.map(|(symbol, state)| Holding {
-            symbol: symbol.clone(),
-            epoch: state.epoch,
-            moving_until: state.moving().map(|moving| moving.until),
-        })
-        .collect()
+    /// What a maker holds, or is to give up, changes in this apply.
+    pub(crate) fn holdings_changed(&mut self, name: &MakerName) {
+        // No index is of this: what the tables imply stays as it is.
+        if let Some(maker) = self.tables.makers.get_mut(name) {
+            maker.holdings_index = self.index;
+        }
     }
 }
 

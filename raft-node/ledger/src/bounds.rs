@@ -33,6 +33,15 @@ pub const MARK_BAND_PPM: u32 = 100_000;
 pub const MARK_AGE_MAX_MS: u64 = 15_000;
 /// The longest window and the longest pause of a protection.
 pub const PROTECTION_MS_MAX: u64 = 3_600_000;
+/// An answer ([`Response`](crate::Response)) at most, in the bytes in which it is kept and chained.
+pub const ANSWER_MAX_BYTES: usize = 4_096;
+/// The same as JSON.
+pub const ANSWER_JSON_MAX_BYTES: usize = 16 << 10;
+/// An entry of the log ([`Input`](crate::Input)) at most, in the bytes in which it is written. The ledger applies whatever comes;
+/// whoever proposes refuses what is larger.
+pub const ENTRY_MAX_BYTES: usize = 1 << 20;
+/// The longest text in a refusal, in bytes.
+pub const REFUSAL_TEXT_MAX: usize = 256;
 /// The longest reason of a control command, in bytes.
 pub const REASON_MAX: usize = 256;
 /// The longest parameters of a strategy, in bytes.

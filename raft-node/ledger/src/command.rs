@@ -50,6 +50,16 @@ pub struct Envelope {
     pub command: Command,
 }
 
+impl Envelope {
+    /// How many bytes its entry of the log takes, as an [`Input`]: nobody may propose more than
+    /// [`ENTRY_MAX_BYTES`](crate::bounds::ENTRY_MAX_BYTES).
+    #[must_use]
+    pub fn entry_len(&self) -> usize {
+        let len = postcard::serialize_with_flavor(self, postcard::ser_flavors::Size::default());
+        1 + len.expect("plain data always has a size")
+    }
+}
+
 /// What only the leader proposes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LeaderCommand {

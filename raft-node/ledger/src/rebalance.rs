@@ -56,9 +56,9 @@ impl Applying<'_> {
             Some(moving) if moving.until <= self.log_time() => self.pass(symbol, target),
             Some(moving) if moving.to == *target => {}
             Some(_) if holder.maker == *target => self.call_off(symbol, &holder, epoch),
-            Some(moving) => self.set_moving(symbol, epoch, target, moving.until),
+            Some(moving) => self.set_moving(symbol, &holder, epoch, target, moving.until),
             None if holder.maker == *target => {}
-            None => self.set_moving(symbol, epoch, target, self.lease_deadline(&holder)),
+            None => self.set_moving(symbol, &holder, epoch, target, self.lease_deadline(&holder)),
         }
     }
 
@@ -74,15 +74,17 @@ impl Applying<'_> {
                 holder.moving = None;
             }
         });
+        self.holdings_changed(&holder.maker);
         self.events.push(Event::AuthorityMoving { symbol: symbol.clone(), epoch, to: None, until });
     }
 
-    fn set_moving(&mut self, symbol: &Symbol, epoch: Epoch, to: &MakerName, until: Millis) {
+    fn set_moving(&mut self, symbol: &Symbol, from: &Holder, epoch: Epoch, to: &MakerName, until: Millis) {
         self.change_symbol(symbol, |state| {
             if let Some(holder) = &mut state.holder {
                 holder.moving = Some(Move { to: to.clone(), until });
             }
         });
+        self.holdings_changed(&from.maker);
         self.events.push(Event::AuthorityMoving { symbol: symbol.clone(), epoch, to: Some(to.clone()), until });
     }
 

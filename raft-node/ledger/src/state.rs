@@ -76,6 +76,8 @@ pub struct Maker {
     pub ttl_ms: u64,
     /// When its lease ends.
     pub deadline: Millis,
+    /// The index at which what it holds, or is to give up, last changed; at first that of its registration.
+    pub holdings_index: u64,
     /// Of the secret that its commands carry.
     pub(crate) secret_hash: SecretHash,
 }

@@ -167,10 +167,6 @@ fn result() -> OrderResult {
     }
 }
 
-fn holding() -> Holding {
-    Holding { symbol: symbol(), epoch: 4, moving_until: Some(Millis(300)) }
-}
-
 const SECRET: Secret = Secret([6; 32]);
 const PARAMETERS: &str = "edge = 1";
 
@@ -285,14 +281,14 @@ fn commands() -> Vec<Command> {
 }
 
 fn answers() -> Vec<Answer> {
-    let (deadline, holds) = (Millis(400), vec![holding()]);
+    let (deadline, holdings_index) = (Millis(400), 300);
     vec![
         Answer::SessionOpened { session: 3 },
         Answer::SessionClosed,
         Answer::SymbolDefined { existed: true },
         Answer::ControlChanged { control_version: 4 },
-        Answer::MakerRegistered { incarnation: 5, deadline, holds: holds.clone() },
-        Answer::MakerRenewed { deadline, holds },
+        Answer::MakerRegistered { incarnation: 5, deadline, holdings_index },
+        Answer::MakerRenewed { deadline, holdings_index },
         Answer::MakerDeregistered,
         Answer::ParametersCommitted { digest: Digest([3; 32]) },
         Answer::SymbolReleased,

@@ -104,6 +104,8 @@ bugs! {
     GroupIdUnchecked = "group-id-unchecked",
     /// A reference price counts as new whenever somebody asks for it.
     AgeByPoll = "age-by-poll",
+    /// A renewal extends a maker's beliefs at once, whatever it has not heard of what it holds.
+    RenewalCountsAtOnce = "renewal-counts-at-once",
 }
 
 impl fmt::Display for Bug {

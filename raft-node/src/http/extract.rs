@@ -74,7 +74,10 @@ impl<S: Send + Sync> FromRequest<S> for JsonBytes {
         }
         match timeout(DEADLINE_MAX, whole_body(request.into_body(), BODY_MAX_BYTES)).await {
             Ok(Ok(bytes)) => Ok(Self(bytes)),
-            Ok(Err(error @ NotWhole::TooLarge(_))) => Err(Failure::new(ProblemKind::TooLarge, error.to_string())),
+            Ok(Err(error @ NotWhole::TooLarge(_))) => {
+                let detail = format!("{error}: send fewer commands in one request, or a shorter one");
+                Err(Failure::new(ProblemKind::TooLarge, detail))
+            }
             Ok(Err(error @ NotWhole::Broken(_))) => Err(Failure::invalid(error.to_string())),
             Err(_) => Err(Failure::invalid(format!("the body did not come within {} s", DEADLINE_MAX.as_secs()))),
         }

@@ -1,10 +1,10 @@
 //! The ledger's state as the API shows it.
 
 use quorate_api::{
-    AuthorityView, ClosedView, ExposureView, MakerView, MarkView, OrderView, PositionView, QuoteSideView, QuoteView,
-    SymbolExposure, SymbolView, WaitingView,
+    AuthorityView, ClosedView, ExposureView, HoldingView, MakerView, MarkView, OrderView, PositionView, QuoteSideView,
+    QuoteView, SymbolExposure, SymbolView, WaitingView,
 };
-use quorate_domain::{Exposure, Instrument, Mark, Money, Symbol};
+use quorate_domain::{Exposure, Instrument, MakerName, Mark, Money, Symbol};
 use quorate_ledger::{KnownOrder, Ledger, OrderResult, QuoteLeg, SymbolState, Turn};
 
 type Row<'a> = (&'a Symbol, &'a SymbolState);
@@ -152,10 +152,21 @@ pub(super) fn makers(ledger: &Ledger, only: Option<&Symbol>) -> Vec<MakerView> {
             incarnation: maker.incarnation,
             ttl_ms: maker.ttl_ms,
             deadline: maker.deadline,
-            holds: ledger.held_by(name).cloned().collect(),
+            holdings_index: maker.holdings_index,
+            holds: holdings(ledger, name),
             quoting: !ledger.control().makers_off.contains(name),
         })
         .collect()
+}
+
+fn holdings(ledger: &Ledger, maker: &MakerName) -> Vec<HoldingView> {
+    let held = ledger.held_by(maker).filter_map(|symbol| Some((symbol, ledger.symbol(symbol)?)));
+    held.map(|(symbol, state)| HoldingView {
+        symbol: symbol.clone(),
+        epoch: state.epoch,
+        moving_until: state.moving().map(|moving| moving.until),
+    })
+    .collect()
 }
 
 pub(super) fn symbols(ledger: &Ledger, only: Option<&Symbol>) -> Vec<SymbolView> {

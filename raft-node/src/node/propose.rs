@@ -10,7 +10,9 @@ use std::{
 
 use openraft::{errors::ClientWriteError, vote::leader_id_std::CommittedLeaderId};
 use quorate_api::{Applied, Problem, ProblemKind};
-use quorate_ledger::{Command, ControlChange, ControlCommand, Envelope, Input, LEDGER_VERSION, LeaderCommand};
+use quorate_ledger::{
+    Command, ControlChange, ControlCommand, Envelope, Input, LEDGER_VERSION, LeaderCommand, bounds::ENTRY_MAX_BYTES,
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::{Instant, error::Elapsed, timeout_at},
@@ -56,17 +58,14 @@ impl Places {
 
 impl Node {
     /// Proposes `batch` in its order, as the leader or through it, and answers each command, in the same order, by
-    /// `deadline` at the latest. The caller has checked sizes (`BATCH_MAX`, `BODY_MAX_BYTES`).
+    /// `deadline` at the latest. The caller has checked the size of the batch (`BATCH_MAX`, `BODY_MAX_BYTES`).
     ///
     /// A [`Problem`] with `outcome_unknown` unset means that the command was certainly not proposed.
     /// Dropping the future does not take back what was proposed.
     pub async fn propose(&self, batch: Vec<Envelope>, deadline: Instant) -> Vec<Applied> {
         let inner = &self.inner;
         inner.counters.commands.add(batch.len());
-        let refuse = |envelope: &Envelope| {
-            let what = not_understood(&envelope.command)?;
-            Some(Applied::Problem(Problem::new(ProblemKind::InvalidRequest, what)))
-        };
+        let refuse = |envelope: &Envelope| must_not_enter(envelope).map(Applied::Problem);
         let mut answers: Vec<Option<Applied>> = batch.iter().map(refuse).collect();
         let mut left: Vec<(usize, Envelope)> =
             batch.into_iter().enumerate().filter(|(at, _)| answers[*at].is_none()).collect();
@@ -88,15 +87,24 @@ impl Node {
     }
 }
 
-/// What this program would not understand must not enter the log.
-fn not_understood(command: &Command) -> Option<String> {
-    match command {
+/// What is wrong with a command that must not enter the log: it is too large, or this program would not understand it.
+fn must_not_enter(envelope: &Envelope) -> Option<Problem> {
+    let len = envelope.entry_len();
+    if len > ENTRY_MAX_BYTES {
+        let detail = format!(
+            "the command takes {len} bytes in the log, and an entry has at most {ENTRY_MAX_BYTES}: split it into several, or send \
+             fewer marks, symbols or fills, or a shorter text"
+        );
+        return Some(Problem::new(ProblemKind::TooLarge, detail));
+    }
+    match envelope.command {
         Command::Control(ControlCommand { change: ControlChange::LedgerVersion { version }, .. })
-            if *version > LEDGER_VERSION =>
+            if version > LEDGER_VERSION =>
         {
-            Some(format!(
+            let detail = format!(
                 "ledger version {version}: this node's program knows up to {LEDGER_VERSION}; upgrade every node first"
-            ))
+            );
+            Some(Problem::new(ProblemKind::InvalidRequest, detail))
         }
         _ => None,
     }
@@ -166,8 +174,8 @@ impl Inner {
         let Some(term) = self.begun_term(deadline).await else { return vec![Outcome::NotProposed; count] };
         let mut waiting = Vec::with_capacity(count);
         for envelope in batch {
-            waiting.push(match (not_understood(&envelope.command), self.places.take(&envelope.command)) {
-                (Some(what), _) => Err(Outcome::Invalid(what)),
+            waiting.push(match (must_not_enter(&envelope), self.places.take(&envelope.command)) {
+                (Some(problem), _) => Err(Outcome::Invalid(problem.detail)),
                 (None, None) => Err(Outcome::Overloaded),
                 (None, place) => self.write(term, Input::Client(envelope), place).await,
             });

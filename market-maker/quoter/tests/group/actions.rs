@@ -34,6 +34,8 @@ pub(crate) enum Action {
     Cut(usize, u64),
     /// A maker's next commands come late, and their answers are lost.
     Delay(usize, u64),
+    /// No frame comes to a maker and no read is answered, while its commands are.
+    Deafen(usize, u64),
     /// A maker misses every frame on its way.
     RestartStream(usize),
     /// A maker leaves, and a new process takes its name.
@@ -72,6 +74,7 @@ impl Group {
             Action::Pause(at, ms) => self.makers[at % 3].paused_until = self.now + ms,
             Action::Cut(at, ms) => self.makers[at % 3].cut_until = self.now + ms,
             Action::Delay(at, ms) => self.makers[at % 3].delayed_until = self.now + ms,
+            Action::Deafen(at, ms) => self.makers[at % 3].deaf_until = self.now + ms,
             Action::RestartStream(at) => {
                 let at = at % 3;
                 if self.makers[at].paused_until <= self.now {
@@ -190,7 +193,7 @@ impl Group {
     /// Ends every fault, and gives things the time to settle; then measures afresh.
     pub(crate) fn heal(&mut self) {
         for maker in &mut self.makers {
-            (maker.paused_until, maker.cut_until, maker.delayed_until) = (0, 0, 0);
+            (maker.paused_until, maker.cut_until, maker.delayed_until, maker.deaf_until) = (0, 0, 0, 0);
         }
         self.cancel_all();
         self.run(2_000);

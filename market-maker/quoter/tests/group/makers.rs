@@ -58,6 +58,7 @@ pub(crate) struct Maker {
     pub(crate) paused_until: u64,
     pub(crate) cut_until: u64,
     pub(crate) delayed_until: u64,
+    pub(crate) deaf_until: u64,
 }
 
 /// A ledger and its makers.
@@ -172,7 +173,9 @@ impl Group {
                 return;
             }
             let by_network = !matches!(what, Happening::Wake(_));
+            let heard = matches!(what, Happening::Frame(_) | Happening::Look(..) | Happening::Snapshot(..));
             let hold = held.paused_until.max(if by_network { held.cut_until } else { 0 });
+            let hold = hold.max(if heard { held.deaf_until } else { 0 });
             if hold > self.now {
                 return self.at(hold - self.now, at, what);
             }
@@ -270,7 +273,18 @@ impl Group {
             maker.watch.validation = Some(Validation::Renew);
             self.seen.insert("pause noticed".to_owned());
         }
+        let renewed = matches!(
+            &input,
+            Input::Answered {
+                answer: Answered::Response(Response { outcome: Outcome::Accepted(Answer::MakerRenewed { .. }), .. }),
+                ..
+            }
+        );
         let outputs = maker.quoter.handle(now, input);
+        let believes = |output: &Output| matches!(output, Output::Belief(_));
+        if renewed && !maker.watch.beliefs.is_empty() && !outputs.iter().any(believes) {
+            self.seen.insert("renewed, and its holdings were not known".to_owned());
+        }
         for output in &outputs {
             if let Output::Belief(belief) = output {
                 if belief.change == BeliefChange::Gained {
@@ -425,9 +439,9 @@ fn maker(at: usize, setup: Setup) -> Maker {
     config.reference_tolerance_ticks = 2;
     let quoter = Quoter::new(config).unwrap();
     let watch = Watch::default();
-    let (life, session, frames_due, paused_until, cut_until, delayed_until) = (0, 0, 0, 0, 0, 0);
+    let (life, session, frames_due, paused_until, cut_until, delayed_until, deaf_until) = (0, 0, 0, 0, 0, 0, 0);
     let frames = VecDeque::new();
-    Maker { quoter, watch, life, session, frames, frames_due, paused_until, cut_until, delayed_until }
+    Maker { quoter, watch, life, session, frames, frames_due, paused_until, cut_until, delayed_until, deaf_until }
 }
 
 fn secret(at: usize) -> Secret {

@@ -2,13 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
+mod lease;
 mod maker;
 mod prices;
 
-use maker::{INCARNATION, Maker, config, fresh, holding, ms, symbol};
+use maker::{INCARNATION, Maker, config, fresh, ms, renewed, symbol};
 use quorate_domain::{Exposure, Millis, Position, Price, Side};
 use quorate_ledger::{Answer, Command, Event, QuoteCause, QuoteEndReason, Refusal};
-use quorate_quoter::{BeliefChange, Config, Input, InvalidConfig, Quoter};
+use quorate_quoter::{Config, Input, InvalidConfig, Quoter};
 
 #[test]
 fn a_fill_is_answered_at_once_with_a_quote_computed_from_it() {
@@ -156,24 +157,6 @@ fn short_exposure_is_tried_again_after_a_growing_pause() {
 }
 
 #[test]
-fn a_belief_ends_by_the_own_clock_counted_from_the_sending() {
-    let mut maker = Maker::quoting();
-    let sent_at = ms(1_000);
-    let until = sent_at + ms(9_000 - 900 - 100);
-    assert_eq!(maker.beliefs[0].until, until);
-    // Renewals go out at a third of the lease, and nobody answers.
-    maker.pass(ms(3_000));
-    let renewals = |maker: &Maker| maker.submitted.iter().filter(|(_, c)| matches!(c, Command::RenewMaker(_))).count();
-    assert_eq!(renewals(&maker), 1);
-    maker.pass(until - maker.now - ms(1));
-    assert_eq!(maker.quoter.beliefs().count(), 1);
-    maker.pass(ms(1));
-    assert_eq!(maker.quoter.beliefs().count(), 0);
-    let ended = maker.beliefs.last().unwrap();
-    assert_eq!((ended.change, ended.until), (BeliefChange::Ended, until));
-}
-
-#[test]
 fn a_symbol_that_is_to_move_is_released_at_once_and_not_believed_in() {
     let mut maker = Maker::quoting();
     let moving =
@@ -191,32 +174,10 @@ fn a_symbol_that_is_to_move_is_released_at_once_and_not_believed_in() {
 }
 
 #[test]
-fn a_grant_from_before_the_last_list_of_holdings_counts_for_nothing() {
-    let mut maker = Maker::quoting();
-    maker.pass(ms(3_000));
-    maker.submitted.retain(|(_, command)| matches!(command, Command::RenewMaker(_)));
-    let (id, _) = maker.only();
-    maker.accept(id, 20, Answer::MakerRenewed { deadline: Millis(0), holds: vec![] });
-    assert_eq!(maker.quoter.beliefs().count(), 0);
-    let granted = |index| Event::AuthorityGranted {
-        symbol: "B".parse().unwrap(),
-        maker: "m".parse().unwrap(),
-        incarnation: INCARNATION,
-        epoch: index,
-    };
-    maker.frame(15, vec![granted(15)]);
-    assert_eq!(maker.quoter.beliefs().count(), 0);
-    maker.frame(25, vec![granted(25)]);
-    assert_eq!(maker.quoter.beliefs().count(), 1);
-}
-
-#[test]
 fn a_lost_incarnation_registers_anew_and_waits_where_its_name_was_taken() {
     let refused = |present| {
         let mut maker = Maker::quoting();
-        maker.pass(ms(3_000));
-        maker.submitted.retain(|(_, command)| matches!(command, Command::RenewMaker(_)));
-        let (id, _) = maker.only();
+        let id = maker.renewal();
         maker.refuse(id, 20, Refusal::UnknownMaker { incarnation: INCARNATION, present });
         assert_eq!(maker.quoter.beliefs().count(), 0);
         maker.submitted
@@ -233,7 +194,7 @@ fn after_a_pause_it_renews_then_reads_then_places() {
     let (renew, command) = maker.only();
     assert!(matches!(command, Command::RenewMaker(_)), "{command:?}");
     let reads = maker.reads.len();
-    maker.accept(renew, 9, Answer::MakerRenewed { deadline: Millis(0), holds: vec![holding(1)] });
+    maker.accept(renew, 9, renewed(INCARNATION));
     assert_eq!(maker.reads.len(), reads + 1);
     maker.give(fresh(1_000));
     assert!(maker.submitted.is_empty());

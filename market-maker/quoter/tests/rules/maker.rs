@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use quorate_domain::{Millis, Money, Position, Price, Qty, Side, Symbol};
 use quorate_ledger::{
-    Answer, Command, Digest, Event, FillCommitted, FilledMaker, Frame, Holding, Outcome, PlaceQuote, QuoteCause,
-    Reference, Refusal, Response, Secret,
+    Answer, Command, Digest, Event, FillCommitted, FilledMaker, Frame, Outcome, PlaceQuote, QuoteCause, Reference,
+    Refusal, Response, Secret,
 };
 use quorate_quoter::{
     Answered, Belief, CommandId, Config, Input, Observed, Output, Priced, Quoter, Snapshot, SymbolSnapshot,
@@ -35,8 +35,19 @@ pub(crate) fn config() -> Config {
     config
 }
 
-pub(crate) fn holding(epoch: u64) -> Holding {
-    Holding { symbol: symbol(), epoch, moving_until: None }
+/// The registration at index 5, in which it is granted the symbol.
+pub(crate) fn registered() -> Answer {
+    Answer::MakerRegistered { incarnation: INCARNATION, deadline: Millis(0), holdings_index: INCARNATION }
+}
+
+pub(crate) fn renewed(holdings_index: u64) -> Answer {
+    Answer::MakerRenewed { deadline: Millis(0), holdings_index }
+}
+
+/// The symbol was granted to this maker.
+pub(crate) fn granted(symbol: &str, epoch: u64) -> Event {
+    let (symbol, maker) = (symbol.parse().unwrap(), "m".parse().unwrap());
+    Event::AuthorityGranted { symbol, maker, incarnation: INCARNATION, epoch }
 }
 
 /// The price of the symbol, in ticks, told with an age of so many milliseconds.
@@ -54,6 +65,12 @@ pub(crate) fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
+/// A symbol without fills and without a quote.
+pub(crate) fn read_of(symbol: &str, epoch: u64, incarnation: Option<u64>) -> SymbolSnapshot {
+    let (symbol, position_seq, position) = (symbol.parse().unwrap(), 0, Position(0));
+    SymbolSnapshot { symbol, position_seq, position, epoch, incarnation, moving: false, quote: None }
+}
+
 impl Maker {
     pub(crate) fn new() -> Self {
         let quoter = Quoter::new(config()).unwrap();
@@ -67,11 +84,7 @@ impl Maker {
         maker.give(fresh(1_000));
         let (register, command) = maker.submitted.remove(0);
         assert!(matches!(command, Command::RegisterMaker(_)));
-        maker.accept(
-            register,
-            5,
-            Answer::MakerRegistered { incarnation: INCARNATION, deadline: Millis(0), holds: vec![holding(1)] },
-        );
+        maker.accept(register, INCARNATION, registered());
         assert!(maker.submitted.is_empty(), "nothing is placed before the state was read");
         maker.read(6);
         maker.commit(6);
@@ -120,8 +133,20 @@ impl Maker {
     pub(crate) fn renew(&mut self) {
         while let Some(at) = self.submitted.iter().position(|(_, command)| matches!(command, Command::RenewMaker(_))) {
             let (id, _) = self.submitted.remove(at);
-            self.accept(id, 7, Answer::MakerRenewed { deadline: Millis(0), holds: vec![holding(1)] });
+            self.accept(id, 7, renewed(INCARNATION));
         }
+    }
+
+    /// Time passes until it renews: the one renewal that it sends.
+    pub(crate) fn renewal(&mut self) -> CommandId {
+        self.pass(ms(3_000));
+        self.submitted.retain(|(_, command)| matches!(command, Command::RenewMaker(_)));
+        self.only().0
+    }
+
+    /// Until when it believes to hold its one symbol.
+    pub(crate) fn believes_until(&self) -> Option<Duration> {
+        self.quoter.beliefs().map(|belief| belief.until).next()
     }
 
     pub(crate) fn accept(&mut self, id: CommandId, index: u64, answer: Answer) {
@@ -146,17 +171,13 @@ impl Maker {
         );
     }
 
+    /// The last read that was asked for is answered: it holds the symbol.
     pub(crate) fn read(&mut self, index: u64) {
-        let read = SymbolSnapshot {
-            symbol: symbol(),
-            position_seq: 0,
-            position: Position(0),
-            epoch: 1,
-            incarnation: Some(INCARNATION),
-            moving: false,
-            quote: None,
-        };
-        let snapshot = Snapshot { index, symbols: vec![read], quoting: true, ..Snapshot::default() };
+        self.read_symbols(index, vec![read_of("A", 1, Some(INCARNATION))]);
+    }
+
+    pub(crate) fn read_symbols(&mut self, index: u64, symbols: Vec<SymbolSnapshot>) {
+        let snapshot = Snapshot { index, symbols, quoting: true, ..Snapshot::default() };
         let id = *self.reads.last().unwrap();
         self.give(Input::Snapshot { id, snapshot });
     }

@@ -1,10 +1,10 @@
 //! How old a reference price may be, and what a symbol without one is worth.
 
-use quorate_domain::{Millis, Price};
+use quorate_domain::Price;
 use quorate_ledger::{Answer, Command, QuoteCause};
 use quorate_quoter::{Input, Priced};
 
-use crate::maker::{INCARNATION, Maker, aged, fresh, holding, ms};
+use crate::maker::{INCARNATION, Maker, aged, fresh, ms, registered};
 
 /// Whoever asks however often: the age of a price is that of its source's last word.
 #[test]
@@ -71,8 +71,7 @@ fn a_symbol_without_a_price_is_told_once_after_a_while() {
     let mut maker = Maker::new();
     maker.give(Input::Timer);
     let (register, _) = maker.submitted.remove(0);
-    let holds = vec![holding(1)];
-    maker.accept(register, 5, Answer::MakerRegistered { incarnation: INCARNATION, deadline: Millis(0), holds });
+    maker.accept(register, INCARNATION, registered());
     maker.read(6);
     for _ in 0..50 {
         maker.now += ms(100);

@@ -8,7 +8,7 @@ use std::{
 use futures_util::future::join_all;
 use quorate_api::{Problem, ProblemKind};
 use quorate_client::{CallId, Observer, Operation, Returned, SubmitError};
-use quorate_ledger::{Answer, Outcome, Refusal};
+use quorate_ledger::{Answer, Command, CommitParameters, ControlCommand, Outcome, Refusal, Secret};
 
 use crate::group::{Fate, Group, after_ms, numbered, quoting_off};
 
@@ -245,6 +245,45 @@ async fn control_needs_no_session_and_its_repeat_is_not_taken_for_a_refusal() {
     assert_eq!(group.with_ledger(|ledger| (ledger.control_version, ledger.open_sessions())), (2, 0));
     let error = client.submit_without_session(&numbered(1), after_ms(1_000)).await.unwrap_err();
     assert!(matches!(&error, SubmitError::NotApplied(problem) if problem.kind == ProblemKind::InvalidRequest));
+}
+
+/// The JSON of a command with a text of so many bytes.
+fn with_text(len: usize) -> Command {
+    Command::CommitParameters(CommitParameters {
+        maker: "maker".parse().unwrap(),
+        incarnation: 1,
+        secret: Secret([7; 32]),
+        symbol: "A".parse().unwrap(),
+        text: "t".repeat(len),
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_no_request_has_room_for_is_not_sent() {
+    let (group, _) = Group::new();
+    let client = group.client(17);
+    let session = client.session();
+    session.submit(&numbered(1), after_ms(1_000)).await.unwrap();
+    let before = group.batches().len();
+    let without_text = serde_json::to_vec(&with_text(0)).unwrap().len();
+    // What is left of a request beside its brackets, and the numbers and the punctuation of the envelope.
+    let room = quorate_api::BODY_MAX_BYTES - 2 - 96 - without_text;
+    let reason = "r".repeat(quorate_api::BODY_MAX_BYTES);
+    let Command::Control(control) = quoting_off(0) else { panic!() };
+    let control = Command::Control(ControlCommand { reason, ..control });
+    let refused = [
+        session.submit(&with_text(room + 1), after_ms(1_000)).await.unwrap_err(),
+        client.submit_without_session(&control, after_ms(1_000)).await.unwrap_err(),
+    ];
+    for error in refused {
+        assert!(matches!(&error, SubmitError::NotApplied(problem) if problem.kind == ProblemKind::TooLarge), "{error}");
+        assert!(error.to_string().contains("send fewer"), "{error}");
+    }
+    assert_eq!(group.batches().len(), before, "nothing was sent");
+    // One byte less is sent, and what comes after is not held up.
+    session.submit(&with_text(room), after_ms(1_000)).await.unwrap();
+    session.submit(&numbered(2), after_ms(1_000)).await.unwrap();
+    assert_eq!(group.batches().len(), before + 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -226,6 +226,14 @@ fn damage_is_found() {
             Box::new(|tables| tables.makers = tables.makers.update(maker("m3"), tables.makers[&maker("m2")].clone())),
         ),
         ("lease longer", Box::new(|tables| tables.makers.get_mut(&maker("m1")).unwrap().deadline = Millis(u64::MAX))),
+        (
+            "the holdings of maker m1 last changed at 0",
+            Box::new(|tables| tables.makers.get_mut(&maker("m1")).unwrap().holdings_index = 0),
+        ),
+        (
+            "the holdings of maker m2 last changed",
+            Box::new(|tables| tables.makers.get_mut(&maker("m2")).unwrap().holdings_index = u64::MAX),
+        ),
         ("does not add up", Box::new(move |tables| order(tables, |order| order.cum_qty = Qty(1)))),
         (
             "out of the range of prices",

@@ -1,4 +1,4 @@
-use super::{PARAMETERS, Rig, SECRET, START, TTL, commit, maker, register, symbol};
+use super::{PARAMETERS, Rig, SECRET, START, TTL, commit, define, maker, register, symbol};
 use crate::{bounds::*, *};
 use quorate_domain::*;
 
@@ -29,12 +29,8 @@ fn the_first_maker_gets_every_symbol_and_new_symbols_too() {
     let mut rig = Rig::with_symbols(&["BBB", "AAA"]);
     let incarnation = rig.join("m1");
     assert_eq!(story(&rig.events), ["m1 joined", "AAA granted to m1 at 1", "BBB granted to m1 at 1"]);
-    let holding = |name| Holding { symbol: symbol(name), epoch: 1, moving_until: None };
-    let answer = Answer::MakerRegistered {
-        incarnation,
-        deadline: Millis(START + TTL),
-        holds: vec![holding("AAA"), holding("BBB")],
-    };
+    let deadline = Millis(START + TTL);
+    let answer = Answer::MakerRegistered { incarnation, deadline, holdings_index: incarnation };
     assert_eq!(rig.last.as_ref().unwrap().outcome, Outcome::Accepted(answer));
     rig.define("CCC", 1);
     assert_eq!(rig.holder("CCC"), Some("m1"));
@@ -47,15 +43,14 @@ fn a_second_maker_is_moved_half_and_gets_it_on_release_or_at_the_deadline() {
     rig.join("m1");
     rig.place("CCC", 10);
     rig.now += 1_000;
-    rig.join("m2");
+    let moved = rig.join("m2");
     assert_eq!(story(&rig.events), ["m2 joined", "CCC moving to m2"], "m1 has most, and keeps the odd one");
     assert_eq!(rig.ledger.authority_deadline(&symbol("CCC")), Some(Millis(START + TTL)));
 
     // Renewing does not move the deadline of what moves; quoting goes on until then.
     rig.now += 1_000;
-    let Answer::MakerRenewed { deadline, holds } = rig.renew("m1") else { panic!() };
-    assert_eq!(deadline, Millis(START + 2_000 + TTL));
-    assert_eq!(holds[2].moving_until, Some(Millis(START + TTL)));
+    let Answer::MakerRenewed { deadline, holdings_index } = rig.renew("m1") else { panic!() };
+    assert_eq!((deadline, holdings_index), (Millis(START + 2_000 + TTL), moved));
     rig.place("CCC", 10);
     assert_eq!(rig.ledger.authority_deadline(&symbol("CCC")), Some(Millis(START + TTL)));
     assert_eq!(rig.ledger.authority_deadline(&symbol("AAA")), Some(Millis(START + 2_000 + TTL)));
@@ -309,6 +304,69 @@ fn parameters_are_committed_by_symbol_and_forgotten_with_the_maker() {
     rig.ok(register("m1", TTL));
     let quote = rig.quote("AAA", 10);
     assert_eq!(rig.refused(Command::PlaceQuote(quote)), unknown(None), "the next incarnation has committed nothing");
+}
+
+#[test]
+fn holdings_index_tells_when_what_a_maker_holds_or_gives_up_last_changed() {
+    let mut rig = Rig::with_symbols(&["AAA", "BBB"]);
+    let renewed = |rig: &mut Rig, name: &str| match rig.renew(name) {
+        Answer::MakerRenewed { holdings_index, .. } => holdings_index,
+        other => panic!("{other:?}"),
+    };
+    let first = rig.join("m1");
+    assert_eq!(renewed(&mut rig, "m1"), first);
+    rig.place("AAA", 10);
+    rig.tick();
+    assert_eq!(renewed(&mut rig, "m1"), first, "quotes and renewals change nothing that it holds");
+
+    // A move that begins concerns who holds the symbol, and who is to have it only once it is granted.
+    let second = rig.join("m2");
+    assert_eq!(story(&rig.events), ["m2 joined", "BBB moving to m2"]);
+    assert_eq!((renewed(&mut rig, "m1"), renewed(&mut rig, "m2")), (second, second));
+    rig.release("BBB");
+    let released = rig.index();
+    assert_eq!((renewed(&mut rig, "m1"), renewed(&mut rig, "m2")), (released, released));
+    rig.ok(define("CCC", 1));
+    let granted = rig.index();
+    assert_eq!(rig.holder("CCC"), Some("m1"));
+    assert_eq!(renewed(&mut rig, "m1"), granted);
+
+    // A move that is called off is a change too.
+    rig.define("DDD", 1);
+    let third = rig.join("m3");
+    assert_eq!(story(&rig.events).len(), 2, "{:?}", story(&rig.events));
+    rig.leave("m3");
+    let left = rig.index();
+    assert!(story(&rig.events).iter().any(|told| told.ends_with("stays")), "{:?}", story(&rig.events));
+    let after = [renewed(&mut rig, "m1"), renewed(&mut rig, "m2")];
+    assert!(after.contains(&left) && after.iter().all(|index| *index == left || *index < third), "{after:?}");
+}
+
+#[test]
+fn a_renewal_tells_the_holdings_as_the_sweep_left_them_and_before_its_own_rebalance() {
+    let mut rig = Rig::with_symbols(&["AAA", "BBB"]);
+    let first = rig.join("m1");
+    rig.now += 1_000;
+    let second = rig.join("m2");
+    rig.release("BBB");
+    rig.now = START + TTL - 1;
+    rig.renew("m1");
+    // The lease of the second ends in the sweep of this renewal, and the rebalance grants its symbol afterwards.
+    rig.now = START + 1_000 + TTL;
+    let Answer::MakerRenewed { holdings_index, .. } = rig.renew("m1") else { panic!() };
+    assert_eq!(story(&rig.events).last().unwrap(), "BBB granted to m1 at 3");
+    assert!(first < second && second < holdings_index && holdings_index < rig.index());
+    assert_eq!(rig.ledger.maker(&maker("m1")).unwrap().holdings_index, rig.index());
+
+    // A move that ends in the sweep of a renewal is told by it.
+    rig.join("m2");
+    rig.now += TTL - 1;
+    rig.renew("m1");
+    rig.renew("m2");
+    rig.now += 1;
+    let Answer::MakerRenewed { holdings_index, .. } = rig.renew("m1") else { panic!() };
+    assert_eq!(story(&rig.events)[0], "BBB ended for m1: MoveDeadline");
+    assert_eq!(holdings_index, rig.index());
 }
 
 #[test]

@@ -5,8 +5,11 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use quorate_domain::{ExposureBasis, Side};
-use quorate_ledger::{Command, Envelope, Event, Input, Ledger, Outcome, Refusal, Response, bounds::NAMES_MAX};
+use quorate_domain::{ExposureBasis, MakerName, Side};
+use quorate_ledger::{
+    Command, Envelope, Event, Input, Ledger, Outcome, Refusal, Response,
+    bounds::{NAMES_MAX, REFUSAL_TEXT_MAX},
+};
 
 use crate::{
     coverage::Coverage,
@@ -103,6 +106,7 @@ fn run<S: Subject>(new: New<S>, names_max: usize, next: &mut dyn FnMut(&Model) -
             Ok((got, violations)) => differs(expected.clone(), got)
                 .or_else(|| wrong_state(&model, subject.ledger(), &violations))
                 .or_else(|| wrong_orders(&model, subject.ledger(), at))
+                .or_else(|| wrong_holdings(&model, subject.ledger()))
                 .or_else(|| {
                     let accepted = matches!(expected.0.outcome, Outcome::Accepted(_));
                     let look = (accepted && before.1.is_some()) || at.is_multiple_of(LOOK_AT_MONEY_EVERY);
@@ -172,6 +176,14 @@ fn wrong_state(model: &Model, ledger: &Ledger, violations: &[String]) -> Option<
         .then(|| format!("(log time, open orders, names, sessions)\n  model:  {of_model:?}\n  ledger: {of_ledger:?}"))
 }
 
+/// When what each maker holds last changed.
+fn wrong_holdings(model: &Model, ledger: &Ledger) -> Option<String> {
+    let of_ledger: Vec<_> = ledger.makers().map(|(name, maker)| (name.clone(), maker.holdings_index)).collect();
+    let of_model = |name: &MakerName| (name.clone(), model.holdings_index(name, 0, &[]));
+    let of_model: Vec<_> = model.makers.keys().map(of_model).collect();
+    (of_ledger != of_model).then(|| format!("holdings_index\n  model:  {of_model:?}\n  ledger: {of_ledger:?}"))
+}
+
 /// What the ledger says of an order when asked for it by its id and by its name: of each whether it is known, and of
 /// one in sixteen how it stands.
 fn wrong_orders(model: &Model, ledger: &Ledger, at: usize) -> Option<String> {
@@ -206,7 +218,8 @@ fn without_texts((mut response, mut events): (Response, Vec<Event>)) -> (Respons
     };
     for refusal in refused.chain(answered) {
         if let Refusal::Invalid { what } | Refusal::Full { what, .. } | Refusal::Overflow { what } = refusal {
-            assert!(!what.is_empty(), "a refusal must say what is wrong");
+            let said = !what.is_empty() && what.len() <= REFUSAL_TEXT_MAX;
+            assert!(said, "a refusal must say in short what is wrong: {what}");
             what.clear();
         }
     }

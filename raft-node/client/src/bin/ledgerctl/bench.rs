@@ -196,8 +196,7 @@ impl Ctl {
             ttl_ms: LEASE_MS,
             secret_hash: SECRET.hash(),
         });
-        let Answer::MakerRegistered { incarnation, holds, .. } =
-            accepted(maker.submit(&register, self.deadline()).await?)?
+        let Answer::MakerRegistered { incarnation, .. } = accepted(maker.submit(&register, self.deadline()).await?)?
         else {
             return Err(CtlError::Check("register_maker was answered with something else".to_owned()));
         };
@@ -214,6 +213,9 @@ impl Ctl {
         for outcome in join_all(commits).await {
             accepted(outcome?)?;
         }
+        let makers = self.client.makers(&options).await?.data;
+        let holds = makers.into_iter().find(|view| view.incarnation == incarnation).map(|view| view.holds);
+        let holds = holds.unwrap_or_default();
         let positions = self.client.positions(None, &options).await?.data;
         let basis = QuoteBasis {
             computed_at: 0,

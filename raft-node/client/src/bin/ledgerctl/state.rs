@@ -178,7 +178,7 @@ impl Ctl {
         self.out.show(&read, |read| {
             let mut grid = Grid::new(&["maker", ">incarnation", ">ttl ms", "lease", ">symbols", "quoting", "holds"]);
             for view in &read.data {
-                let mut holds: Vec<_> = view.holds.iter().take(8).map(Symbol::to_string).collect();
+                let mut holds: Vec<_> = view.holds.iter().take(8).map(|held| held.symbol.to_string()).collect();
                 if view.holds.len() > holds.len() {
                     holds.push("..".to_owned());
                 }

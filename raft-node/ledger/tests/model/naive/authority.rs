@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_domain::{MakerName, Millis, Symbol};
 use quorate_ledger::{
-    Answer, AuthorityEndReason, CommitParameters, DepartReason, Epoch, Event, Holding, Incarnation, MakerRef,
-    QuoteEndReason, Refusal, RegisterMaker, ReleaseSymbol, Secret,
+    Answer, AuthorityEndReason, CommitParameters, DepartReason, Epoch, Event, Incarnation, MakerRef, QuoteEndReason,
+    Refusal, RegisterMaker, ReleaseSymbol, Secret,
     bounds::{LEASE_TTL_MAX_MS, LEASE_TTL_MIN_MS, MAKERS_MAX, PARAMETERS_MAX},
 };
 
@@ -29,27 +29,42 @@ impl Model {
             return Err(full(MAKERS_MAX));
         }
         let deadline = Millis(self.log_time.0.saturating_add(*ttl_ms));
-        let (secret_hash, parameters) = (*secret_hash, BTreeMap::new());
-        let registered = Maker { incarnation: index, ttl_ms: *ttl_ms, deadline, secret_hash, parameters };
+        let (secret_hash, parameters, changed_at) = (*secret_hash, BTreeMap::new(), Vec::new());
+        let registered = Maker { incarnation: index, ttl_ms: *ttl_ms, deadline, changed_at, secret_hash, parameters };
         self.makers.insert(maker.clone(), registered);
         events.push(Event::MakerRegistered { maker: maker.clone(), incarnation: index, deadline });
-        Ok(Done::Registered(maker.clone()))
+        Ok(accepted(Answer::MakerRegistered { incarnation: index, deadline, holdings_index: index }))
     }
 
-    /// The answer to a registration, once the rebalance is done.
-    pub(super) fn registered(&self, name: &MakerName) -> Answer {
-        let Maker { incarnation, deadline, .. } = self.makers[name];
-        Answer::MakerRegistered { incarnation, deadline, holds: self.holds(name) }
+    /// When what a maker holds or is to give up last changed; `events` are those of this apply so far.
+    pub(crate) fn holdings_index(&self, name: &MakerName, index: u64, events: &[Event]) -> u64 {
+        let maker = &self.makers[name];
+        if self.concerned(events).contains(&maker.incarnation) {
+            return index;
+        }
+        maker.changed_at.last().copied().unwrap_or(maker.incarnation)
     }
 
-    fn holds(&self, name: &MakerName) -> Vec<Holding> {
-        let held = self.symbols.iter().filter(|(_, state)| state.holder.as_ref() == Some(name));
-        held.map(|(symbol, state)| Holding {
-            symbol: symbol.clone(),
-            epoch: state.epoch,
-            moving_until: state.moving.as_ref().map(|(_, until)| *until),
-        })
-        .collect()
+    /// Whose holdings these events change. A move that begins and ends in them is told by its end.
+    fn concerned(&self, events: &[Event]) -> BTreeSet<Incarnation> {
+        let whose = |event: &Event| match event {
+            Event::AuthorityGranted { incarnation, .. } | Event::AuthorityEnded { incarnation, .. } => {
+                Some(*incarnation)
+            }
+            Event::AuthorityMoving { symbol, .. } => {
+                let holder = self.symbols[symbol].holder.as_ref()?;
+                Some(self.makers[holder].incarnation)
+            }
+            _ => None,
+        };
+        events.iter().filter_map(whose).collect()
+    }
+
+    pub(super) fn note_holdings(&mut self, index: u64, events: &[Event]) {
+        let concerned = self.concerned(events);
+        for maker in self.makers.values_mut().filter(|maker| concerned.contains(&maker.incarnation)) {
+            maker.changed_at.push(index);
+        }
     }
 
     fn present_incarnation(&self, name: &MakerName, incarnation: Incarnation) -> Result<(), Refusal> {
@@ -68,7 +83,12 @@ impl Model {
         Err(Refusal::WrongSecret { maker: name.clone() })
     }
 
-    pub(super) fn renew_maker(&mut self, renew: &MakerRef, events: &mut Vec<Event>) -> Result<Done, Refusal> {
+    pub(super) fn renew_maker(
+        &mut self,
+        index: u64,
+        renew: &MakerRef,
+        events: &mut Vec<Event>,
+    ) -> Result<Done, Refusal> {
         let MakerRef { maker: name, incarnation, secret } = renew;
         self.present_incarnation(name, *incarnation)?;
         if self.passed(self.makers[name].deadline) {
@@ -78,7 +98,8 @@ impl Model {
         let deadline = Millis(self.log_time.0.saturating_add(self.makers[name].ttl_ms));
         self.makers.get_mut(name).unwrap().deadline = deadline;
         events.push(Event::MakerRenewed { maker: name.clone(), incarnation: *incarnation, deadline });
-        Ok(accepted(Answer::MakerRenewed { deadline, holds: self.holds(name) }))
+        let holdings_index = self.holdings_index(name, index, events);
+        Ok(accepted(Answer::MakerRenewed { deadline, holdings_index }))
     }
 
     pub(super) fn deregister_maker(&mut self, leave: &MakerRef, events: &mut Vec<Event>) -> Result<Done, Refusal> {

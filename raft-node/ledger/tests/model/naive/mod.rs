@@ -143,6 +143,8 @@ pub(crate) struct Maker {
     pub(crate) incarnation: Incarnation,
     pub(crate) ttl_ms: u64,
     pub(crate) deadline: Millis,
+    /// The indexes at which what it holds or is to give up changed.
+    pub(crate) changed_at: Vec<u64>,
     pub(crate) secret_hash: SecretHash,
     /// The digest of the parameters committed last, by symbol.
     pub(crate) parameters: BTreeMap<Symbol, Digest>,
@@ -187,8 +189,6 @@ pub(crate) struct Fill {
 enum Done {
     /// This.
     Outcome(Outcome),
-    /// The answer of `RegisterMaker`, which is made after the rebalance.
-    Registered(MakerName),
     /// The answer of an earlier command, as it was.
     Before(Response),
 }
@@ -279,6 +279,7 @@ impl Model {
             }
         };
         self.note_closings(index, &events);
+        self.note_holdings(index, &events);
         (response, events)
     }
 

@@ -34,7 +34,7 @@ impl Model {
             Command::DefineSymbol(define) => self.define_symbol(define, events),
             Command::Control(control) => self.control(control, events),
             Command::RegisterMaker(register) => self.register_maker(index, register, events),
-            Command::RenewMaker(maker) => self.renew_maker(maker, events),
+            Command::RenewMaker(maker) => self.renew_maker(index, maker, events),
             Command::DeregisterMaker(maker) => self.deregister_maker(maker, events),
             Command::CommitParameters(commit) => self.commit_parameters(commit, events),
             Command::ReleaseSymbol(release) => self.release_symbol(release, events),
@@ -50,7 +50,6 @@ impl Model {
         self.rebalance_and_turns(events);
         let response = match done {
             Ok(Done::Outcome(outcome)) => self.response(index, outcome),
-            Ok(Done::Registered(maker)) => self.response(index, Outcome::Accepted(self.registered(&maker))),
             Ok(Done::Before(response)) => response,
             Err(refusal) => self.response(index, Outcome::Refused(refusal)),
         };
