@@ -7,6 +7,7 @@
 //! - `habit`: how often its quote is replaced, and whether a plan against it waits for the next one.
 //! - `planner`: one order against the mirror and the plans still in flight.
 //! - `cancels`: cancels, waiting and in flight.
+//! - `held`: how much of something each account holds.
 //! - `engine`: the front; the results of one part become the inputs of the next. `lookup`: what is known of an order.
 //!
 //! Invariants: nothing is reported as filled before it is committed; nothing is reported as refused
@@ -17,6 +18,7 @@
 mod cancels;
 mod engine;
 mod habit;
+mod held;
 mod lookup;
 mod mirror;
 mod pipeline;
