@@ -358,11 +358,20 @@ impl Desk {
         let request = {
             let mut inner = locked(&self.inner);
             let request = inner.request();
+            self.let_go(&mut inner);
             inner.cancel_callers.insert(request, sender);
             self.feed(&mut inner, Input::Cancel { request, account, target, only });
             request
         };
         self.patiently(request, receiver, CancelOutcome::Unknown).await
+    }
+
+    /// Tells the engine of callers of cancels that hung up, so that they hold no places in its queue.
+    fn let_go(self: &Arc<Self>, inner: &mut Inner) {
+        let gone = inner.cancel_callers.iter().filter(|(_, caller)| caller.is_closed());
+        for request in gone.map(|(request, _)| *request).collect::<Vec<RequestId>>() {
+            self.feed(inner, Input::OutOfPatience { request });
+        }
     }
 
     async fn patiently<T>(self: &Arc<Self>, request: RequestId, mut answer: oneshot::Receiver<T>, unknown: T) -> T {

@@ -11,6 +11,7 @@ use quorate_ledger::{
 };
 
 use crate::{
+    held::Held,
     requests::Arrival,
     types::{Answered, CancelOutcome, Committed, Halt, NotExecuted, Only, RequestId, Submission, SubmissionId, Target},
 };
@@ -68,6 +69,7 @@ pub(crate) struct Cancels {
     /// Those of them that are not proposed.
     unsent: BTreeSet<SubmissionId>,
     by_request: BTreeMap<RequestId, SubmissionId>,
+    of_account: Held,
     /// Orders known to be cancelled at an index that the mirror has not reached.
     gone: BTreeMap<OrderId, Committed>,
 }
@@ -79,6 +81,7 @@ impl Cancels {
             all: BTreeMap::new(),
             unsent: BTreeSet::new(),
             by_request: BTreeMap::new(),
+            of_account: Held::default(),
             gone: BTreeMap::new(),
         }
     }
@@ -86,6 +89,11 @@ impl Cancels {
     /// How many are not settled.
     pub(crate) fn len(&self) -> usize {
         self.all.len()
+    }
+
+    /// How many of an account's are not settled.
+    pub(crate) fn of(&self, account: &Account) -> usize {
+        self.of_account.by(account)
     }
 
     pub(crate) fn contains(&self, id: SubmissionId) -> bool {
@@ -112,6 +120,7 @@ impl Cancels {
         if let Cause::Asked(Some(request)) = cause {
             self.by_request.insert(request, id);
         }
+        self.of_account.add(&account);
         self.all.insert(id, Cancel { account, target, only, cause, sent: None });
         self.unsent.insert(id);
     }
@@ -210,7 +219,8 @@ impl Cancels {
     /// Settles one, and forgets it: why it was made.
     pub(crate) fn settle(&mut self, id: SubmissionId) -> Option<Cause> {
         self.unsent.remove(&id);
-        let cause = self.all.remove(&id)?.cause;
+        let Cancel { account, cause, .. } = self.all.remove(&id)?;
+        self.of_account.take(&account);
         if let Cause::Asked(Some(request)) = cause {
             self.by_request.remove(&request);
         }

@@ -287,7 +287,9 @@ impl Engine {
             Some(NotExecuted::Halted)
         } else if !self.mirror.is_ready() {
             Some(NotExecuted::NotReady)
-        } else if self.cancels.len() >= self.config.cancels_max {
+        } else if self.cancels.len() >= self.config.cancels_max
+            || self.cancels.of(&account) >= self.config.part_of(self.config.cancels_max)
+        {
             Some(NotExecuted::Overloaded)
         } else {
             None

@@ -8,6 +8,7 @@
 //! - `planner`: one order against the mirror and the plans still in flight.
 //! - `cancels`: cancels, waiting and in flight.
 //! - `ticks`: prices of one revision in the ticks of another.
+//! - `held`: how much of something each account holds.
 //! - `engine`: the front; the results of one part become the inputs of the next. `lookup`: what is known of an order.
 //!
 //! Invariants: nothing is reported as filled before it is committed; nothing is reported as refused
@@ -18,6 +19,7 @@
 mod cancels;
 mod engine;
 mod habit;
+mod held;
 mod lookup;
 mod mirror;
 mod pipeline;

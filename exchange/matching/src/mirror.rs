@@ -17,6 +17,7 @@ use quorate_ledger::{
 use quorate_order_book::{OrderBook, Resting};
 
 use crate::{
+    held::Held,
     ticks::exactly,
     types::{Committed, OpenOrder, Quote, QuoteLeaves, Snapshot, Tick},
 };
@@ -80,7 +81,7 @@ pub(crate) struct Mirror {
     orders: BTreeMap<OrderId, OpenOrder>,
     by_client: BTreeMap<ClientKey, OrderId>,
     /// How many orders of each account are open.
-    open_counts: BTreeMap<Account, usize>,
+    open_counts: Held,
     closed: ClosedOrders,
 }
 
@@ -110,7 +111,7 @@ impl Mirror {
             markets: BTreeMap::new(),
             orders: BTreeMap::new(),
             by_client: BTreeMap::new(),
-            open_counts: BTreeMap::new(),
+            open_counts: Held::default(),
             closed: ClosedOrders::new(closed_max),
         }
     }
@@ -159,7 +160,7 @@ impl Mirror {
 
     /// How many orders of an account are open.
     pub(crate) fn open_count(&self, account: &Account) -> usize {
-        self.open_counts.get(account).copied().unwrap_or(0)
+        self.open_counts.by(account)
     }
 
     /// Every open order of an account, by id.
@@ -336,12 +337,7 @@ impl Mirror {
         // What a newer section left out already is closed again here.
         let Some(open) = self.orders.remove(&order_id) else { return };
         self.by_client.remove(&key_of(&open.order));
-        if let Some(count) = self.open_counts.get_mut(&open.order.account) {
-            *count -= 1;
-            if *count == 0 {
-                self.open_counts.remove(&open.order.account);
-            }
-        }
+        self.open_counts.take(&open.order.account);
         if let Some(market) = self.markets.get_mut(&open.order.symbol) {
             // Where it was filled whole it has left the book already.
             let _ = market.book.cancel(order_id);
@@ -371,7 +367,7 @@ impl Mirror {
         let market = self.markets.entry(order.symbol.clone()).or_default();
         market.book.insert(resting).map_err(|error| Contradiction(error.to_string()))?;
         self.by_client.insert(key_of(order), order_id);
-        *self.open_counts.entry(order.account.clone()).or_default() += 1;
+        self.open_counts.add(&order.account);
         self.orders.insert(order_id, open);
         Ok(())
     }

@@ -8,6 +8,7 @@ use quorate_domain::{Account, ClientOrderId, Millis, OrderId, Symbol, TimeInForc
 use quorate_ledger::NewOrder;
 
 use crate::{
+    held::Held,
     mirror::{ClientKey, key_of},
     ticks::in_ticks,
     types::{Config, NotExecuted, OrderOutcome, RequestId, Terms, Tick},
@@ -80,6 +81,7 @@ pub(crate) enum GivenUp {
 pub(crate) struct Requests {
     pending: BTreeMap<Arrival, Pending>,
     by_client: BTreeMap<ClientKey, Arrival>,
+    of_account: Held,
     waiting: BTreeMap<RequestId, Arrival>,
     last_arrival: Arrival,
 }
@@ -151,7 +153,8 @@ impl Requests {
         if let Some(arrival) = self.by_client.get(&key).copied() {
             return self.attach(arrival, request, &order, terms, config.waiters_max);
         }
-        if self.pending.len() >= config.orders_max {
+        let part = config.part_of(config.orders_max);
+        if self.pending.len() >= config.orders_max || self.of_account.by(&order.account) >= part {
             return Taken::Not(NotExecuted::Overloaded);
         }
         self.last_arrival += 1;
@@ -159,6 +162,7 @@ impl Requests {
         let (waiters, origin) = (vec![request], request);
         let self_trade = MetOwn::default();
         let pending = Pending { order, terms, deadline, refused: 0, waiters, origin, told_unknown: false, self_trade };
+        self.of_account.add(&pending.order.account);
         self.pending.insert(arrival, pending);
         self.by_client.insert(key, arrival);
         self.waiting.insert(request, arrival);
@@ -211,6 +215,7 @@ impl Requests {
     pub(crate) fn settle(&mut self, arrival: Arrival, outcome: &OrderOutcome) -> Option<Settled> {
         let pending = self.pending.remove(&arrival)?;
         self.by_client.remove(&key_of(&pending.order));
+        self.of_account.take(&pending.order.account);
         let mut replies = Vec::with_capacity(pending.waiters.len());
         for request in pending.waiters {
             self.waiting.remove(&request);

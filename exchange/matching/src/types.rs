@@ -237,7 +237,7 @@ pub struct Committed {
 /// Why an order was definitely not executed, or a cancel not made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NotExecuted {
-    /// A queue is full: try again later.
+    /// A queue is full, or the account's part of it: try again later.
     Overloaded,
     /// The engine has not caught up with the ledger yet.
     NotReady,
@@ -453,6 +453,8 @@ pub struct Config {
     pub orders_max: usize,
     /// Cancels waiting or in flight at most; of these, 64 are in flight at most.
     pub cancels_max: usize,
+    /// One account may hold one in so many of the places for orders, and of those for cancels; at least 1.
+    pub account_part: usize,
     /// Plans that may be refused for one order before it is expired, counting its own refusals only.
     pub replans_max: u32,
     /// Callers that may wait for one and the same order.
@@ -465,6 +467,13 @@ pub struct Config {
     pub account_orders_max: usize,
 }
 
+impl Config {
+    /// How many of `places` one account may hold.
+    pub(crate) fn part_of(&self, places: usize) -> usize {
+        (places / self.account_part.max(1)).max(1)
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -473,6 +482,7 @@ impl Default for Config {
             in_flight_max: EXEC_WINDOW,
             orders_max: 4_096,
             cancels_max: 1_024,
+            account_part: 4,
             replans_max: 8,
             waiters_max: 16,
             closed_max: 10_000,

@@ -39,6 +39,7 @@ fn config(seed: u64) -> Config {
         in_flight_max: 2 + usize::try_from(seed % 11).unwrap(),
         orders_max: 12,
         cancels_max: 4,
+        account_part: 1,
         replans_max: u32::try_from(seed % 3).unwrap(),
         waiters_max: 2,
         closed_max: 20,

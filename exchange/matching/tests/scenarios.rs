@@ -1016,3 +1016,30 @@ fn a_repeat_is_told_by_what_its_price_is_worth() {
     };
     assert!(repeat(10, None) && repeat(100, Some(before)) && !repeat(100, None));
 }
+
+#[test]
+fn one_account_holds_a_part_of_each_queue_and_leaves_the_rest() {
+    let mut world = world_with(Config { orders_max: 8, cancels_max: 8, account_part: 4, ..Config::default() });
+    let mut ask = |n: u64, account: &str, cancel: bool| {
+        let account = Account::new(account).unwrap();
+        let (request, target) = (RequestId(n), Target::Client(client_id(1)));
+        let order = NewOrder { account: account.clone(), ..limit(n, Side::Buy, 90, 1, 1_000_000) };
+        let input = match cancel {
+            true => Input::Cancel { request, account, target, only: None },
+            false => Input::Order { request, order, terms: Terms::default() },
+        };
+        world.live.engine.handle(Millis(world.time), input)
+    };
+    let overloaded = NotExecuted::Overloaded;
+    let submits = |effects: &[Effect]| matches!(effects, [Effect::Submit(_)]);
+    assert!((1..3).all(|n| submits(&ask(n, "flood", false))));
+    let refused = Effect::OrderReply { request: RequestId(3), outcome: OrderOutcome::NotExecuted(overloaded) };
+    assert_eq!(ask(3, "flood", false), [refused]);
+    assert!(submits(&ask(4, "other", false)));
+    // The cancels wait for the order that they name.
+    assert!((5..7).all(|n| ask(n, "flood", true).is_empty()));
+    let refused = Effect::CancelReply { request: RequestId(7), outcome: CancelOutcome::NotExecuted(overloaded) };
+    assert_eq!(ask(7, "flood", true), [refused]);
+    let unknown = Effect::CancelReply { request: RequestId(8), outcome: CancelOutcome::UnknownOrder };
+    assert_eq!(ask(8, "other", true), [unknown]);
+}

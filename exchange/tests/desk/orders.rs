@@ -1,8 +1,11 @@
 //! Orders that go through: what they fill, how they rest, and what repeats of them are told.
 
+use std::time::Duration;
+
 use quorate_binance_api::endpoints::ENDPOINTS;
 use quorate_ledger::bounds::NAME_MEMORY_MS;
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::{
     ledger::Fate,
@@ -109,6 +112,41 @@ async fn cancelling_all_ends_what_is_under_way_too() {
     let names = ended.as_array().unwrap().iter().map(|order| order["origClientOrderId"].as_str().unwrap());
     assert_eq!((status, names.collect::<Vec<_>>()), (200, vec!["b1", "b2"]));
     assert_eq!(group.look(|ledger| ledger.open_order_count()), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancels_whose_callers_hang_up_leave_room_for_others() {
+    let group = group();
+    let exchange = Exchange::start(&group).await;
+    group.always(Fate::LostBefore);
+    let calls = async {
+        exchange.until("under way", |exchange| exchange.desk.health().pending == 1).await;
+        let cancel = || exchange.call("DELETE", "/api/v3/order", "symbol=BTCUSDT&origClientOrderId=b1");
+        // As many as one account may have; all of them wait for the order, and nobody for them.
+        for _ in 0..256 {
+            assert!(timeout(Duration::from_millis(1), cancel()).await.is_err());
+        }
+        group.always(Fate::Served);
+        cancel().await
+    };
+    let (placed, cancelled) = tokio::join!(exchange.limit("b1", "BUY", "GTC", "90.00", 5), calls);
+    assert_eq!((stands(&placed), &cancelled.1["status"]), ((200, "NEW", "0.000"), &json!("CANCELED")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quote_that_is_due_and_does_not_come_is_not_waited_for_long() {
+    let group = group();
+    let exchange = Exchange::start(&group).await;
+    for n in 0..5 {
+        let next = Instant::now() + Duration::from_millis(20);
+        group.quote("BTCUSDT", 9_900, 10_100, 10);
+        assert_eq!(exchange.limit(&format!("r{n}"), "BUY", "GTC", "90.00", 2).await.0, 200);
+        sleep_until(next).await;
+    }
+    let asked = Instant::now();
+    assert_eq!(stands(&exchange.market("m1", "BUY", 3).await), (200, "FILLED", "0.003"));
+    // A message takes 1 ms: so long it waits, and then it is proposed.
+    assert!((Duration::from_millis(2)..Duration::from_millis(10)).contains(&asked.elapsed()), "{:?}", asked.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
