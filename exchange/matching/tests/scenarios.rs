@@ -902,3 +902,15 @@ fn a_repeat_is_told_by_what_its_price_is_worth() {
     };
     assert!(repeat(10, None) && repeat(100, Some(before)) && !repeat(100, None));
 }
+
+#[test]
+fn a_repeat_for_which_there_is_no_place_is_not_told_that_its_order_is_not_executed() {
+    let mut world = world_with(Config { waiters_max: 1, ..Config::default() });
+    let order = limit(1, Side::Buy, 100, 1, 1_000_000);
+    let first = world.place(order.clone());
+    let repeat = world.place(order);
+    assert_eq!(*told(&world, repeat), OrderOutcome::Unknown);
+    settle(&mut world);
+    assert_eq!(committed(&world, first).result.status, OrderStatus::New);
+    assert_eq!(world.live.engine.stats().unknown_settled, 1);
+}
