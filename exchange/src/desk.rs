@@ -24,7 +24,7 @@ use quorate_matching::{
 };
 use quorate_seams::World;
 use tokio::{
-    sync::{oneshot, watch},
+    sync::{Semaphore, oneshot, watch},
     time::{Instant, sleep, timeout},
 };
 
@@ -60,6 +60,8 @@ pub struct Desk {
     pub history: History,
     /// Accounts whose orders are not taken yet.
     pub limits: Limits,
+    /// Places for requests that are served at a time.
+    pub requests: Arc<Semaphore>,
     world: World,
     inner: Mutex<Inner>,
     halted: watch::Sender<Option<Halt>>,
@@ -153,6 +155,7 @@ impl Desk {
         };
         Ok(Arc::new(Self {
             limits: Limits::new(config.accounts.as_ref()),
+            requests: Arc::new(Semaphore::new(config.max_connections)),
             config,
             client,
             listings: Listings::new(references, world.clocks.clone()),
