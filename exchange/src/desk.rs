@@ -15,6 +15,7 @@ use std::{
 };
 
 use quorate_api::{Problem, ProblemKind};
+use quorate_binance_api::ApiError;
 use quorate_client::{Client, InvalidConfig, Session, SubmitError, Ticket};
 use quorate_domain::{Account, ClientOrderId, Instrument, Millis, Symbol};
 use quorate_ledger::{ExchangeEpoch, NewOrder, Response};
@@ -60,6 +61,8 @@ pub struct Desk {
     pub history: History,
     /// Accounts whose orders are not taken yet.
     pub limits: Limits,
+    /// When what is traded was read last for a caller.
+    pub symbols_read: tokio::sync::Mutex<Option<SymbolsRead>>,
     /// Places for requests that are served at a time.
     pub requests: Arc<Semaphore>,
     world: World,
@@ -95,6 +98,15 @@ struct Inner {
 
 /// Whose order, and its name.
 type OrderKey = (Account, ClientOrderId);
+
+/// A read of what is traded.
+#[derive(Debug, Clone)]
+pub struct SymbolsRead {
+    /// When it was answered, by the monotonic clock.
+    pub at: Duration,
+    /// Why there is nothing to learn from it.
+    pub failed: Option<ApiError>,
+}
 
 /// Who waits for an order.
 struct OrderCaller {
@@ -155,6 +167,7 @@ impl Desk {
         };
         Ok(Arc::new(Self {
             limits: Limits::new(config.accounts.as_ref()),
+            symbols_read: tokio::sync::Mutex::default(),
             requests: Arc::new(Semaphore::new(config.max_connections)),
             config,
             client,
