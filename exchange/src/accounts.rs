@@ -143,6 +143,12 @@ impl Accounts {
         self.keys.get(key)
     }
 
+    /// All of them.
+    #[must_use]
+    pub fn names(&self) -> BTreeSet<&Account> {
+        self.keys.values().map(|access| &access.account).collect()
+    }
+
     /// Those that may not go below 0.
     #[must_use]
     pub fn limited(&self) -> &BTreeSet<Account> {
@@ -152,7 +158,7 @@ impl Accounts {
     /// How many accounts there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.keys.values().map(|access| &access.account).collect::<BTreeSet<_>>().len()
+        self.names().len()
     }
 
     /// Whether there are none.

@@ -15,8 +15,9 @@ use std::{
 };
 
 use quorate_api::{Problem, ProblemKind};
+use quorate_binance_api::ApiError;
 use quorate_client::{Client, InvalidConfig, Session, SubmitError, Ticket};
-use quorate_domain::{Account, Instrument, Millis, Symbol};
+use quorate_domain::{Account, ClientOrderId, Instrument, Millis, Symbol};
 use quorate_ledger::{ExchangeEpoch, NewOrder, Response};
 use quorate_matching::{
     Answered, CancelOutcome, Committed, Effect, Engine, Halt, Input, Known, NotExecuted, Only, OrderOutcome, RequestId,
@@ -24,7 +25,7 @@ use quorate_matching::{
 };
 use quorate_seams::World;
 use tokio::{
-    sync::{oneshot, watch},
+    sync::{Semaphore, oneshot, watch},
     time::{Instant, sleep, timeout},
 };
 
@@ -39,6 +40,8 @@ const ATTEMPT: Duration = Duration::from_millis(1_500);
 const RESEND_PAUSE: Duration = Duration::from_millis(50);
 /// The ledger counts as out of reach when it was not heard of for so long; it says something every second.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// Orders remembered at most whose outcome nobody was told: more than wait at a time.
+const TRIED_MAX: usize = 1 << 18;
 /// Passed before a command is proposed. An injected error: it is not proposed.
 pub const BEFORE_PROPOSE: &str = "exchange.before_propose";
 /// Passed when an order is known to be committed, before its caller hears of it. An injected error: it never does.
@@ -58,6 +61,10 @@ pub struct Desk {
     pub history: History,
     /// Accounts whose orders are not taken yet.
     pub limits: Limits,
+    /// When what is traded was read last for a caller.
+    pub symbols_read: tokio::sync::Mutex<Option<SymbolsRead>>,
+    /// Places for requests that are served at a time.
+    pub requests: Arc<Semaphore>,
     world: World,
     inner: Mutex<Inner>,
     halted: watch::Sender<Option<Halt>>,
@@ -81,9 +88,24 @@ struct Inner {
     /// Of the submission whose missing answer the engine is being told of.
     ticket: Option<(SubmissionId, Ticket)>,
     next_request: u64,
+    /// Orders whose callers were not told for certain what came of them, each with the engine that took it last. Once a later
+    /// engine is ready the ledger tells.
+    tried: BTreeMap<OrderKey, u64>,
     log_clock: LogClock,
     /// Counters of the engines before the present one.
     past: Stats,
+}
+
+/// Whose order, and its name.
+type OrderKey = (Account, ClientOrderId);
+
+/// A read of what is traded.
+#[derive(Debug, Clone)]
+pub struct SymbolsRead {
+    /// When it was answered, by the monotonic clock.
+    pub at: Duration,
+    /// Why there is nothing to learn from it.
+    pub failed: Option<ApiError>,
 }
 
 /// Who waits for an order.
@@ -139,11 +161,14 @@ impl Desk {
             cancel_callers: BTreeMap::new(),
             ticket: None,
             next_request: 1,
+            tried: BTreeMap::new(),
             log_clock: LogClock::default(),
             past: Stats::default(),
         };
         Ok(Arc::new(Self {
             limits: Limits::new(config.accounts.as_ref()),
+            symbols_read: tokio::sync::Mutex::default(),
+            requests: Arc::new(Semaphore::new(config.max_connections)),
             config,
             client,
             listings: Listings::new(references, world.clocks.clone()),
@@ -180,6 +205,7 @@ impl Desk {
         if let Some(before) = inner.engine.replace(engine) {
             inner.past = sum(inner.past, before.stats());
         }
+        inner.forget_what_is_settled();
     }
 
     /// Why the present engine halted, once it has.
@@ -203,7 +229,7 @@ impl Desk {
         let clock = self.world.clocks.monotonic();
         match &input {
             Input::Frame(frame) => {
-                self.listings.learn_from(&frame.events);
+                self.listings.learn_from(frame);
                 self.history.learn_from(frame);
                 inner.log_clock.frame(frame.log_time, clock);
             }
@@ -222,6 +248,7 @@ impl Desk {
         for effect in effects {
             self.carry_out(inner, effect);
         }
+        inner.forget_what_is_settled();
         self.pending.send_if_modified(|last| std::mem::replace(last, pending) != pending);
     }
 
@@ -342,14 +369,26 @@ impl Desk {
     /// Places an order, and waits for what comes of it, or for the end of patience.
     pub async fn place(self: &Arc<Self>, order: NewOrder, terms: Terms) -> Placed {
         let (sender, receiver) = oneshot::channel();
-        let request = {
+        let key = (order.account.clone(), order.client_order_id.clone());
+        let (request, earlier) = {
             let mut inner = locked(&self.inner);
             let request = inner.request();
+            let earlier = inner.try_again(&key);
             inner.order_callers.insert(request, OrderCaller { symbol: order.symbol.clone(), sender });
             self.feed(&mut inner, Input::Order { request, order, terms });
-            request
+            (request, earlier)
         };
-        self.patiently(request, receiver, Placed { outcome: OrderOutcome::Unknown, instrument: None }).await
+        let unknown = || Placed { outcome: OrderOutcome::Unknown, instrument: None };
+        let placed = self.patiently(request, receiver, unknown()).await;
+        match placed.outcome {
+            OrderOutcome::Unknown => placed,
+            // It says nothing of an earlier attempt, which the ledger may still execute.
+            OrderOutcome::NotExecuted(NotExecuted::Halted | NotExecuted::NotReady) if earlier => unknown(),
+            OrderOutcome::Committed(_) | OrderOutcome::Refused(_) | OrderOutcome::NotExecuted(_) => {
+                locked(&self.inner).tried.remove(&key);
+                placed
+            }
+        }
     }
 
     /// Cancels an order, where it stands as it is asked for, likewise.
@@ -430,16 +469,39 @@ impl Desk {
         }
     }
 
-    /// A name for an order whose sender gave none: unique for this registration, and so for all. `None` before the
-    /// first registration.
+    /// A name for an order or a cancel whose sender gave none: 128 random bits, so that nobody guesses it, and no other process
+    /// or registration makes it again. `None` before the first registration.
     #[must_use]
     pub fn fresh_name(&self) -> Option<String> {
         let exchange_epoch = self.look(|engine, _| engine.exchange_epoch())?;
-        Some(format!("x{exchange_epoch}-{}", self.named.fetch_add(1, Ordering::Relaxed)))
+        let stream = exchange_epoch.rotate_left(32) ^ self.named.fetch_add(1, Ordering::Relaxed);
+        Some(format!("x{:032x}", self.world.random_name(stream)))
     }
 }
 
 impl Inner {
+    /// Remembers that an order is tried; whether it was tried before, and nobody knows yet what came of that.
+    fn try_again(&mut self, key: &OrderKey) -> bool {
+        let ready = self.engine.as_ref().is_some_and(Engine::is_ready);
+        if !ready {
+            // This attempt is not taken; what is known of the ones before stays.
+            return self.tried.contains_key(key);
+        }
+        if self.tried.len() < TRIED_MAX {
+            self.tried.insert(key.clone(), self.generation);
+        }
+        false
+    }
+
+    /// Once an engine is ready, what was tried with those before it is in the ledger, or will never be.
+    fn forget_what_is_settled(&mut self) {
+        let present = self.generation;
+        let old = self.tried.values().any(|generation| *generation < present);
+        if old && self.engine.as_ref().is_some_and(Engine::is_ready) {
+            self.tried.retain(|_, generation| *generation == present);
+        }
+    }
+
     fn request(&mut self) -> RequestId {
         self.next_request += 1;
         RequestId(self.next_request)

@@ -8,7 +8,7 @@ use std::{
 
 use quorate_api::SymbolView;
 use quorate_domain::{Decimal, Instrument, Millis, Symbol};
-use quorate_ledger::{ControlChange, Event};
+use quorate_ledger::{ControlChange, Event, Frame};
 use quorate_seams::Clocks;
 
 use crate::{
@@ -23,6 +23,9 @@ pub struct Listings {
     clocks: Arc<dyn Clocks>,
 }
 
+/// The revision with which a symbol is defined.
+const FIRST_REVISION: u64 = 1;
+
 /// A symbol as the ledger has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
@@ -30,13 +33,16 @@ pub struct Listed {
     pub instrument: Instrument,
     /// Which revision of that.
     pub revision: u64,
+    /// The log index from which on this revision stands; `None` where that is not known.
+    pub since: Option<u64>,
     /// Whether the symbol has ended: nothing is traded in it any more.
     pub closed: bool,
 }
 
 impl From<&SymbolView> for Listed {
     fn from(row: &SymbolView) -> Self {
-        Self { instrument: row.instrument.clone(), revision: row.revision, closed: row.closed.is_some() }
+        let since = (row.revision == FIRST_REVISION).then_some(0);
+        Self { instrument: row.instrument.clone(), revision: row.revision, since, closed: row.closed.is_some() }
     }
 }
 
@@ -61,18 +67,19 @@ impl Listings {
         }
     }
 
-    /// Takes the definitions among these events, and the ends of symbols.
-    pub fn learn_from(&self, events: &[Event]) {
-        for event in events {
+    /// Takes the definitions and the revisions in a frame, and the ends of symbols.
+    pub fn learn_from(&self, frame: &Frame) {
+        for event in &frame.events {
             match event {
                 Event::SymbolDefined { symbol, instrument } => {
-                    self.learn_one(symbol, Listed { instrument: instrument.clone(), revision: 1, closed: false });
+                    let (instrument, revision, since) = (instrument.clone(), FIRST_REVISION, Some(0));
+                    self.learn_one(symbol, Listed { instrument, revision, since, closed: false });
                 }
                 Event::ControlChanged {
                     change: ControlChange::Instrument { symbol, instrument, revision }, ..
                 } => {
-                    let (instrument, revision) = (instrument.clone(), *revision);
-                    self.learn_one(symbol, Listed { instrument, revision, closed: false });
+                    let (instrument, revision, since) = (instrument.clone(), *revision, Some(frame.index));
+                    self.learn_one(symbol, Listed { instrument, revision, since, closed: false });
                 }
                 Event::SymbolClosed { symbol, .. } => {
                     if let Some(known) = locked(&self.symbols).get_mut(symbol) {
@@ -100,7 +107,9 @@ impl Listings {
         };
         known.closed |= new.closed;
         if known.revision < new.revision {
-            (known.instrument, known.revision) = (new.instrument, new.revision);
+            (known.instrument, known.revision, known.since) = (new.instrument, new.revision, new.since);
+        } else if known.revision == new.revision {
+            known.since = known.since.or(new.since);
         }
     }
 

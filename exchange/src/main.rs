@@ -48,10 +48,16 @@ fn serve(settings: Settings) -> Result<()> {
         let listener = TcpListener::bind(config.listen).await.with_context(|| format!("listen {}", config.listen))?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
         let shutdown = async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => break,
+                    _ = interrupt.recv() => break,
+                    _ = hang_up.recv() => {
+                        tracing::warn!("SIGHUP changes nothing: files are read at the start alone; restart to have them read");
+                    }
+                }
             }
             tracing::info!("stopping");
         };

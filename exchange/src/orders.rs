@@ -24,7 +24,7 @@ pub struct Shown<'a> {
     pub history: &'a History,
 }
 
-/// The order that a request asks for, with every filter checked.
+/// The order that a request asks for, with every filter checked but that of the reference price.
 ///
 /// # Errors
 /// -1013 with the filter's name.
@@ -44,7 +44,6 @@ pub fn new_order(
     };
     if let Some(price) = price {
         filters.check_notional(price, qty)?;
-        filters.check_band(side, price)?;
     }
     Ok(NewOrder {
         account,
@@ -168,6 +167,7 @@ pub(crate) fn result_of(row: &OrderView) -> OrderResult {
 /// Where a closed order of the ledger stands, whose own terms nobody has any more, as a query answers it.
 pub(crate) fn standing(shown: Shown<'_>, named: &NamedOrder, row: &OrderView) -> OrderStanding {
     let Shown { filters, history } = shown;
+    let (known, closed_at) = (history.of(row.order_id), row.closed_at);
     OrderStanding {
         symbol: named.symbol.to_string(),
         order_id: row.order_id,
@@ -175,8 +175,9 @@ pub(crate) fn standing(shown: Shown<'_>, named: &NamedOrder, row: &OrderView) ->
         client_order_id: named.client_order_id.as_ref().map(ToString::to_string),
         executed_qty: filters.qty(row.cum_qty),
         cummulative_quote_qty: row.cum_quote.to_string(),
-        status: status(row.status, history.of(row.order_id)),
-        update_time: row.closed_at.map(|at| at.0),
+        status: status(row.status, known),
+        time: known.taken_at.or(closed_at).map(|at| at.0),
+        update_time: closed_at.map(|at| at.0),
         is_working: row.status.is_open(),
     }
 }

@@ -2,8 +2,9 @@
 
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
+use axum::Router;
 use quorate_matching::Input;
-use quorate_seams::{Bounded, World};
+use quorate_seams::{Bounded, Place, World};
 use tokio::{
     net::TcpListener,
     sync::watch,
@@ -25,6 +26,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// How long connections and the session may take to end after that.
 const CLOSE_MAX: Duration = Duration::from_millis(500);
 
+/// Places for connections beside those of `max-connections`, for what must always get through.
+const SPARE_PLACES: usize = 64;
 /// What the log advises where places for connections are short.
 const SHORT_OF_PLACES: &str = "let clients share connections, or raise --max-connections";
 
@@ -64,8 +67,9 @@ pub async fn run(
     let closing = watch::Sender::new(false);
     let mut close = closing.subscribe();
     let closed = async move { drop(close.wait_for(|closing| *closing).await) };
-    let listener = Bounded::new(listener, desk.config.max_connections, 0, SHORT_OF_PLACES);
-    let serve = axum::serve(listener, router(Arc::clone(&desk))).with_graceful_shutdown(closed);
+    let listener = Bounded::new(listener, desk.config.max_connections, SPARE_PLACES, SHORT_OF_PLACES);
+    let service = Router::into_make_service_with_connect_info::<Place>(router(Arc::clone(&desk)));
+    let serve = axum::serve(listener, service).with_graceful_shutdown(closed);
     let served = world.tasks.spawn(async move { serve.await });
 
     let mut following = pin!(follow(&desk));

@@ -256,7 +256,10 @@ pub struct OrderStanding {
     pub cummulative_quote_qty: String,
     /// Its state.
     pub status: OrderStatus,
-    /// When it closed, in ms since the Unix epoch.
+    /// When it was taken, in ms since the Unix epoch; where that is not known any more, when it closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<u64>,
+    /// When it closed, likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update_time: Option<u64>,
     /// Whether it rests.

@@ -22,6 +22,8 @@ const PARAMS_MAX: usize = 64;
 
 /// From this number on a timestamp counts microseconds; in milliseconds it would lie in the year 33658.
 const MICROSECONDS_FROM: u64 = 1_000_000_000_000_000;
+/// Digits of an amount before the point at most, and after it.
+const DIGITS_MAX: usize = 20;
 /// Modes of Binance's `selfTradePreventionMode` that are not offered here.
 const SELF_TRADE_NOT_OFFERED: [&str; 2] = ["DECREMENT", "TRANSFER"];
 
@@ -184,9 +186,14 @@ impl Params {
     /// -1100 where it is no decimal, -1111 where it has too many digits, -1013 where it is not above 0.
     pub fn decimal(&self, name: &str) -> Result<Option<Decimal>, ApiError> {
         let Some(text) = self.get(name) else { return Ok(None) };
+        let illegal = || ApiError::illegal(name, "^([0-9]{1,20})(\\.[0-9]{1,20})?$");
+        let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+        if whole.trim_start_matches('-').len() > DIGITS_MAX || part.len() > DIGITS_MAX {
+            return Err(illegal());
+        }
         let decimal = Decimal::from_str(text).map_err(|error| match error {
             quorate_domain::InvalidDecimal::Digits(_) => ApiError::precision(name),
-            _ => ApiError::illegal(name, "^([0-9]{1,20})(\\.[0-9]{1,20})?$"),
+            _ => illegal(),
         })?;
         if !decimal.is_positive() {
             return Err(ApiError::new(-1013, format!("Invalid {name}.")));

@@ -203,6 +203,7 @@ impl Engine {
                 self.enqueue(symbol, arrival);
             }
             Taken::Attached => {}
+            Taken::Crowded => self.reply(request, OrderOutcome::Unknown),
             Taken::Not(why) => self.reply(request, OrderOutcome::NotExecuted(why)),
         }
     }
@@ -627,9 +628,12 @@ impl Engine {
             (Some(Known::Open(open)), _) => open,
             // Closed long ago, or of another account: the ledger knows.
             (None, Target::Order(order_id)) if cancel.only.is_none() => return Step::Propose(*order_id),
-            // How it stands is not known, and so not that it stands as it should.
-            (None, Target::Order(_)) => return Step::Reply(CancelOutcome::Restricted),
-            (None, Target::Client(_)) => return Step::Reply(CancelOutcome::UnknownOrder),
+            // It may be one in flight, whose id is not known yet.
+            (None, Target::Order(order_id)) if *order_id > self.mirror.applied().0 && self.is_any_sent() => {
+                return Step::Wait;
+            }
+            // Whatever else is open is known here.
+            (None, Target::Order(_) | Target::Client(_)) => return Step::Reply(CancelOutcome::UnknownOrder),
         };
         let pipeline = self.pipelines.get(&open.order.symbol);
         let hits = pipeline
@@ -643,6 +647,11 @@ impl Engine {
             Some(only) if !only.holds(open.cum_qty) => Step::Reply(CancelOutcome::Restricted),
             Some(_) | None => Step::Propose(open.order_id),
         }
+    }
+
+    fn is_any_sent(&self) -> bool {
+        let mut slots = self.pipelines.values().flat_map(Pipeline::slots);
+        slots.any(|slot| matches!(slot.state, SlotState::Sent))
     }
 
     fn settle_cancel(&mut self, id: SubmissionId, outcome: CancelOutcome) {

@@ -52,6 +52,8 @@ pub(crate) enum Taken {
     New(Arrival),
     /// It waits for an order that was asked for before.
     Attached,
+    /// So many wait for that order that it cannot: it does not hear how the order ends.
+    Crowded,
     /// It is not taken.
     Not(NotExecuted),
 }
@@ -186,7 +188,8 @@ impl Requests {
             return Taken::Not(NotExecuted::ClientIdInFlight);
         }
         if pending.waiters.len() >= waiters_max {
-            return Taken::Not(NotExecuted::Overloaded);
+            pending.told_unknown = true;
+            return Taken::Crowded;
         }
         pending.waiters.push(request);
         self.waiting.insert(request, arrival);

@@ -1043,3 +1043,15 @@ fn one_account_holds_a_part_of_each_queue_and_leaves_the_rest() {
     let unknown = Effect::CancelReply { request: RequestId(8), outcome: CancelOutcome::UnknownOrder };
     assert_eq!(ask(8, "other", true), [unknown]);
 }
+
+#[test]
+fn a_repeat_for_which_there_is_no_place_is_not_told_that_its_order_is_not_executed() {
+    let mut world = world_with(Config { waiters_max: 1, ..Config::default() });
+    let order = limit(1, Side::Buy, 100, 1, 1_000_000);
+    let first = world.place(order.clone());
+    let repeat = world.place(order);
+    assert_eq!(*told(&world, repeat), OrderOutcome::Unknown);
+    settle(&mut world);
+    assert_eq!(committed(&world, first).result.status, OrderStatus::New);
+    assert_eq!(world.live.engine.stats().unknown_settled, 1);
+}

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use crate::{
     accounts::{Accounts, Permission},
     config::DEFAULT_ACCOUNT,
-    desk::Desk,
+    desk::{Desk, SymbolsRead},
     listings::Listed,
 };
 
@@ -30,6 +30,8 @@ use crate::{
 const BODY_MAX_BYTES: usize = 64 << 10;
 /// How long a request's body may take to come.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time between two reads of what is traded, at least.
+const SYMBOLS_EVERY: Duration = Duration::from_secs(1);
 /// Binance's header for the API key.
 const API_KEY: HeaderName = HeaderName::from_static("x-mbx-apikey");
 
@@ -224,10 +226,20 @@ pub(super) async fn symbol_filters(desk: &Desk, symbol: &Symbol) -> Result<Symbo
     Ok(filters(desk, listed(desk, symbol).await?.instrument))
 }
 
+/// Reads from the ledger what is traded, at most once in a while: whoever asks for a symbol that does not exist makes no more reads.
 pub(super) async fn read_symbols(desk: &Desk) -> Result<(), ApiError> {
-    let rows = desk.client.symbols(&reading(desk)).await.map_err(|error| unread(&error))?.data;
-    desk.listings.learn(&rows);
-    Ok(())
+    // Whoever comes meanwhile waits, and takes what was read.
+    let mut last = desk.symbols_read.lock().await;
+    let now = desk.world().clocks.monotonic();
+    if let Some(SymbolsRead { at, failed }) = &*last
+        && now.saturating_sub(*at) < SYMBOLS_EVERY
+    {
+        return failed.clone().map_or(Ok(()), Err);
+    }
+    let read = desk.client.symbols(&reading(desk)).await.map_err(|error| unread(&error));
+    let read = read.map(|rows| desk.listings.learn(&rows.data));
+    *last = Some(SymbolsRead { at: desk.world().clocks.monotonic(), failed: read.clone().err() });
+    read
 }
 
 /// How the ledger is read for a caller.
@@ -235,6 +247,8 @@ pub(super) fn reading(desk: &Desk) -> ReadOptions {
     ReadOptions::linearizable().within(desk.config.patience)
 }
 
+/// What a caller hears where the ledger cannot be read. Why names nodes by their addresses: that is for the log.
 pub(super) fn unread(error: &CallFailed) -> ApiError {
-    ApiError::disconnected(&format!("the ledger cannot be read: {error}"))
+    tracing::debug!(%error, "the ledger cannot be read");
+    ApiError::disconnected("the ledger cannot be read")
 }

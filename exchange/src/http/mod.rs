@@ -7,6 +7,7 @@ mod account;
 mod call;
 mod market;
 mod orders;
+mod places;
 mod service;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     http::StatusCode,
+    middleware::from_fn_with_state,
     routing::{get, put},
 };
 use quorate_binance_api::ApiError;
@@ -40,5 +42,6 @@ pub fn router(desk: Arc<Desk>) -> Router {
         .method_not_allowed_fallback(async || {
             Failed(ApiError::new(-1000, "The method is not for this path."), StatusCode::METHOD_NOT_ALLOWED)
         })
+        .layer(from_fn_with_state(Arc::clone(&desk), places::by_place))
         .with_state(desk)
 }

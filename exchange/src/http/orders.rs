@@ -1,24 +1,26 @@
 //! Order entry. What an order's sender is told here is certain, or it is told that it is not.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{extract::State, http::HeaderMap, response::Response};
 use futures_util::{StreamExt, stream};
+use quorate_api::OrderView;
 use quorate_binance_api::{
     ApiError, SymbolFilters,
     model::{CancelRestriction, OrderCancelled, OrderInfo, OrderPlaced, OrderStanding, SelfTradePrevention},
     params::{CancelOrder, NamedOrder, Params},
     signing::{RECV_WINDOW_DEFAULT_MS, RECV_WINDOW_MAX_MS},
 };
-use quorate_client::OrderQuery;
+use quorate_client::{OrderQuery, StreamItem};
 use quorate_domain::{Account, ClientOrderId, Millis, Symbol};
 use quorate_ledger::{
-    NewOrder, OrderResult, Refusal,
+    Event, NewOrder, OrderResult, Refusal,
     bounds::{self, ORDER_TIMESTAMP_AHEAD_MS},
     order_check,
 };
 use quorate_matching::{Known, NotExecuted, Only, OrderOutcome, SelfTrade, Target, Terms, Tick};
 use serde::Serialize;
+use tokio::time::timeout;
 
 use super::call::{
     App, Failed, Sent, account, authenticated, banded_filters, check_window, filters, listed, live, ok, reading,
@@ -35,6 +37,8 @@ use crate::{
 const WINDOW_MAX_US: u64 = RECV_WINDOW_MAX_MS * 1_000;
 /// The ledger knows a name for as long as a request can be taken here.
 const _: () = assert!(RECV_WINDOW_MAX_MS <= bounds::RECV_WINDOW_MAX_MS);
+/// How long the event that took an order is waited for.
+const EVENT_WITHIN: Duration = Duration::from_secs(1);
 /// Cancels of one request under way at a time.
 const CANCELS_AT_ONCE: usize = 16;
 
@@ -73,15 +77,20 @@ fn stamped(account: &Account, params: &Params) -> Result<Option<Stamped>, ApiErr
 
 async fn place_now(desk: &Arc<Desk>, account: Account, params: &Params) -> Result<OrderPlaced, ApiError> {
     let request = params.place_order()?;
-    if desk.limits.is_due(&account) {
-        return Err(ApiError::disconnected("not done: the ledger does not hold this account to its balances yet"));
-    }
     let listed = listed(desk, &request.symbol).await?;
     let tick = Tick::of(&listed.instrument, listed.revision);
     let filters = banded_filters(desk, &request.symbol, listed.instrument);
     let timestamp = order_time(desk, params.timestamp_us()?.map(|us| us / 1_000));
     let order =
         new_order(&request, &filters, account, name_or_fresh(desk, request.client_order_id.clone())?, timestamp)?;
+    if let Err(error) = may_be_placed(desk, &filters, &order) {
+        if request.client_order_id.is_some()
+            && let Some((kept, result)) = named_in_ledger(desk, &order).await?
+        {
+            return placed_before(shown(desk, &filters), request.response, &order, &kept, &result);
+        }
+        return Err(error);
+    }
     let self_trade = request.self_trade.unwrap_or(desk.config.self_trade);
     let worst = order.price.is_none().then(|| filters.worst(order.side)).flatten();
     let terms = Terms { self_trade: mode(self_trade), worst, tick };
@@ -92,6 +101,14 @@ async fn place_now(desk: &Arc<Desk>, account: Account, params: &Params) -> Resul
         return placed_before(shown(desk, &filters), request.response, &order, &kept, &result);
     }
     orders::placed(&order, shown(desk, &filters), request.response, placed)
+}
+
+/// What may be otherwise at another moment, and so says nothing of an earlier request for the same order.
+fn may_be_placed(desk: &Desk, filters: &SymbolFilters, order: &NewOrder) -> Result<(), ApiError> {
+    if desk.limits.is_due(&order.account) {
+        return Err(ApiError::disconnected("not done: the ledger does not hold this account to its balances yet"));
+    }
+    order.price.map_or(Ok(()), |price| filters.check_band(order.side, price))
 }
 
 fn shown<'a>(desk: &'a Desk, filters: &'a SymbolFilters) -> Shown<'a> {
@@ -140,6 +157,18 @@ async fn placed_earlier(
         )
         | OrderOutcome::Refused(_) => {}
         OrderOutcome::NotExecuted(_) => return Ok(None),
+    }
+    named_in_ledger(desk, order).await
+}
+
+/// The order of this name as the ledger has it.
+///
+/// # Errors
+/// -1007 where one of that name is under way, or the ledger cannot be read; -2010 where it is another order.
+async fn named_in_ledger(desk: &Desk, order: &NewOrder) -> Result<Option<(NewOrder, OrderResult)>, ApiError> {
+    let (known, _) = desk.known(&order.account, &Target::Client(order.client_order_id.clone()));
+    if matches!(known, Some(Known::Pending { .. })) {
+        return Err(ApiError::unknown());
     }
     let query = OrderQuery {
         account: Some(order.account.clone()),
@@ -192,19 +221,24 @@ async fn find(desk: &Desk, account: &Account, named: &NamedOrder) -> Result<Foun
     let query = OrderQuery {
         account: Some(account.clone()),
         client_order_id: named.client_order_id.clone(),
-        order_id: named.order_id,
-        symbol: Some(named.symbol.clone()),
+        // Of a closed order the ledger keeps no name to compare: it is looked for by its name, and its id is compared here.
+        order_id: named.order_id.filter(|_| named.client_order_id.is_none()),
         limit: Some(1),
         ..OrderQuery::default()
     };
     let read = desk.client.orders(&query, &reading(desk)).await.map_err(|error| unread(&error))?;
     let shown = shown(desk, &filters);
     if let Some(row) = read.data.into_iter().next() {
-        let sent = row.sent.clone().or_else(|| kept_here(desk, account, row.order_id));
-        return match sent {
-            Some(sent) if sent.symbol == named.symbol => Ok(Found::Order(known_info(shown, &sent, &result_of(&row)))),
-            Some(_) => Err(ApiError::no_such_order()),
-            None => Ok(Found::Standing(standing(shown, named, &row))),
+        if named.order_id.is_some_and(|id| id != row.order_id) {
+            return Err(ApiError::no_such_order());
+        }
+        return match whole_order(desk, account, &row).await {
+            Whole::Order(order) if is_meant(&order, named) => {
+                Ok(Found::Order(known_info(shown, &order, &result_of(&row))))
+            }
+            Whole::Old(order) if is_meant(&order, named) => Ok(Found::Standing(standing(shown, named, &row))),
+            Whole::Order(_) | Whole::Old(_) => Err(ApiError::no_such_order()),
+            Whole::Unknown => Ok(Found::Standing(standing(shown, named, &row))),
         };
     }
     match closed_long_ago(desk, account, named) {
@@ -215,6 +249,58 @@ async fn find(desk: &Desk, account: &Account, named: &NamedOrder) -> Result<Foun
     }
 }
 
+/// Whether an order is the one that a request names, in every respect.
+fn is_meant(order: &NewOrder, named: &NamedOrder) -> bool {
+    order.symbol == named.symbol && named.client_order_id.as_ref().is_none_or(|name| *name == order.client_order_id)
+}
+
+/// An order of the ledger, of which that may keep no more than where it ended.
+enum Whole {
+    /// The order, in ticks of today.
+    Order(NewOrder),
+    /// The order, in ticks that may be others than those of today.
+    Old(NewOrder),
+    /// Nothing more is known of it.
+    Unknown,
+}
+
+/// The order itself: from the ledger while it is open, from this exchange's memory, or from the event that took it, while nodes
+/// keep that. From the event comes also when it was taken, of open ones that this exchange has not seen taken as well.
+async fn whole_order(desk: &Desk, account: &Account, row: &OrderView) -> Whole {
+    let kept = row.sent.clone().or_else(|| kept_here(desk, account, row.order_id));
+    if kept.is_some() && desk.history.of(row.order_id).taken_at.is_some() {
+        return kept.map_or(Whole::Unknown, Whole::Order);
+    }
+    let taken = taken_by_event(desk, account, row.order_id).await;
+    if let Some((_, at)) = &taken {
+        desk.history.taken(row.order_id, *at);
+    }
+    if let Some(closed_at) = row.closed_at {
+        desk.history.updated(row.order_id, closed_at);
+    }
+    match (kept, taken) {
+        (Some(order), _) => Whole::Order(order),
+        (None, Some((order, _))) => {
+            let since = desk.listings.get(&order.symbol).and_then(|listed| listed.since);
+            if since.is_some_and(|since| since < row.order_id) { Whole::Order(order) } else { Whole::Old(order) }
+        }
+        (None, None) => Whole::Unknown,
+    }
+}
+
+/// The order that the ledger took at this index, and log time there, where a node still keeps that event.
+async fn taken_by_event(desk: &Desk, account: &Account, order_id: u64) -> Option<(NewOrder, Millis)> {
+    let mut events = desk.client.events(order_id);
+    let first = timeout(EVENT_WITHIN.min(desk.config.patience), events.next()).await.ok()??;
+    let StreamItem::Frame(frame) = first else { return None };
+    let taken = |event: Event| match event {
+        Event::OrderExecuted { order_id: id, order, .. } if id == order_id && order.account == *account => Some(order),
+        _ => None,
+    };
+    let at = frame.log_time;
+    frame.events.into_iter().find_map(taken).map(|order| (order, at))
+}
+
 /// An order that the ledger has forgotten, and this exchange has not yet.
 fn closed_long_ago(desk: &Desk, account: &Account, named: &NamedOrder) -> Option<(NewOrder, OrderResult)> {
     let target = match (named.order_id, &named.client_order_id) {
@@ -223,7 +309,7 @@ fn closed_long_ago(desk: &Desk, account: &Account, named: &NamedOrder) -> Option
         (None, None) => return None,
     };
     match desk.known(account, &target).0 {
-        Some(Known::Closed { order, committed }) if order.symbol == named.symbol => Some((order, committed.result)),
+        Some(Known::Closed { order, committed }) if is_meant(&order, named) => Some((order, committed.result)),
         _ => None,
     }
 }

@@ -52,11 +52,11 @@ pub struct FeedStats {
 
 pub(super) enum Source {
     Fixed(Decimal),
-    /// The walk itself is made once the tick is known.
+    /// The walk itself is made once the tick is known, and made anew where that changes.
     Walk {
         seed: u64,
         start: Decimal,
-        walk: Option<Walk>,
+        walk: Option<InTicks>,
     },
     Recorded {
         signs: Vec<Sign>,
@@ -69,6 +69,14 @@ pub(super) enum Source {
         feed: Option<String>,
         believed: Believed,
     },
+}
+
+/// A walk in ticks of this size.
+pub(super) struct InTicks {
+    tick: Decimal,
+    /// The step at which it was made, where it took another one's place: its price has changed since at the earliest then.
+    since: u64,
+    walk: Walk,
 }
 
 /// The price that was told last.
@@ -238,10 +246,16 @@ impl Source {
             }
             Self::Walk { seed, start, walk } => {
                 let start = half_ticks(*start, tick)? / 2;
-                let walk = walk.get_or_insert_with(|| Walk::new(*seed, symbol, start));
                 let step_ms = u64::try_from(WALK_STEP.as_millis()).unwrap_or(1);
-                let step = walk.at(now.log_time.0 / step_ms);
-                let change = Some((step.changed, Millis(step.changed.saturating_mul(step_ms))));
+                let now = now.log_time.0 / step_ms;
+                if walk.as_ref().is_none_or(|walk| walk.tick != tick) {
+                    let since = walk.as_ref().map_or(0, |_| now);
+                    *walk = Some(InTicks { tick, since, walk: Walk::new(*seed, symbol, start) });
+                }
+                let Some(InTicks { since, walk, .. }) = walk else { return Err(Doubt::NotPositive) };
+                let step = walk.at(now);
+                let changed = step.changed.max(*since);
+                let change = Some((changed, Millis(changed.saturating_mul(step_ms))));
                 return Ok(Said { half_ticks: 2 * step.price, age: Duration::ZERO, change });
             }
         };

@@ -100,10 +100,21 @@ async fn while_it_registers_again_nobody_is_told_that_an_order_does_not_exist() 
     exchange.until("halted", |exchange| !exchange.desk.health().ready).await;
     assert_eq!(code(&exchange.query("o1").await), (503, -1001));
     assert_eq!(code(&exchange.get("/api/v3/order?symbol=BTCUSDT&orderId=1").await), (503, -1001));
+    // Nor that a repeat of it was not executed; of what was not tried before that is certain.
+    assert_eq!(code(&exchange.market("o1", "BUY", 2).await), (504, -1007));
+    assert_eq!(code(&exchange.market("o2", "BUY", 2).await), (503, -1001));
     group.always(Fate::Served);
     exchange.until_ready().await;
     assert_eq!(code(&exchange.query("o1").await), (400, -2013));
     assert_eq!(group.executions().len(), 0);
+    group.set_reachable(false);
+    exchange.until("silent", |exchange| !exchange.desk.health().ledger_reachable).await;
+    group.quote("BTCUSDT", 9_900, 10_100, 10);
+    group.drop_frames();
+    group.set_reachable(true);
+    group.always(Fate::LostBefore);
+    exchange.until("halted again", |exchange| !exchange.desk.health().ready).await;
+    assert_eq!(code(&exchange.market("o1", "BUY", 2).await), (503, -1001), "what was in doubt is settled since");
 }
 
 #[tokio::test(start_paused = true)]

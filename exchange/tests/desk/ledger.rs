@@ -78,6 +78,8 @@ struct State {
     frozen: Option<u64>,
     /// Streams say nothing, and do not end.
     muted: bool,
+    /// How often each path was read.
+    reads: BTreeMap<String, usize>,
     /// Batches that got no answer.
     lost: usize,
     /// So many reads of the status are to come after which an operator decides something.
@@ -131,6 +133,7 @@ impl Group {
             quotes: 0,
             frozen: None,
             muted: false,
+            reads: BTreeMap::new(),
             lost: 0,
             meddles: 0,
         };
@@ -207,6 +210,11 @@ impl Group {
             _ => None,
         });
         limited.collect()
+    }
+
+    /// How often a path was read.
+    pub(crate) fn reads(&self, path: &str) -> usize {
+        self.state().reads.get(path).copied().unwrap_or(0)
     }
 
     /// How many batches got no answer.
@@ -459,6 +467,7 @@ impl Http for Group {
                 "/v1/commands" => self.commands(&body),
                 "/v1/events" => Ok(self.stream(query["from"].parse().unwrap())),
                 path => {
+                    *self.state().reads.entry(path.to_owned()).or_default() += 1;
                     let answer = self.read(path, &query);
                     if path == "/v1/status" && self.state().meddles > 0 {
                         self.state().meddles -= 1;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use quorate_binance_api::endpoints::ENDPOINTS;
 use quorate_ledger::bounds::NAME_MEMORY_MS;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::{
     ledger::Fate,
@@ -208,11 +208,20 @@ async fn a_closed_order_is_found_after_a_restart_and_its_name_is_free_when_its_t
     assert_eq!((&whole.1["origQty"], &whole.1["type"]), (&json!("0.003"), &json!("MARKET")));
     exchange.kill();
     let exchange = Exchange::start(&group).await;
-    // By name and by id, with what is left of it: nothing is made up.
+    // By name and by id, as the event that took it says, and when it closed.
+    let found = exchange.query("o1").await;
+    assert_eq!((found.0, &found.1), (200, &whole.1));
+    let by_id = exchange.get(&format!("/api/v3/order?symbol=BTCUSDT&orderId={}", placed.1["orderId"])).await;
+    assert_eq!(by_id, found);
+    exchange.kill();
+    // Where that event is kept no more, with what is left of it: nothing is made up.
+    group.drop_frames();
+    let exchange = Exchange::start(&group).await;
     let by_name = exchange.query("o1").await;
     assert_eq!((stands(&by_name), &by_name.1["orderId"]), ((200, "FILLED", "0.003"), &placed.1["orderId"]));
     assert_eq!(by_name.1["cummulativeQuoteQty"], whole.1["cummulativeQuoteQty"]);
-    assert!(by_name.1.get("origQty").is_none() && by_name.1["updateTime"].is_u64(), "{by_name:?}");
+    assert!(by_name.1.get("origQty").is_none(), "{by_name:?}");
+    assert_eq!((&by_name.1["time"], &by_name.1["updateTime"]), (&whole.1["updateTime"], &whole.1["updateTime"]));
     let by_id = exchange.get(&format!("/api/v3/order?symbol=BTCUSDT&orderId={}", placed.1["orderId"])).await;
     assert_eq!((stands(&by_id), by_id.1.get("clientOrderId")), ((200, "FILLED", "0.003"), None));
     let by_stranger = "/api/v3/order?symbol=BTCUSDT&origClientOrderId=o1";
@@ -222,7 +231,7 @@ async fn a_closed_order_is_found_after_a_restart_and_its_name_is_free_when_its_t
     assert_eq!(code(&exchange.market("o1", "BUY", 4).await), (400, -2010));
     tokio::time::sleep(std::time::Duration::from_millis(5_000)).await;
     assert_eq!(stands(&exchange.market("o1", "BUY", 4).await), (200, "FILLED", "0.004"));
-    assert_eq!(group.executions()["o1"], 2);
+    assert_eq!(group.executions()["o1"], 1, "beside the one whose frame is gone");
     // The second of that name is the exchange's own: it is found for as long as the exchange remembers it.
     tokio::time::sleep(std::time::Duration::from_millis(2 * NAME_MEMORY_MS)).await;
     // A frame, that tells the time.
@@ -422,4 +431,95 @@ async fn a_flood_of_refused_requests_makes_nobody_elses_late_copy_count() {
     assert_eq!(place("victim", format!("&timestamp={}", now - 2_000)).await.0, 200, "and nothing older is in doubt");
     assert_eq!(code(&place("flood", flood(0)).await), (400, -1021), "it may have been forgotten");
     assert_eq!(group.executions().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_query_finds_only_the_order_that_it_names_in_every_respect() {
+    let group = group();
+    group.define("ETHUSDT");
+    let exchange = Exchange::start(&group).await;
+    let filled = exchange.market("filled", "BUY", 3).await.1["orderId"].clone();
+    let open = exchange.limit("open", "BUY", "GTC", "90.00", 5).await.1["orderId"].clone();
+    let other = exchange.limit("other", "BUY", "GTC", "91.00", 5).await.1["orderId"].clone();
+    let check = async |exchange: &Exchange, when: &str| {
+        for (name, id) in [("filled", &filled), ("open", &open)] {
+            let both = format!("orderId={id}&origClientOrderId={name}");
+            let get =
+                async |symbol: &str, what: &str| exchange.get(&format!("/api/v3/order?symbol={symbol}&{what}")).await;
+            let found = get("BTCUSDT", &both).await;
+            assert_eq!((found.0, &found.1["orderId"], &found.1["clientOrderId"]), (200, id, &json!(name)), "{when}");
+            for what in [both.clone(), format!("orderId={id}"), format!("origClientOrderId={name}")] {
+                assert_eq!(code(&get("ETHUSDT", &what).await), (400, -2013), "{when}: {what} of another symbol");
+            }
+            let crossed = [
+                format!("orderId={other}&origClientOrderId={name}"),
+                format!("orderId={id}&origClientOrderId=other"),
+                format!("orderId={id}&origClientOrderId=nobody"),
+                format!("orderId=999999&origClientOrderId={name}"),
+            ];
+            for what in crossed {
+                assert_eq!(code(&get("BTCUSDT", &what).await), (400, -2013), "{when}: {what}");
+            }
+        }
+    };
+    check(&exchange, "at once").await;
+    exchange.kill();
+    let exchange = Exchange::start(&group).await;
+    check(&exchange, "after a restart").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_order_keeps_its_times_over_a_restart() {
+    let group = group();
+    let exchange = Exchange::start(&group).await;
+    let now = exchange.desk.world().clocks.wall_ms();
+    let form = format!(
+        "symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.005&price=90.00&newClientOrderId=r1&timestamp={}",
+        now - 4_000
+    );
+    let placed = exchange.call("POST", "/api/v3/order", form).await.1;
+    exchange.kill();
+    sleep(Duration::from_secs(30)).await;
+    let exchange = Exchange::start(&group).await;
+    let found = exchange.query("r1").await.1;
+    assert_eq!(found["time"], placed["transactTime"], "when the ledger took it, not what its sender said");
+    assert_eq!(found["updateTime"], placed["transactTime"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeat_is_told_how_its_order_stands_also_where_it_would_be_refused_today() {
+    let group = group();
+    group.define("ETHUSDT");
+    let exchange = Exchange::start(&group).await;
+    let place = async |name: &str, price: &str| {
+        let form = format!(
+            "symbol=ETHUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.100&price={price}&newClientOrderId={name}"
+        );
+        exchange.call("POST", "/api/v3/order", form).await
+    };
+    let first = place("o1", "55.00").await;
+    assert_eq!(stands(&first), (200, "NEW", "0.000"));
+    assert_eq!(exchange.call("PUT", "/v1/reference-prices/ETHUSDT", r#"{"price":"30"}"#).await.0, 200);
+    let again = place("o1", "55.00").await;
+    assert_eq!((stands(&again), &again.1["orderId"]), ((200, "NEW", "0.000"), &first.1["orderId"]));
+    assert_eq!(code(&place("o1", "54.00").await), (400, -2010));
+    assert_eq!(code(&place("o2", "55.00").await), (400, -1013));
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_that_the_exchange_makes_are_never_made_again() {
+    let group = group();
+    let mut names = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let exchange = Exchange::start(&group).await;
+        for _ in 0..50 {
+            let name = exchange.desk.fresh_name().unwrap();
+            assert!(name.len() == 33 && name.strip_prefix('x').is_some_and(|hex| hex.len() == 32), "{name}");
+            names.insert(name);
+        }
+        exchange.kill();
+    }
+    assert_eq!(names.len(), 150, "the seed of these processes is one and the same");
+    let halves: std::collections::BTreeSet<&str> = names.iter().map(|name| &name[1..17]).collect();
+    assert_eq!(halves.len(), 150, "none follows from another");
 }

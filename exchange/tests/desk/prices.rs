@@ -199,6 +199,36 @@ async fn the_walk_goes_on_over_a_restart_of_the_exchange() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_price_stays_worth_the_same_when_the_tick_changes() {
+    for source in ["walk:7,ETHUSDT=61837.63", "static:ETHUSDT=61837.63", "external:ETHUSDT=61837.63"] {
+        let group = group();
+        group.define("ETHUSDT");
+        let of = |settings: &mut quorate_exchange::config::Settings| settings.reference = Some(vec![source.into()]);
+        let exchange = Exchange::start_with(&group, of).await;
+        sleep(Duration::from_secs(20)).await;
+        let mut before = price(&exchange, "ETHUSDT").await.unwrap();
+        for tick in ["0.001", "0.1", "0.01"] {
+            group.redefine("ETHUSDT", |instrument| instrument.tick_size = tick.parse().unwrap());
+            exchange
+                .until("revised", |exchange| {
+                    exchange
+                        .desk
+                        .listings
+                        .all()
+                        .values()
+                        .any(|listed| listed.instrument.tick_size == tick.parse().unwrap())
+                })
+                .await;
+            let after = price(&exchange, "ETHUSDT").await.unwrap();
+            let worth = |row: &Value| row["price"].as_str().unwrap().parse::<f64>().unwrap();
+            assert!((worth(&after) - worth(&before)).abs() < 10.0, "{source} {tick}: {before} {after}");
+            assert!(after["seq"].as_u64() >= before["seq"].as_u64(), "{source} {tick}: {before} {after}");
+            before = after;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_symbol_without_a_source_is_told() {
     let group = group();
     group.define("TSTUSDT");

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use quorate_exchange::run::{RunError, run};
+use quorate_exchange::{
+    config::Settings,
+    run::{RunError, run},
+};
 use quorate_seams::World;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -26,11 +29,15 @@ struct Process {
 
 impl Process {
     async fn start(group: &Group) -> Self {
+        Self::start_with(group, |_| {}).await
+    }
+
+    async fn start_with(group: &Group, change: impl FnOnce(&mut Settings)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (stop, stopped) = oneshot::channel::<()>();
         let world = world(group, group.clocks());
-        let run = run(config(|_| {}), world.clone(), listener, async {
+        let run = run(config(change), world.clone(), listener, async {
             let _ = stopped.await;
         });
         let process = Self { port, world, stop, ended: tokio::spawn(run) };
@@ -118,6 +125,51 @@ async fn fenced_it_ends_with_an_error_that_says_so() {
     let answer = call(second.port, "POST", "/api/v3/order", ORDER).await.expect("an answer");
     assert!(answer.contains("FILLED"), "{answer}");
     second.end().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn where_all_places_are_taken_it_says_so_and_still_tells_how_it_is() {
+    let group = group();
+    let process = Process::start_with(&group, |settings| settings.max_connections = Some(1)).await;
+    let port = process.port;
+    // Half a request keeps its place for a while.
+    let mut busy = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    busy.write_all(b"POST /api/v3/order HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nsymbol").await.unwrap();
+    let full = async {
+        loop {
+            let answer = call(port, "POST", "/api/v3/order", ORDER).await.unwrap_or_default();
+            if answer.starts_with("HTTP/1.1 429") {
+                return answer;
+            }
+        }
+    };
+    let answer = timeout(Duration::from_secs(10), full).await.expect("it is refused");
+    assert!(answer.contains("\"code\":-1003") && answer.contains("retry-after: 1"), "{answer}");
+    for path in ["/health", "/metrics"] {
+        let answer = call(port, "GET", path, "").await.expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    let cancel = call(port, "DELETE", "/api/v3/openOrders?symbol=BTCUSDT", "").await.expect("an answer");
+    assert!(cancel.contains("-2011"), "{cancel}");
+    drop(busy);
+    process.end().await.expect("a clean end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_connection_with_many_requests_takes_no_more_places() {
+    let group = group();
+    let exchange = crate::world::Exchange::start_with(&group, |settings| settings.max_connections = Some(2)).await;
+    group.set_muted(true);
+    group.always(Fate::LostBefore);
+    let orders = ["o0", "o1", "o2"].map(|name| exchange.market(name, "BUY", 1));
+    let (answers, (health, cancel)) = tokio::join!(futures_util::future::join_all(orders), async {
+        sleep(Duration::from_millis(100)).await;
+        let cancel = exchange.call("DELETE", "/api/v3/order?symbol=BTCUSDT&origClientOrderId=no", "").await;
+        (exchange.get("/health").await.0, cancel)
+    });
+    let codes: Vec<i64> = answers.iter().map(|answer| crate::world::code(answer).1).collect();
+    assert_eq!(codes, [-1007, -1007, -1003]);
+    assert_eq!((health, crate::world::code(&cancel)), (200, (400, -2011)));
 }
 
 #[tokio::test]

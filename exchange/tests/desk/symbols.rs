@@ -146,3 +146,53 @@ async fn a_limited_account_pays_with_what_it_has() {
     });
     assert_eq!(free, Money::ZERO);
 }
+
+#[tokio::test(start_paused = true)]
+async fn symbols_that_do_not_exist_cost_the_ledger_one_read_a_second() {
+    let group = group();
+    let exchange = Exchange::start(&group).await;
+    let before = group.reads("/v1/symbols");
+    for at in 0..50 {
+        assert_eq!(code(&exchange.get(&format!("/api/v3/depth?symbol=NOPE{at}")).await), (400, -1121));
+    }
+    assert_eq!(group.reads("/v1/symbols"), before + 1);
+    // A symbol that is new is known from its event, without a read.
+    group.define("ETHUSDT");
+    exchange.until("listed", |exchange| exchange.desk.listings.all().len() == 2).await;
+    assert_eq!(exchange.get("/api/v3/depth?symbol=ETHUSDT").await.0, 200);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(code(&exchange.get("/api/v3/depth?symbol=NOPE").await), (400, -1121));
+    assert_eq!(group.reads("/v1/symbols"), before + 2);
+    // That it does not exist is not said where nothing could be read, nor where the ledger's nodes are.
+    sleep(Duration::from_secs(1)).await;
+    group.set_reachable(false);
+    for _ in 0..3 {
+        let answer = exchange.get("/api/v3/depth?symbol=NOPE").await;
+        assert_eq!(code(&answer), (503, -1001));
+        assert!(!answer.1.to_string().contains("a:1"), "{answer:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_answer_tells_where_the_nodes_are() {
+    let group = group();
+    let exchange = Exchange::start(&group).await;
+    group.set_reachable(false);
+    sleep(Duration::from_secs(5)).await;
+    let order = "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.001&newClientOrderId=o1";
+    let asked = [
+        ("POST", "/api/v3/order", order),
+        ("GET", "/api/v3/order?symbol=BTCUSDT&orderId=7", ""),
+        ("DELETE", "/api/v3/order?symbol=BTCUSDT&orderId=7", ""),
+        ("GET", "/api/v3/account", ""),
+        ("GET", "/api/v3/openOrders", ""),
+        ("GET", "/api/v3/exchangeInfo?symbol=NOPE", ""),
+        ("GET", "/health", ""),
+        ("GET", "/metrics", ""),
+    ];
+    for (method, path, form) in asked {
+        let answer = exchange.call(method, path, form).await;
+        let text = answer.1.to_string();
+        assert!(!text.contains("://") && !text.contains("a:1"), "{method} {path}: {text}");
+    }
+}
