@@ -47,7 +47,9 @@ impl Load {
             let mut config = ClientConfig::new(endpoints.to_vec());
             config.observer = Some(recorder.clone());
             let client = Client::new(World::real(Failpoints::none())?, config)?;
-            let instrument = Instrument::spot("B".parse()?, "USDT".parse()?, "0.01".parse()?, "0.001".parse()?, 1);
+            // As the harness defines it: again the same changes nothing, and is accepted.
+            let base = symbol.strip_suffix("USDT").unwrap_or(symbol).parse()?;
+            let instrument = Instrument::spot(base, "USDT".parse()?, "0.01".parse()?, "0.001".parse()?, 1);
             let command = Command::DefineSymbol(DefineSymbol { symbol: symbol.parse()?, instrument });
             let caller = Caller {
                 client,
