@@ -561,3 +561,43 @@ fn each_planted_fault_in_a_settlement_is_found() {
     deposit(&mut history, "3.081380000002");
     assert_eq!(judged(&history, &[]).violations, Vec::<String>::new());
 }
+
+#[test]
+fn a_mark_that_is_too_old_raises_no_high_water_mark() {
+    let shown = |log_time: u64, unmarked_since: Value, high_water: &str| {
+        let row = json!([{"asset": "USDT", "equity": "0.000049597", "cash": "0.002049597", "realised": "0.000023333334",
+            "unrealised": "0.000026666666", "fees": "0.000000403", "unmarked_since": unmarked_since,
+            "high_water": high_water}]);
+        let mut history = sound();
+        history.truncate(13);
+        history[12].0 = log_time;
+        judged(&history, &[("pnl", answer(13, log_time, &row))]).violations
+    };
+    assert_eq!(shown(15_899, Value::Null, "0.000049597"), Vec::<String>::new());
+    assert_eq!(shown(15_900, json!(15_900), "0.000039696"), Vec::<String>::new());
+    assert!(shown(15_900, json!(15_900), "0.000049597")[0].contains("high_water"));
+}
+
+#[test]
+fn a_mark_far_from_the_last_counts_once_another_has_borne_it_out() {
+    let found = |marks: &[(i64, u64, bool)]| {
+        let mut history = sound();
+        history.truncate(8);
+        for (price, time, counts) in marks {
+            let mark = json!({"symbol": "BTCUSDT", "price": price, "time": time, "counts": counts});
+            history.push((3_000, vec![json!({"marks_published": {"marks": [mark]}})]));
+        }
+        judged(&history, &[]).violations
+    };
+    // 220 is just within a tenth of 200; 221 is not, and waits; 240 is near that one, and comes soon, and then late enough.
+    assert_eq!(found(&[(220, 1_000, true), (200, 1_000, true)]), Vec::<String>::new());
+    let borne_out = [(221, 1_000, false), (240, 1_999, false), (240, 2_000, true), (221, 2_000, true)];
+    assert_eq!(found(&borne_out), Vec::<String>::new());
+    for nth in 0..borne_out.len() {
+        let mut marks = borne_out;
+        marks[nth].2 = !marks[nth].2;
+        assert!(found(&marks[..=nth])[0].contains("a mark of"), "mark {nth}");
+    }
+    // One outside of both bands takes the place of the one that waits.
+    assert_eq!(found(&[(221, 1_000, false), (300, 1_500, false), (300, 2_499, false)]), Vec::<String>::new());
+}
