@@ -458,7 +458,7 @@ fn bought(trade_id: u64, (order_id, account): (u64, &str), (price, qty): (i64, i
 /// A limited account buys 4 contracts, offers 6, sells 5 of these, so that it is short of one, and it rains.
 fn contracts() -> History {
     let mut terms = contract();
-    (terms["maker_fee_ppm"], terms["taker_fee_ppm"]) = (json!(MAKER_FEE as i64), json!(TAKER_FEE as i64));
+    (terms["maker_fee_ppm"], terms["taker_fee_ppm"]) = (json!(100), json!(500));
     let mut quoted = quote(6, 1, 0, (62, 10), None);
     quoted["quote_placed"]["symbol"] = json!("RAIN");
     quoted["quote_placed"]["bid"]["price"] = json!(58);
