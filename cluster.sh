@@ -53,6 +53,7 @@ api() { echo "http://127.0.0.1:$((base + 100 + $1))"; }
 endpoints=$(api 1),$(api 2),$(api 3)
 members=$(for n in 1 2 3; do printf '%s=127.0.0.1:%s/127.0.0.1:%s,' "$n" $((base + n)) $((base + 100 + n)); done)
 symbols=(BTCUSDT ETHUSDT SOLUSDT BNBUSDT)
+fees=(--maker-fee-ppm 10 --taker-fee-ppm 40)
 prices=(BTCUSDT=61837.63 ETHUSDT=2683.5 SOLUSDT=162.4 BNBUSDT=514.2)
 reference=(--reference "walk:7,$(IFS=,; echo "${prices[*]}")")
 # What a cluster is made of; a demo judges it, and a chaos is run by a program of its own.
@@ -158,7 +159,7 @@ up() {
       --fault-injection "${keep[@]}"
   done
   until_true "a leader" 30 leads
-  for n in "${symbols[@]}"; do ctl define-symbol "$n" --base "${n%USDT}" --quote USDT --tick-size 0.01 --lot-size 0.001 >/dev/null; done
+  for n in "${symbols[@]}"; do ctl define-symbol "$n" --base "${n%USDT}" --quote USDT --tick-size 0.01 --lot-size 0.001 "${fees[@]}" >/dev/null; done
   start exchange "$bin/exchange" --listen "127.0.0.1:$((base + 200))" --ledger-endpoints "$endpoints" "${reference[@]}" \
     "${accounts[@]}"
   for n in a b c; do start_maker $n; done

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use quorate_ledger::{Digest, Frame};
-use quorate_tests::harness::{Cluster, Events, Heard, Setup, Writer, Wrote, eventually};
+use quorate_tests::harness::{Cluster, Events, Heard, Setup, Writer, Wrote, eventually, instrument};
 use serde_json::{Value, json};
 
 const SYMBOL: &str = "BTCUSDT";
@@ -101,8 +101,7 @@ async fn fill(cluster: &Cluster, at: u64, count: u64) -> Result<u64> {
     let (status, opened) = cluster.post(at, "/v1/commands", &json!({"command": "open_session"})).await?;
     let session = opened["outcome"]["accepted"]["session_opened"]["session"].clone();
     ensure!(status == 200 && session.is_u64(), "{status} {opened}");
-    let instrument = json!({"base": SYMBOL.strip_suffix("USDT"), "quote": "USDT", "tick_size": "0.01", "lot_size": "0.001", "exposure_per_lot": 1});
-    let command = json!({"define_symbol": {"symbol": SYMBOL, "instrument": instrument}});
+    let command = json!({"define_symbol": {"symbol": SYMBOL, "instrument": instrument(SYMBOL)}});
     let mut last = 0;
     for from in (1..=count).step_by(usize::try_from(BATCH)?) {
         let batch: Vec<Value> = (from..(from + BATCH).min(count + 1))

@@ -245,26 +245,31 @@ fn other(value: &Value) -> Value {
     }
 }
 
-#[test]
-fn each_field_of_each_answer_that_is_off_by_one_unit_is_found() {
-    for (nth, (view, whole)) in said().into_iter().enumerate() {
+/// Makes each field of each answer wrong, and takes each last row away: all of that must be found.
+fn each_field_bites(history: &History, answers: &[(&'static str, Value)]) {
+    for (nth, (view, whole)) in answers.iter().enumerate() {
         let mut fields = vec!["/log_time".to_owned()];
         leaves(&whole["data"], "/data", &mut fields);
         for field in fields.into_iter().filter(|field| !field.ends_with("next_after")) {
-            let mut said = said();
+            let mut said = answers.to_vec();
             let leaf = said[nth].1.pointer_mut(&field).unwrap();
             *leaf = other(leaf);
-            let violations = judged(&sound(), &said).violations;
+            let violations = judged(history, &said).violations;
             assert!(violations.iter().any(|what| what.contains("node 1 said")), "{view}{field}: {violations:?}");
         }
         let lists = ["/data", "/data/drawdowns", "/data/protections", "/data/accounts", "/data/fees", "/data/deposits"];
         for list in lists {
-            let mut said = said();
+            let mut said = answers.to_vec();
             let Some(rows) = said[nth].1.pointer_mut(list).and_then(Value::as_array_mut) else { continue };
             rows.pop();
-            assert!(!judged(&sound(), &said).violations.is_empty(), "{view}{list}: a row less is not found");
+            assert!(!judged(history, &said).violations.is_empty(), "{view}{list}: a row less is not found");
         }
     }
+}
+
+#[test]
+fn each_field_of_each_answer_that_is_off_by_one_unit_is_found() {
+    each_field_bites(&sound(), &said());
 }
 
 #[test]
@@ -432,4 +437,167 @@ fn each_planted_fault_in_what_bounds_quotes_is_found() {
     history[14..].iter_mut().for_each(|(time, _)| *time = (*time).max(2_100));
     let violations = judged(&history, &[]).violations;
     assert!(violations[0].contains("protections trip until {BTCUSDT: 6500}, and had to: {}"), "{violations:?}");
+}
+
+/// An order of a contract, and its fill of another's order or of the quote.
+fn bought(trade_id: u64, (order_id, account): (u64, &str), (price, qty): (i64, i64), maker: &Value) -> Vec<Value> {
+    let notional = i128::from(price * qty) * 10_000_000_000;
+    let told = |units: i128| format!("{}.{:012}", units / 1_000_000_000_000, units % 1_000_000_000_000);
+    vec![
+        json!({"order_executed": {"order_id": order_id, "exchange_epoch": 2, "exec_id": trade_id, "order": {"account": account,
+            "client_order_id": format!("o{order_id}"), "symbol": "RAIN", "side": "buy", "order_type": "market",
+            "time_in_force": "ioc", "price": null, "qty": qty, "timestamp": 1_000}, "status": "filled", "cum_qty": qty,
+            "leaves_qty": 0}}),
+        json!({"fill_committed": {"trade_id": trade_id, "symbol": "RAIN", "price": price, "qty": qty,
+            "notional": told(notional), "taker_fee": told(notional * TAKER_FEE / 1_000_000),
+            "maker_fee": told(notional * MAKER_FEE / 1_000_000), "taker_order_id": order_id, "taker_side": "buy",
+            "maker": maker}}),
+    ]
+}
+
+/// A limited account buys 4 contracts, offers 6, sells 5 of these, so that it is short of one, and it rains.
+fn contracts() -> History {
+    let mut terms = contract();
+    (terms["maker_fee_ppm"], terms["taker_fee_ppm"]) = (json!(100), json!(500));
+    let mut quoted = quote(6, 1, 0, (62, 10), None);
+    quoted["quote_placed"]["symbol"] = json!("RAIN");
+    quoted["quote_placed"]["bid"]["price"] = json!(58);
+    let of_quote =
+        json!({"quote": {"quote_id": 6, "maker": "a", "epoch": 1, "leaves": 6, "position": "-4", "position_seq": 1}});
+    let of_order = json!({"order": {"order_id": 8, "account": "ann", "client_order_id": "o8", "leaves": 1}});
+    let mut second = bought(2, (9, "bob"), (70, 5), &of_order);
+    second[0]["order_executed"]["exec_id"] = json!(3);
+    let offered = json!({"order_executed": {"order_id": 8, "exchange_epoch": 2, "exec_id": 2, "order": {"account": "ann",
+        "client_order_id": "o8", "symbol": "RAIN", "side": "sell", "order_type": "limit", "time_in_force": "gtc",
+        "price": 70, "qty": 6, "timestamp": 1_000}, "status": "new", "cum_qty": 0, "leaves_qty": 6}});
+    let settled = vec![
+        control(3, &json!({"settle": {"symbol": "RAIN", "price": 100}})),
+        json!({"quote_ended": {"symbol": "RAIN", "quote_id": 6, "released_long": "10", "released_short": "6", "reason": "authority_ended"}}),
+        json!({"authority_ended": {"symbol": "RAIN", "maker": "a", "incarnation": 3, "epoch": 1, "reason": "symbol_closed"}}),
+        json!({"order_closed": {"order_id": 8, "symbol": "RAIN", "account": "ann", "client_order_id": "o8",
+            "status": "cancelled", "cum_qty": 5}}),
+        json!({"symbol_closed": {"symbol": "RAIN",
+            "settled": {"price": 100, "position": "-4", "cash": "-4", "position_seq": 2}}}),
+    ];
+    vec![
+        (1_000, vec![json!({"symbol_defined": {"symbol": "RAIN", "instrument": terms}})]),
+        (1_000, vec![json!({"exchange_registered": {"exchange": "x", "exchange_epoch": 2}})]),
+        (1_000, vec![granted("RAIN"), committed("RAIN")]),
+        (1_000, vec![control(1, &json!({"limit_account": {"account": "ann"}}))]),
+        (1_000, vec![control(2, &json!({"deposit": {"account": "ann", "asset": "USDT", "amount": "20"}}))]),
+        (1_000, vec![quoted]),
+        (1_100, bought(1, (7, "ann"), (62, 4), &of_quote)),
+        (1_200, vec![offered]),
+        (1_300, second),
+        (1_400, settled),
+    ]
+}
+
+/// The balances after frames 8, 9 and 10, worked out by hand.
+fn owed() -> Vec<(&'static str, Value)> {
+    let row = |asset: &str, total: &str, locked: &str, free: &str| json!({"asset": asset, "total": total, "locked": locked, "free": free});
+    let amounts = |of: &[(&str, &str)]| -> Value {
+        of.iter().map(|(asset, amount)| json!({"asset": asset, "amount": amount})).collect()
+    };
+    let ann = |rows: &[Value]| json!({"account": "ann", "limited": true, "balances": rows});
+    let bob = |rows: &[Value]| json!({"account": "bob", "limited": false, "balances": rows});
+    let shown = |accounts: &[Value], house: &[(&str, &str)], fees: &str| {
+        json!({"accounts": accounts, "house": amounts(house), "fees": amounts(&[("USDT", fees)]),
+            "deposits": amounts(&[("USDT", "20")]), "next_after": null})
+    };
+    // 4 of the 6 contracts are there; of 2 the loss of 0.30 each, the fee on 1.40, and two units are locked.
+    let offered = ann(&[row("RAIN", "4", "4", "0"), row("USDT", "17.51876", "0.600140000002", "16.918619999998")]);
+    let before = shown(&[offered], &[("RAIN", "-4"), ("USDT", "2.479752")], "0.001488");
+    // One is owed, and locks the 1 that it may pay; one is still offered.
+    let short = ann(&[row("RAIN", "-1", "0", "-1"), row("USDT", "21.01841", "1.300070000001", "19.718339999999")]);
+    let holds = bob(&[row("RAIN", "5", "0", "5"), row("USDT", "-3.50175", "0", "-3.50175")]);
+    let after = shown(&[short, holds], &[("RAIN", "-4"), ("USDT", "2.479752")], "0.003588");
+    let paid = ann(&[row("USDT", "20.01841", "0", "20.01841")]);
+    let got = bob(&[row("USDT", "1.49825", "0", "1.49825")]);
+    let ended = shown(&[paid, got], &[("USDT", "-1.520248")], "0.003588");
+    let at = [(8, 1_200, before), (9, 1_300, after), (10, 1_400, ended)];
+    at.into_iter().map(|(index, time, data)| ("balances", answer(index, time, &data))).collect()
+}
+
+#[test]
+fn what_contracts_lock_and_bring_is_known_to_the_unit() {
+    assert_eq!(judged(&contracts(), &owed()).violations, Vec::<String>::new());
+    each_field_bites(&contracts(), &owed());
+}
+
+#[test]
+fn each_planted_fault_in_a_settlement_is_found() {
+    type Plant = (&'static str, fn(&mut History), &'static str);
+    fn settled(history: &mut History, field: &str, to: &Value) {
+        history[9].1[4]["symbol_closed"]["settled"][field] = to.clone();
+    }
+    fn deposit(history: &mut History, amount: &str) {
+        history[4].1[0]["control_changed"]["change"]["deposit"]["amount"] = json!(amount);
+    }
+    let plants: [Plant; 8] = [
+        ("a unit too much", |h| settled(h, "cash", &json!("-4.000000000001")), "worth"),
+        ("another position", |h| settled(h, "position", &json!("-5")), "worth"),
+        ("a settlement that is not counted", |h| settled(h, "position_seq", &json!(1)), "ended as"),
+        (
+            "settled twice",
+            |h| {
+                let again = h[9].1[4].clone();
+                h.push((1_500, vec![again]));
+            },
+            "ended twice",
+        ),
+        ("an order that outlives its symbol", |h| drop(h[9].1.remove(3)), "left something: true"),
+        ("a holder that outlives its symbol", |h| drop(h[9].1.remove(2)), "has ended"),
+        ("a quote that outlives its symbol", |h| drop(h[9].1.drain(1..3)), "left something: true"),
+        ("a short sale that is not covered", |h| deposit(h, "3.081380000001"), "ann has -1 of 10^-12 USDT free"),
+    ];
+    for (what, plant, found) in plants {
+        let mut history = contracts();
+        plant(&mut history);
+        let violations = judged(&history, &[]).violations;
+        assert!(violations.iter().any(|violation| violation.contains(found)), "{what}: {violations:?}");
+    }
+    let mut history = contracts();
+    deposit(&mut history, "3.081380000002");
+    assert_eq!(judged(&history, &[]).violations, Vec::<String>::new());
+}
+
+#[test]
+fn a_mark_that_is_too_old_raises_no_high_water_mark() {
+    let shown = |log_time: u64, unmarked_since: Value, high_water: &str| {
+        let row = json!([{"asset": "USDT", "equity": "0.000049597", "cash": "0.002049597", "realised": "0.000023333334",
+            "unrealised": "0.000026666666", "fees": "0.000000403", "unmarked_since": unmarked_since,
+            "high_water": high_water}]);
+        let mut history = sound();
+        history.truncate(13);
+        history[12].0 = log_time;
+        judged(&history, &[("pnl", answer(13, log_time, &row))]).violations
+    };
+    assert_eq!(shown(15_899, Value::Null, "0.000049597"), Vec::<String>::new());
+    assert_eq!(shown(15_900, json!(15_900), "0.000039696"), Vec::<String>::new());
+    assert!(shown(15_900, json!(15_900), "0.000049597")[0].contains("high_water"));
+}
+
+#[test]
+fn a_mark_far_from_the_last_counts_once_another_has_borne_it_out() {
+    let found = |marks: &[(i64, u64, bool)]| {
+        let mut history = sound();
+        history.truncate(8);
+        for (price, time, counts) in marks {
+            let mark = json!({"symbol": "BTCUSDT", "price": price, "time": time, "counts": counts});
+            history.push((3_000, vec![json!({"marks_published": {"marks": [mark]}})]));
+        }
+        judged(&history, &[]).violations
+    };
+    // 220 is just within a tenth of 200; 221 is not, and waits; 240 is near that one, and comes soon, and then late enough.
+    assert_eq!(found(&[(220, 1_000, true), (200, 1_000, true)]), Vec::<String>::new());
+    let borne_out = [(221, 1_000, false), (240, 1_999, false), (240, 2_000, true), (221, 2_000, true)];
+    assert_eq!(found(&borne_out), Vec::<String>::new());
+    for nth in 0..borne_out.len() {
+        let mut marks = borne_out;
+        marks[nth].2 = !marks[nth].2;
+        assert!(found(&marks[..=nth])[0].contains("a mark of"), "mark {nth}");
+    }
+    // One outside of both bands takes the place of the one that waits.
+    assert_eq!(found(&[(221, 1_000, false), (300, 1_500, false), (300, 2_499, false)]), Vec::<String>::new());
 }

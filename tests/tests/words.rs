@@ -60,6 +60,21 @@ fn cluster_sh_says_what_it_misses() {
 }
 
 #[test]
+fn a_comparison_says_what_it_misses() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("long/compare-commands.sh");
+    let bin: PathBuf = binary("raft-node").unwrap().parent().unwrap().to_owned();
+    let said = |args: &[&str]| {
+        let output = Command::new("bash").arg(&script).args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let bin = bin.to_str().unwrap();
+    assert!(said(&[]).starts_with("usage: compare-commands.sh OLD NEW"));
+    assert!(said(&[bin, "/nonexistent"]).contains("/nonexistent/raft-node is not there"));
+    assert!(said(&[bin, bin, "many"]).contains("many: ROUNDS"));
+}
+
+#[test]
 fn a_demo_removes_nothing_that_is_not_of_a_cluster() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("precious"), "kept").unwrap();

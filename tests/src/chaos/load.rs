@@ -12,13 +12,16 @@ use std::{
 
 use anyhow::Result;
 use quorate_client::{Client, ClientConfig, ReadOptions};
-use quorate_domain::{Instrument, Symbol};
+use quorate_domain::Symbol;
 use quorate_ledger::{Command, DefineSymbol};
 use quorate_seams::{Failpoints, World};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 
-use crate::history::record::{Recorder, Timer};
+use crate::{
+    harness::instrument,
+    history::record::{Recorder, Timer},
+};
 
 /// How many clients record.
 const CLIENTS: u64 = 4;
@@ -47,7 +50,8 @@ impl Load {
             let mut config = ClientConfig::new(endpoints.to_vec());
             config.observer = Some(recorder.clone());
             let client = Client::new(World::real(Failpoints::none())?, config)?;
-            let instrument = Instrument::spot("B".parse()?, "USDT".parse()?, "0.01".parse()?, "0.001".parse()?, 1);
+            // As the harness defines it: again the same changes nothing, and is accepted.
+            let instrument = serde_json::from_value(instrument(symbol))?;
             let command = Command::DefineSymbol(DefineSymbol { symbol: symbol.parse()?, instrument });
             let caller = Caller {
                 client,

@@ -36,7 +36,7 @@ const CALL_MAX: Duration = Duration::from_secs(5);
 pub struct Setup {
     /// How many nodes.
     pub nodes: u64,
-    /// Symbols to define, all with tick 0.01, lot 0.001 and an exposure of 1 a lot.
+    /// Symbols to define, each as [`instrument`] has it.
     pub symbols: Vec<&'static str>,
     /// One of them whose reference price is set from outside; all others walk.
     pub fed: Option<&'static str>,
@@ -80,6 +80,15 @@ struct Member {
     peer_port: u16,
     api_port: u16,
     process: Option<Process>,
+}
+
+/// What [`Cluster`] defines a symbol as, in JSON: tick 0.01, lot 0.001, an exposure of 1 a lot, and fees of 10 and 40 parts
+/// per million for who rests and who takes.
+#[must_use]
+pub fn instrument(symbol: &str) -> Value {
+    let base = symbol.strip_suffix("USDT").unwrap_or(symbol);
+    json!({"base": base, "quote": "USDT", "tick_size": "0.01", "lot_size": "0.001", "exposure_per_lot": 1,
+        "maker_fee_ppm": 10, "taker_fee_ppm": 40})
 }
 
 /// A running cluster. Dropping it kills all of it and removes its files.
@@ -177,7 +186,9 @@ impl Cluster {
         for symbol in self.setup.symbols.clone() {
             let base = symbol.strip_suffix("USDT").unwrap_or(symbol);
             let sizes = ["--tick-size", "0.01", "--lot-size", "0.001"];
-            self.ledgerctl(&[&["define-symbol", symbol, "--base", base, "--quote", "USDT"][..], &sizes].concat())?;
+            let fees = ["--maker-fee-ppm", "10", "--taker-fee-ppm", "40"];
+            let assets = ["define-symbol", symbol, "--base", base, "--quote", "USDT"];
+            self.ledgerctl(&[&assets[..], &sizes, &fees].concat())?;
         }
         Ok(())
     }

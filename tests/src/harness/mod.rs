@@ -12,7 +12,7 @@ mod trader;
 mod wait;
 mod writer;
 
-pub use cluster::{Cluster, MakerOptions, Setup, cluster_dir};
+pub use cluster::{Cluster, MakerOptions, Setup, cluster_dir, instrument};
 pub use events::{Events, Heard, NoStream};
 pub use flow::{Finished, Flow, Outcomes, Sent};
 pub use foreign::Foreign;

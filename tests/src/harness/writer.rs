@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::wait::eventually;
+use super::{cluster::instrument, wait::eventually};
 
 /// How long a node may take longer than it was told, before its answer counts as lost.
 const ALLOWANCE: Duration = Duration::from_secs(2);
@@ -71,10 +71,7 @@ impl Writer {
 
     /// Sends the write of this number, for the first time or again.
     pub async fn send(&self, seq: u64, deadline_ms: u64) -> Wrote {
-        let asset = self.symbol.strip_suffix("USDT").unwrap_or(self.symbol);
-        let instrument =
-            json!({"base": asset, "quote": "USDT", "tick_size": "0.01", "lot_size": "0.001", "exposure_per_lot": 1});
-        let command = json!({"define_symbol": {"symbol": self.symbol, "instrument": instrument}});
+        let command = json!({"define_symbol": {"symbol": self.symbol, "instrument": instrument(self.symbol)}});
         let body = json!({"session": self.session, "seq": seq, "command": command});
         match self.post(&body, deadline_ms).await {
             Ok((200, answer)) => match answer["index"].as_u64() {

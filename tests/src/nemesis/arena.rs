@@ -451,7 +451,7 @@ impl Arena {
     }
 
     /// Shows that all came right: a leader, a quote for every symbol, an order filled in each, a write and a
-    /// linearizable read at each node.
+    /// linearizable read at each node. What each node says of money then is judged at the end.
     ///
     /// # Errors
     /// Where something of that does not come within 30 seconds.
@@ -486,7 +486,7 @@ impl Arena {
             })
             .await?;
         }
-        Ok(())
+        self.cluster.see_money().await
     }
 
     /// Judges all that happened: the replay of every node's events against the journals, the digests, the beliefs.
