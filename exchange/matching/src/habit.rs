@@ -3,7 +3,7 @@
 //!
 //! A plan against a quote is refused where it arrives after the quote was replaced, and costs its order a round trip; what
 //! waits for a quote that is due loses less. Quotes come at regular times, or when the one before was filled, and only a
-//! habit is waited for: the last few times it took about as long. Invariant: a plan made at first sight of a quote never
+//! habit is waited for: the last few times it took about as long, or differed by no more than a refused plan costs. Invariant: a plan made at first sight of a quote never
 //! waits, and no plan waits for a quote that is overdue by more than two round trips. It is a guess, and decides no more than
 //! when an order is planned.
 
@@ -97,7 +97,7 @@ impl Rhythm {
         let round_trip = last.to_see().saturating_add(slowest);
         let until = due.plus(spread.min(round_trip)).plus(round_trip);
         let late = now.plus(slowest) >= due;
-        (late && 2 * spread <= longest && now < until).then_some(until)
+        (late && (2 * spread <= longest || spread <= round_trip) && now < until).then_some(until)
     }
 }
 
@@ -170,6 +170,19 @@ mod tests {
         assert_eq!(waits(&habit), expected);
         habit.placed(Millis(1_091), Millis(1_093));
         assert_eq!(waits(&habit), []);
+    }
+
+    #[test]
+    fn what_differs_by_no_more_than_a_round_trip_is_a_habit() {
+        for (last, waits_at) in [(6, Some(Millis(1_015))), (7, None)] {
+            let mut habit = habit(&[20, 60, 20, 60]);
+            for lasted in [1, 1, 1, last].map(Millis) {
+                habit.filled.lasted.add(Millis(0), lasted);
+            }
+            habit.filled(Millis(1_004), Millis(1_006));
+            // Due 1 ms after the fill; and a round trip takes 5 ms.
+            assert_eq!(habit.wait_until(Millis(1_006)), waits_at, "{last}");
+        }
     }
 
     #[test]

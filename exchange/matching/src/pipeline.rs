@@ -6,13 +6,13 @@
 //! then are they planned again, in the order of their arrival, from a mirror that has reached the index of the newest
 //! refusal. No pipeline knows of another.
 //!
-//! After a refusal because a fact had moved, one execution is in flight at a time, and with each that is committed one more:
-//! behind a plan that is refused as few stand as plans are refused often.
+//! Each refusal because a fact had moved halves how many may be proposed and not answered, down to one, and each commit
+//! doubles it: where plan after plan is refused few stand behind each, and where most succeed they go out together.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use quorate_domain::Millis;
-use quorate_ledger::{Answer, Command, ExecuteOrder, Outcome, Refusal, RefusalClass, Response, bounds::EXEC_WINDOW};
+use quorate_ledger::{Answer, Command, ExecuteOrder, Outcome, Refusal, RefusalClass, Response};
 
 use crate::{
     habit::Habit,
@@ -21,6 +21,9 @@ use crate::{
     requests::Arrival,
     types::{Answered, Committed, Halt, NotExecuted, OpenOrder, OrderOutcome, Submission, SubmissionId},
 };
+
+/// How often what may be in flight is halved at most: below one are none.
+const HALVINGS_MAX: u32 = 6;
 
 /// One execution in flight.
 #[derive(Debug)]
@@ -74,8 +77,8 @@ pub(crate) struct Pipeline {
     reported: u64,
     /// Nothing is planned before the mirror has reached this index: newer facts are known to exist.
     catch_up: u64,
-    /// How many may be proposed and not answered, while that is fewer than usual.
-    pace: Option<usize>,
+    /// How often what may be in flight is halved.
+    halvings: u32,
     pub(crate) habit: Habit,
 }
 
@@ -117,9 +120,9 @@ impl Pipeline {
     /// Whether one more may be proposed, from a mirror at `applied`.
     pub(crate) fn may_propose(&self, applied: u64, window_max: usize) -> bool {
         let draining = self.slots.iter().any(|slot| matches!(slot.state, SlotState::Refused { .. }));
-        let sent = || self.slots.iter().filter(|slot| matches!(slot.state, SlotState::Sent)).count();
-        let too_fast = self.pace.is_some_and(|pace| sent() >= pace);
-        !draining && !too_fast && applied >= self.catch_up && self.slots.len() < window_max
+        let sent = self.slots.iter().filter(|slot| matches!(slot.state, SlotState::Sent)).count();
+        let pace = (window_max >> self.halvings).max(1);
+        !draining && sent < pace && applied >= self.catch_up && self.slots.len() < window_max
     }
 
     /// The exec_id of the next execution, and the lowest one that has no answer.
@@ -163,7 +166,7 @@ impl Pipeline {
                 Outcome::Accepted(Answer::OrderExecuted(result)) => {
                     let committed = Committed { index, log_time, result, repeat: false };
                     slot.state = SlotState::Accepted(committed.clone());
-                    self.pace = faster(self.pace);
+                    self.halvings = self.halvings.saturating_sub(1);
                     Reaction::Settle(slot.arrival, OrderOutcome::Committed(committed))
                 }
                 Outcome::Accepted(answer) => {
@@ -173,7 +176,7 @@ impl Pipeline {
                 Outcome::Refused(refusal) => {
                     let reaction = slot.refused(index, log_time, refusal);
                     if matches!(reaction, Reaction::Moved(_)) {
-                        self.pace = Some(1);
+                        self.halvings = (self.halvings + 1).min(HALVINGS_MAX);
                     }
                     reaction
                 }
@@ -189,7 +192,7 @@ impl Pipeline {
         match if is_next { self.slots.pop_front() } else { None } {
             Some(slot) => {
                 if matches!(slot.state, SlotState::Sent) {
-                    self.pace = faster(self.pace);
+                    self.halvings = self.halvings.saturating_sub(1);
                     if !slot.doubtful {
                         self.habit.arrived(slot.proposed, committed.log_time);
                     }
@@ -243,11 +246,6 @@ impl Pipeline {
         }
         Ok(left)
     }
-}
-
-/// One more at a time, until that is no bound any more.
-fn faster(pace: Option<usize>) -> Option<usize> {
-    pace.map(|pace| pace + 1).filter(|pace| *pace <= EXEC_WINDOW)
 }
 
 impl Slot {

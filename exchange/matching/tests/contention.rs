@@ -103,6 +103,10 @@ struct Run {
     follows_fills: bool,
     /// Between two orders of the contended symbol; `None`: up to twice as long as usual, as it comes.
     order_every: Option<u64>,
+    /// By how much a message may take longer than usual, as it comes; none overtakes another on its way.
+    jitter: u64,
+    /// When the last message arrived: at the ledger, answers and frames at the exchange, quotes at the ledger.
+    arrived: [u64; 4],
     /// What comes as it comes.
     rng: Rng,
     /// How many of its orders would come too late if their plans went at once.
@@ -134,10 +138,19 @@ impl Run {
             quotes,
             follows_fills: false,
             order_every: Some(ORDER_EVERY),
+            jitter: 0,
+            arrived: [0; 4],
             rng: Rng(11),
             late_at_once: 0,
             told: vec![Told::default(); SYMBOLS],
         }
+    }
+
+    /// A message on this way arrives, after so many links.
+    fn send_on(&mut self, way: usize, links: u64, step: Step) {
+        let late = if self.jitter == 0 { 0 } else { self.rng.next() % (links * self.jitter) };
+        self.arrived[way] = self.arrived[way].max(self.now + links * LINK + late);
+        self.at(self.arrived[way], step);
     }
 
     fn at(&mut self, time: u64, step: Step) {
@@ -183,7 +196,7 @@ impl Run {
             }
             Step::Quote => {
                 self.world.quote(&symbol(CONTENDED), Some((99, LOTS)), Some((101, LOTS)), QUOTE_TTL_MAX_MS);
-                self.at(self.now + LINK, Step::Frame);
+                self.send_on(2, 1, Step::Frame);
             }
             Step::Arrive(packet) => {
                 self.free = self.free.max(self.now) + SERVICE;
@@ -192,10 +205,10 @@ impl Run {
             Step::Apply(packet) => {
                 self.world.deliver_and_answer(&packet);
                 if self.follows_fills && self.fills_quote() {
-                    self.at(self.now + 2 * LINK, Step::Quote);
+                    self.send_on(3, 2, Step::Quote);
                 }
-                self.at(self.now + LINK, Step::Answer);
-                self.at(self.now + LINK, Step::Frame);
+                self.send_on(1, 1, Step::Answer);
+                self.send_on(2, 1, Step::Frame);
             }
             Step::Answer => self.answer(),
             Step::Frame => {
@@ -247,7 +260,7 @@ impl Run {
 
     fn send(&mut self) {
         for packet in std::mem::take(&mut self.world.packets) {
-            self.at(self.now + LINK, Step::Arrive(Box::new(packet)));
+            self.send_on(0, 1, Step::Arrive(Box::new(packet)));
         }
         for at in std::mem::take(&mut self.world.wakes) {
             self.at((at.0 - self.began) * TICK, Step::Wake);
@@ -313,6 +326,25 @@ fn a_plan_is_seldom_refused_where_quotes_follow_fills() {
         let every = order_every.map_or(format!("0 to {}", 2 * ORDER_EVERY), |every| every.to_string());
         println!("an order every {every} us: {:.3} refused of each, slowest {} us", hot.refused(), hot.slowest());
         assert!(hot.refused() < 0.05, "an order every {every} us: {hot:?}");
+    }
+}
+
+#[test]
+fn on_a_busy_network_the_contended_symbol_goes_on() {
+    for order_every in [Some(5_000), None] {
+        let mut run = Run::new(vec![0]);
+        // A message takes up to six times as long.
+        (run.follows_fills, run.order_every, run.jitter) = (true, order_every, 5 * LINK);
+        let run = run.run();
+        let hot = &run.told[CONTENDED];
+        println!(
+            "{order_every:?}: {:.3} refused of each, p99 {} us, slowest {} us",
+            hot.refused(),
+            hot.p99(),
+            hot.slowest()
+        );
+        assert!(hot.refused() < 0.3, "{hot:?}");
+        assert!(hot.slowest() < 30 * ROUND_TRIP, "{hot:?}");
     }
 }
 
