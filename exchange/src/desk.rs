@@ -91,6 +91,8 @@ struct Inner {
     /// Orders whose callers were not told for certain what came of them, each with the engine that took it last. Once a later
     /// engine is ready the ledger tells.
     tried: BTreeMap<OrderKey, u64>,
+    /// Some of them may have been tried with an engine before the present one.
+    tried_before: bool,
     log_clock: LogClock,
     /// Counters of the engines before the present one.
     past: Stats,
@@ -162,6 +164,7 @@ impl Desk {
             ticket: None,
             next_request: 1,
             tried: BTreeMap::new(),
+            tried_before: false,
             log_clock: LogClock::default(),
             past: Stats::default(),
         };
@@ -205,6 +208,7 @@ impl Desk {
         if let Some(before) = inner.engine.replace(engine) {
             inner.past = sum(inner.past, before.stats());
         }
+        inner.tried_before = true;
         inner.forget_what_is_settled();
     }
 
@@ -495,10 +499,10 @@ impl Inner {
 
     /// Once an engine is ready, what was tried with those before it is in the ledger, or will never be.
     fn forget_what_is_settled(&mut self) {
-        let present = self.generation;
-        let old = self.tried.values().any(|generation| *generation < present);
-        if old && self.engine.as_ref().is_some_and(Engine::is_ready) {
+        if self.tried_before && self.engine.as_ref().is_some_and(Engine::is_ready) {
+            let present = self.generation;
             self.tried.retain(|_, generation| *generation == present);
+            self.tried_before = false;
         }
     }
 

@@ -186,15 +186,14 @@ impl Params {
     /// -1100 where it is no decimal, -1111 where it has too many digits, -1013 where it is not above 0.
     pub fn decimal(&self, name: &str) -> Result<Option<Decimal>, ApiError> {
         let Some(text) = self.get(name) else { return Ok(None) };
-        let illegal = || ApiError::illegal(name, "^([0-9]{1,20})(\\.[0-9]{1,20})?$");
-        let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-        if whole.trim_start_matches('-').len() > DIGITS_MAX || part.len() > DIGITS_MAX {
-            return Err(illegal());
-        }
         let decimal = Decimal::from_str(text).map_err(|error| match error {
             quorate_domain::InvalidDecimal::Digits(_) => ApiError::precision(name),
-            _ => illegal(),
+            _ => ApiError::illegal(name, "^([0-9]{1,20})(\\.[0-9]{1,20})?$"),
         })?;
+        let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+        if whole.len() > DIGITS_MAX || part.len() > DIGITS_MAX {
+            return Err(ApiError::precision(name));
+        }
         if !decimal.is_positive() {
             return Err(ApiError::new(-1013, format!("Invalid {name}.")));
         }

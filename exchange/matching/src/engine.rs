@@ -231,7 +231,8 @@ impl Engine {
         if let Err(what) = check_form(order).and_then(|()| check_price(order, instrument)) {
             return Some(OrderOutcome::Refused(Refusal::Invalid { what: what.to_owned() }));
         }
-        let repriced = market.tick().and_then(|tick| in_ticks(order, terms, tick));
+        let other = market.tick().filter(|tick| terms.tick.is_some_and(|of| of.units != tick.units));
+        let repriced = other.and_then(|tick| in_ticks(order, terms, tick));
         let order = repriced.as_ref().map_or(order, |(order, _)| order);
         let known = self.order(&order.account, &Target::Client(order.client_order_id.clone()));
         let (known_order, committed) = match known.filter(|known| self.is_name_taken(known)) {

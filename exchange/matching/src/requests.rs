@@ -130,6 +130,10 @@ impl Requests {
     /// The prices of an order count in this tick from now on; `false` where that cannot be without changing them.
     pub(crate) fn reprice(&mut self, arrival: Arrival, tick: Tick) -> bool {
         let Some(pending) = self.pending.get_mut(&arrival) else { return false };
+        if pending.terms.tick.is_none_or(|before| before.units == tick.units) {
+            pending.terms.tick = Some(tick);
+            return true;
+        }
         let Some((order, terms)) = in_ticks(&pending.order, pending.terms, tick) else { return false };
         (pending.order, pending.terms) = (order, terms);
         true

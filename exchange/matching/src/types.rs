@@ -102,7 +102,8 @@ pub struct Terms {
     pub self_trade: SelfTrade,
     /// The worst price at which an order without a price of its own trades; `None`: any.
     pub worst: Option<Price>,
-    /// The tick in which the order's price and `worst` count; `None`: that of the revision by which the order is planned.
+    /// The tick in which the order's price and `worst` count; `None`: that of the revision by which the order is
+    /// planned first.
     pub tick: Option<Tick>,
 }
 

@@ -45,27 +45,11 @@ async fn each_bad_order_gets_its_code_and_changes_nothing() {
         (swap("90.00", "10000000000000.01"), -1013, "Filter failure: PRICE_FILTER"),
         (swap("90.00", "10000000000000"), -1013, "Filter failure: NOTIONAL"),
         (swap("90.00", &"9".repeat(20)), -1111, "Parameter 'price' has too much precision."),
-        (
-            swap("90.00", &"9".repeat(30)),
-            -1100,
-            "Illegal characters found in parameter 'price'; legal range is '^([0-9]{1,20})(\\.[0-9]{1,20})?$'.",
-        ),
-        (
-            swap("90.00", &format!("0.{}", "1".repeat(30))),
-            -1100,
-            "Illegal characters found in parameter 'price'; legal range is '^([0-9]{1,20})(\\.[0-9]{1,20})?$'.",
-        ),
-        (
-            swap("90.00", &format!("{}90", "0".repeat(28))),
-            -1100,
-            "Illegal characters found in parameter 'price'; legal range is '^([0-9]{1,20})(\\.[0-9]{1,20})?$'.",
-        ),
+        (swap("90.00", &"9".repeat(30)), -1111, "Parameter 'price' has too much precision."),
+        (swap("90.00", &format!("0.{}", "1".repeat(30))), -1111, "Parameter 'price' has too much precision."),
+        (swap("90.00", &format!("{}90", "0".repeat(28))), -1111, "Parameter 'price' has too much precision."),
         (swap("0.010", "10000000000000"), -1013, "Filter failure: LOT_SIZE"),
-        (
-            swap("0.010", &"9".repeat(30)),
-            -1100,
-            "Illegal characters found in parameter 'quantity'; legal range is '^([0-9]{1,20})(\\.[0-9]{1,20})?$'.",
-        ),
+        (swap("0.010", &"9".repeat(30)), -1111, "Parameter 'quantity' has too much precision."),
         (swap("0.010", &"9".repeat(18)), -1013, "Filter failure: LOT_SIZE"),
         (swap("90.00", "0.01"), -1013, "Filter failure: NOTIONAL"),
         (swap("90.00", "20.00"), -1013, "Filter failure: PERCENT_PRICE_BY_SIDE"),
@@ -97,6 +81,9 @@ async fn each_bad_order_gets_its_code_and_changes_nothing() {
         let answer = exchange.call("POST", "/api/v3/order", form.clone()).await;
         assert_eq!(answer, (400, json!({"code": wanted, "msg": text})), "{form}");
     }
+    let key = "a".repeat(64);
+    let open = exchange.call_as(Some(&key), "GET", "/api/v3/openOrders", "").await;
+    assert_eq!(open, (200, json!([])), "a key as long as Binance's names an account");
     let market = "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.0001";
     let answer = exchange.call("POST", "/api/v3/order", market).await;
     assert_eq!(answer.1["msg"], "Filter failure: MARKET_LOT_SIZE");
