@@ -110,8 +110,9 @@ pub struct SymbolsRead {
     pub failed: Option<ApiError>,
 }
 
-/// Who waits for an order.
+/// Who waits for an order, and which.
 struct OrderCaller {
+    key: OrderKey,
     symbol: Symbol,
     sender: oneshot::Sender<Placed>,
 }
@@ -264,7 +265,10 @@ impl Desk {
                 if let OrderOutcome::Committed(Committed { log_time, result, repeat: false, .. }) = &outcome {
                     self.history.taken(result.order_id, *log_time);
                 }
-                let Some(OrderCaller { symbol, sender }) = inner.order_callers.remove(&request) else { return };
+                let Some(OrderCaller { key, symbol, sender }) = inner.order_callers.remove(&request) else { return };
+                if sender.is_closed() && outcome != OrderOutcome::Unknown {
+                    inner.tried.remove(&key);
+                }
                 if matches!(outcome, OrderOutcome::Committed(_))
                     && let Err(error) = self.world.failpoints.hit(AFTER_COMMIT)
                 {
@@ -287,6 +291,7 @@ impl Desk {
             Effect::WakeAt(at) => self.wake_at(inner, at),
             Effect::Settled { account, client_order_id, outcome } => {
                 tracing::info!(%account, %client_order_id, ?outcome, "settled");
+                inner.tried.remove(&(account, client_order_id));
             }
             Effect::Halted(halt) => {
                 tracing::warn!(?halt, "the engine halted");
@@ -378,7 +383,8 @@ impl Desk {
             let mut inner = locked(&self.inner);
             let request = inner.request();
             let earlier = inner.try_again(&key);
-            inner.order_callers.insert(request, OrderCaller { symbol: order.symbol.clone(), sender });
+            let caller = OrderCaller { key: key.clone(), symbol: order.symbol.clone(), sender };
+            inner.order_callers.insert(request, caller);
             self.feed(&mut inner, Input::Order { request, order, terms });
             (request, earlier)
         };
