@@ -154,7 +154,7 @@ fn turn(symbol: &str, turn: &Value) -> Value {
 
 fn refused(symbol: &str, since: u64) -> Vec<Value> {
     let refusal = json!({"exposure_short": {"long_free": "40", "short_free": "40"}});
-    let refused = json!({"symbol": symbol, "incarnation": 3, "quote_seq": 1, "refusal": refusal});
+    let refused = json!({"symbol": symbol, "incarnation": 3, "quote_seq": 1, "keep": false, "refusal": refusal});
     vec![turn(symbol, &json!({"waiting": {"since": since}})), json!({"quote_refused": refused})]
 }
 

@@ -663,12 +663,20 @@ impl Engine {
             (Some(Cause::SelfTrade { .. }), CancelOutcome::Cancelled(committed)) => {
                 self.effects.push(Effect::ExpiredInMatch { order_id: committed.result.order_id });
             }
-            // Nothing was proposed, for the order that it waits for neither.
+            // Where the order that waits for it was proposed meanwhile, as where what it met is gone, only the ledger settles it.
             (Some(Cause::SelfTrade { before: Some(arrival) }), CancelOutcome::NotExecuted(why)) => {
-                self.settle(arrival, &OrderOutcome::NotExecuted(why));
+                if self.waits(arrival) {
+                    self.settle(arrival, &OrderOutcome::NotExecuted(why));
+                }
             }
             (Some(Cause::Asked(None) | Cause::SelfTrade { .. }) | None, _) => {}
         }
+    }
+
+    /// Whether an order is not proposed.
+    fn waits(&self, arrival: Arrival) -> bool {
+        let pipeline = self.requests.get(arrival).and_then(|pending| self.pipelines.get(&pending.order.symbol));
+        pipeline.is_some_and(|pipeline| pipeline.waits(arrival))
     }
 
     /// Settles an order: answers all who wait for it, and forgets it.

@@ -99,6 +99,10 @@ impl Pipeline {
         self.queue.remove(&arrival);
     }
 
+    pub(crate) fn waits(&self, arrival: Arrival) -> bool {
+        self.queue.contains(&arrival)
+    }
+
     pub(crate) fn first_waiting(&self) -> Option<Arrival> {
         self.queue.first().copied()
     }

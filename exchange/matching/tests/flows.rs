@@ -314,10 +314,13 @@ fn fixed_seeds_hold_and_meet_every_situation() {
 const ANSWERS_OVERTOOK: u64 = 4_833_195_638_592_449_292;
 /// A late copy of an order given up at its deadline came when its exec_id was another's.
 const LATE_COPY: u64 = 12_732_649_817_283_315_064;
+/// The cancel of an order that a taker of its own account had met was not applied, after the taker had been proposed all the same:
+/// the taker was told that it is not executed, and was.
+const CANCEL_NOT_APPLIED: u64 = 14_160_859_382_103_899_325;
 
 #[test]
 fn seeds_that_once_failed_hold() {
-    for seed in [ANSWERS_OVERTOOK, LATE_COPY] {
+    for seed in [ANSWERS_OVERTOOK, LATE_COPY, CANCEL_NOT_APPLIED] {
         run_printing(seed, STEPS);
     }
 }

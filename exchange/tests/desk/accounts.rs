@@ -69,5 +69,5 @@ async fn a_fill_tells_the_fee_that_the_ledger_took() {
     let paid: Vec<Money> = group.look(|ledger| ledger.fees_paid().map(|(_, paid)| *paid).collect());
     // The taker's fee, less the other side's rebate.
     assert_eq!(paid, ["0.00031541307".parse().unwrap()]);
-    assert_eq!(account(&exchange, None, "").await["balances"][1]["free"], "-0.35042042007");
+    assert_eq!(account(&exchange, None, "?omitZeroBalances=true").await["balances"][1]["free"], "-0.35042042007");
 }

@@ -86,8 +86,6 @@ pub(super) struct Breaker {
 #[derive(Default)]
 pub(super) struct Money {
     pub(super) symbols: BTreeMap<Symbol, Traded>,
-    /// Accounts that have a record.
-    pub(super) accounts: BTreeSet<Account>,
     pub(super) limited: BTreeSet<Account>,
     pub(super) balances: BTreeMap<(Account, Asset), i128>,
     pub(super) fees: BTreeMap<Asset, i128>,
@@ -314,6 +312,13 @@ impl Money {
         self.balances.get(&(account.clone(), asset.clone())).copied().unwrap_or(0)
     }
 
+    /// Accounts that have a record: limited ones, and those with an open order or a balance.
+    pub(super) fn accounts(&self) -> BTreeSet<&Account> {
+        let with_orders = self.rests.values().map(|rests| &rests.account);
+        let with_balances = self.balances.iter().filter(|(_, sum)| **sum != 0).map(|((account, _), _)| account);
+        self.limited.iter().chain(with_orders).chain(with_balances).collect()
+    }
+
     /// What an account's open sales lock of a contract or a base asset.
     fn base_locked(&self, account: &Account, asset: &Asset) -> i128 {
         let locks = |rests: &&Rests| rests.account == *account && rests.side == Side::Sell;
@@ -395,7 +400,6 @@ impl Replay {
                     self.wrong(frame, &format!("order {order_id} of {}, which is closed", order.symbol));
                 }
                 self.money.orders.insert(*order_id, order.clone());
-                self.money.accounts.insert(order.account.clone());
                 self.money.touched.insert(order.account.clone());
             }
             Event::FillCommitted(fill) => self.money_filled(frame, fill),
@@ -429,12 +433,10 @@ impl Replay {
                 (breaker.high_water, breaker.tripped) = (equity, false);
             }
             ControlChange::LimitAccount { account } => {
-                money.accounts.insert(account.clone());
                 money.limited.insert(account.clone());
                 money.touched.insert(account.clone());
             }
             ControlChange::Deposit { account, asset, amount } => {
-                money.accounts.insert(account.clone());
                 money.add(account, asset, amount.0);
                 *money.deposits.entry(asset.clone()).or_default() += amount.0;
             }

@@ -220,7 +220,7 @@ impl Replay {
                 "asset": asset, "total": text(total), "locked": text(locked), "free": text(total - locked),
             }));
         }
-        let asked = money.accounts.iter().filter(|account| last.is_none_or(|last| account.as_str() <= last));
+        let asked = money.accounts().into_iter().filter(|account| last.is_none_or(|last| account.as_str() <= last));
         let accounts = asked.map(|account| {
             let balances = balances.get(account).cloned().unwrap_or_default();
             json!({"account": account, "limited": money.limited.contains(account), "balances": balances})
@@ -243,16 +243,11 @@ fn integer(value: i128) -> Value {
     i64::try_from(value).map_or(Value::Null, Value::from)
 }
 
-/// An answer on balances without what is 0: an account shows each asset that it ever had.
+/// An answer on balances without the sums that are 0.
 fn without_nothing(answer: &Value) -> Value {
     let nothing = |row: &Value, field: &str| row[field].as_str().and_then(scaled) == Some(0);
     let mut answer = answer.clone();
     let data = &mut answer["data"];
-    for account in data["accounts"].as_array_mut().into_iter().flatten() {
-        if let Some(rows) = account["balances"].as_array_mut() {
-            rows.retain(|row| !(nothing(row, "total") && nothing(row, "locked") && nothing(row, "free")));
-        }
-    }
     for sums in ["house", "fees", "deposits"] {
         if let Some(rows) = data[sums].as_array_mut() {
             rows.retain(|row| !nothing(row, "amount"));

@@ -102,7 +102,10 @@ fn tell(event: &Event, instruments: &Instruments) -> String {
         Event::SymbolClosed { symbol, settled: None } => format!("{symbol}: closed"),
         Event::TurnChanged { symbol, turn } => tell_turn(symbol, *turn),
         Event::QuotePlaced(quote) => tell_quote(quote, instruments),
-        Event::QuoteRefused { symbol, refusal, .. } => format!("{symbol}: a quote is refused: {refusal}"),
+        Event::QuoteRefused { symbol, keep: true, refusal, .. } => {
+            format!("{symbol}: the quote is not kept: {refusal}")
+        }
+        Event::QuoteRefused { symbol, keep: false, refusal, .. } => format!("{symbol}: a quote is refused: {refusal}"),
         Event::QuoteEnded { symbol, quote_id, reason, .. } => {
             let why = match reason {
                 QuoteEndReason::Expired => "it ran out",
@@ -263,7 +266,7 @@ mod tests {
                     "notional": "0.198", "taker_fee": "0", "maker_fee": "0", "taker_order_id": 8,
                     "taker_side": "sell", "maker": {"quote": {"quote_id": 7, "maker": "maker-a", "epoch": 1,
                     "leaves": 1, "position": "2", "position_seq": 1}}}},
-                {"quote_refused": {"symbol": "AB", "incarnation": 1, "quote_seq": 2,
+                {"quote_refused": {"symbol": "AB", "incarnation": 1, "quote_seq": 2, "keep": false,
                     "refusal": {"stale_epoch": {"symbol": "AB", "epoch": 3, "holder": "maker-b"}}}},
                 {"control_changed": {"control_version": 5, "actor": "ann", "reason": "all is well",
                     "change": {"kill_switch": {"engaged": false}}}}
