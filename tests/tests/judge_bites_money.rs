@@ -204,8 +204,10 @@ fn a_sound_history_and_what_is_said_of_it_pass() {
 #[test]
 fn what_is_not_0_alone_counts_and_a_symbol_may_be_asked_for() {
     let mut said = said();
+    let mut with_zero = said.clone();
     let zero = json!({"asset": "RAIN", "total": "0", "locked": "0", "free": "0"});
-    said[3].1["data"]["accounts"][0]["balances"].as_array_mut().unwrap().push(zero);
+    with_zero[3].1["data"]["accounts"][0]["balances"].as_array_mut().unwrap().push(zero);
+    assert_eq!(judged(&sound(), &with_zero).violations.len(), 1, "no account has a record of 0 of an asset");
     said[3].1["data"]["house"].as_array_mut().unwrap().push(json!({"asset": "RAIN", "amount": "0"}));
     assert_eq!(judged(&sound(), &said).violations, Vec::<String>::new());
     let mut heard = MoneySaid::default();
