@@ -88,6 +88,8 @@ struct Book {
     turn: Option<Turn>,
     /// Log time at which it began to wait for its turn.
     waits_since: Option<u64>,
+    /// Log time at which it was granted less than it asked for, where it was not granted all since.
+    fell_short: Option<u64>,
 }
 
 struct Quote {
@@ -316,13 +318,13 @@ impl Replay {
         }
         let side = |side: Option<quorate_domain::QuoteSide>| side.map_or((0, 0), |s| (s.price.0, s.qty.0));
         let (bid, ask) = (side(placed.bid), side(placed.ask));
-        if bid.1 < placed.bid_asked.0 || ask.1 < placed.ask_asked.0 {
-            self.found.grants_reduced += 1;
-        }
+        let fell_short = bid.1 < placed.bid_asked.0 || ask.1 < placed.ask_asked.0;
+        self.found.grants_reduced += u64::from(fell_short);
         if bid.1 > placed.bid_asked.0 || ask.1 > placed.ask_asked.0 || bid.1 + ask.1 <= 0 {
             self.wrong(frame, &format!("{}: {bid:?} and {ask:?} is not what was asked for", placed.symbol));
         }
         let book = self.books.entry(placed.symbol.clone()).or_default();
+        book.fell_short = fell_short.then_some(time);
         let holds = book.holder == Some((placed.maker.clone(), placed.incarnation)) && book.epoch == placed.epoch;
         let from_committed = book.position_seq == placed.position_seq;
         let newer = (placed.epoch, placed.quote_seq) > book.last_quote_seq;
@@ -398,6 +400,9 @@ impl Replay {
         }
         let book = self.books.entry(symbol.clone()).or_default();
         book.last_quote_seq = book.last_quote_seq.max((book.epoch, quote_seq));
+        if !keep && matches!(refusal, Refusal::ExposureShort { .. } | Refusal::TooHeavy { .. }) {
+            book.fell_short = Some(frame.log_time.0);
+        }
         if !keep && book.quote.is_some() {
             self.wrong(frame, &format!("{symbol}: a replacement was refused and the quote stands: {refusal}"));
         }

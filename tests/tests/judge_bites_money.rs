@@ -603,3 +603,19 @@ fn a_mark_far_from_the_last_counts_once_another_has_borne_it_out() {
     // One outside of both bands takes the place of the one that waits.
     assert_eq!(found(&[(221, 1_000, false), (300, 1_500, false), (300, 2_499, false)]), Vec::<String>::new());
 }
+
+#[test]
+fn the_band_of_a_contract_is_a_tenth_of_what_it_pays() {
+    let found = |price: i64, counts: bool| {
+        let mut history = sound();
+        history.truncate(8);
+        let instrument = &mut history[0].1[0]["symbol_defined"]["instrument"];
+        (instrument["kind"], instrument["max_price"]) = (json!({"binary": {"pays": 150}}), json!(149));
+        let mark = json!({"symbol": "BTCUSDT", "price": price, "time": 1_000, "counts": counts});
+        history.push((3_000, vec![json!({"marks_published": {"marks": [mark]}})]));
+        judged(&history, &[]).violations
+    };
+    // It pays 300 half ticks, and stands at 200.
+    assert_eq!((found(230, true), found(231, false)), (Vec::new(), Vec::new()));
+    assert!(found(230, false)[0].contains("a mark of") && found(231, true)[0].contains("a mark of"));
+}

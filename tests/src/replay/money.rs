@@ -207,7 +207,15 @@ impl Traded {
 
     fn marked(&mut self, half_ticks: i128, time: u64) -> bool {
         self.last_mark = Some(time);
-        let near = |(around, _): (i128, u64)| (half_ticks - around).abs() * 1_000_000 <= around * MARK_BAND_PPM;
+        // Of a contract the band is a share of what it pays; it is a tick at least.
+        let pays = match self.instrument.kind {
+            Kind::Spot => None,
+            Kind::Binary { pays } => Some(2 * i128::from(pays.0)),
+        };
+        let near = |(around, _): (i128, u64)| {
+            let apart = (half_ticks - around).abs();
+            apart <= 2 || apart * 1_000_000 <= pays.unwrap_or(around) * MARK_BAND_PPM
+        };
         let borne_out = self.waits.is_some_and(|waits| near(waits) && time >= waits.1 + MARK_WAIT_MS);
         if self.counts.is_none_or(near) || borne_out {
             (self.counts, self.waits) = (Some((half_ticks, time)), None);

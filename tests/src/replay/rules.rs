@@ -14,13 +14,15 @@ pub(super) const NAME_MEMORY_MS: u64 = 130_000;
 pub(super) const TURN_MS: u64 = 5_000;
 /// How long an offer lasts.
 pub(super) const OFFER_MS: u64 = 1_000;
+/// How long a demand that fell short is remembered.
+pub(super) const DEMAND_MEMORY_MS: u64 = 10_000;
 /// Things that one apply sweeps at most.
 pub(super) const SWEEP_MAX: usize = 64;
 /// A mark is too old when its time lies so far behind log time.
 pub(super) const MARK_AGE_MAX_MS: u64 = 15_000;
 /// A mark's time may lie so far ahead of log time.
 pub(super) const MARK_AHEAD_MAX_MS: u64 = 10_000;
-/// A mark counts at once within this part of the one that counts, in parts per million.
+/// A mark counts at once within this part of the one that counts, or of what a contract pays, in parts per million.
 pub(super) const MARK_BAND_PPM: i128 = 100_000;
 /// A mark outside the band counts when it was borne out so much later.
 pub(super) const MARK_WAIT_MS: u64 = 1_000;

@@ -9,7 +9,7 @@ use quorate_ledger::{Event, Frame, Turn};
 
 use super::{
     Book, Replay,
-    rules::{OFFER_MS, SWEEP_MAX, TURN_MS},
+    rules::{DEMAND_MEMORY_MS, OFFER_MS, SWEEP_MAX, TURN_MS},
 };
 
 /// One value for each side: long, short.
@@ -53,10 +53,11 @@ fn plus(one: Sides, other: Sides) -> Sides {
 impl Replay {
     pub(super) fn turn_changed(&mut self, frame: &Frame, symbol: &Symbol, next: Option<Turn>) {
         let others_wait = self.others_wait(symbol);
+        let others_may_wait = others_wait || self.others_fell_short(symbol, frame.log_time.0);
         let limit = self.found.limit;
         let book = self.books.entry(symbol.clone()).or_default();
         let before = book.turn;
-        let sound = follows(frame, book, next, others_wait) && (next.is_none() || book.holder.is_some());
+        let sound = follows(frame, book, next, others_may_wait) && (next.is_none() || book.holder.is_some());
         let ended = matches!(before, Some(Turn::Running { until }) if until.0 <= frame.log_time.0) && next.is_none();
         if !sound {
             self.wrong(frame, &format!("{symbol}: a turn goes from {before:?} to {next:?}"));
@@ -96,6 +97,12 @@ impl Replay {
 
     fn others_wait(&self, symbol: &Symbol) -> bool {
         self.books.iter().any(|(other, book)| other != symbol && book.is_due())
+    }
+
+    /// Whether the demand of another symbol may be remembered, which counts as waiting too.
+    fn others_fell_short(&self, symbol: &Symbol, time: u64) -> bool {
+        let remembered = |book: &Book| book.fell_short.is_some_and(|at| time < at + DEMAND_MEMORY_MS);
+        self.books.iter().any(|(other, book)| other != symbol && remembered(book))
     }
 
     /// Whether the quote of `symbol` has a lot on a side where a share, as large as it can be, is less.
@@ -169,7 +176,7 @@ impl Replay {
 }
 
 /// Whether one place in the turns may follow the one before it.
-fn follows(frame: &Frame, book: &Book, next: Option<Turn>, others_wait: bool) -> bool {
+fn follows(frame: &Frame, book: &Book, next: Option<Turn>, others_may_wait: bool) -> bool {
     let time = frame.log_time.0;
     let back = |since: u64| since == frame.index;
     match (book.turn, next) {
@@ -185,7 +192,7 @@ fn follows(frame: &Frame, book: &Book, next: Option<Turn>, others_wait: bool) ->
         }
         (Some(Turn::Offered { until }), Some(Turn::Waiting { since })) => back(since) && until.0 <= time,
         (Some(Turn::Running { until }), Some(Turn::Waiting { since })) => {
-            back(since) && until.0 <= time && others_wait && book.quote.is_none()
+            back(since) && until.0 <= time && others_may_wait && book.quote.is_none()
         }
         (Some(_), None) => true,
         (None | Some(Turn::Running { .. }), _) | (Some(Turn::Waiting { .. }), Some(_)) => false,
