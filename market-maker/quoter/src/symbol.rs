@@ -343,10 +343,12 @@ impl Quoting {
         self.revision = self.revision.max(Some(revision));
     }
 
-    /// The symbol's place in the turns changed. An offer is taken at once.
+    /// The symbol's place in the turns changed. An offer is taken at once; it lasts for a second, so that the failures before it
+    /// must not lengthen the pause after one that an order in the book causes.
     pub(crate) fn turn_changed(&mut self, turn: Option<Turn>) {
         self.waits = matches!(turn, Some(Turn::Waiting { .. }));
         if matches!(turn, Some(Turn::Offered { .. })) {
+            self.failures = 0;
             self.retry_now();
             self.want(QuoteCause::Refresh);
         }

@@ -34,4 +34,9 @@ pub const REGRESSIONS: &[Regression] = &[
         only: &[Kind::ReplaceMember],
         bug: "a client that only read never learned of new members, and found nobody once all that it was told had left",
     },
+    Regression {
+        seed: 625,
+        only: &[],
+        bug: "a maker that had waited for its turn paused for longer than an offer lasts after an order in the book was in the way",
+    },
 ];

@@ -8,7 +8,7 @@ mod prices;
 
 use maker::{INCARNATION, Maker, config, fresh, ms, renewed, symbol};
 use quorate_domain::{Exposure, Millis, Position, Price, Side};
-use quorate_ledger::{Answer, Command, Event, QuoteCause, QuoteEndReason, Refusal};
+use quorate_ledger::{Answer, Command, Event, QuoteCause, QuoteEndReason, Refusal, Turn};
 use quorate_quoter::{Config, Input, InvalidConfig, Quoter};
 
 #[test]
@@ -154,6 +154,36 @@ fn short_exposure_is_tried_again_after_a_growing_pause() {
         pauses.push(maker.now - from);
     }
     assert_eq!(pauses, [100, 200, 400, 800, 1_600, 1_600].map(ms));
+}
+
+#[test]
+fn an_offer_is_taken_in_time_though_an_order_is_in_the_way() {
+    let mut maker = Maker::holding();
+    let turn = |turn| vec![Event::TurnChanged { symbol: symbol(), turn: Some(turn) }];
+    let none = quorate_domain::Exposure(0);
+    let (mut id, _) = maker.placed();
+    for index in 7..13 {
+        maker.refuse(id, index, Refusal::ExposureShort { long_free: none, short_free: none });
+        maker.submitted.clear();
+        while maker.submitted.iter().all(|(_, command)| !matches!(command, Command::PlaceQuote(_))) {
+            maker.pass(ms(100));
+        }
+        maker.submitted.retain(|(_, command)| matches!(command, Command::PlaceQuote(_)));
+        id = maker.placed().0;
+    }
+    maker.refuse(id, 13, Refusal::ExposureShort { long_free: none, short_free: none });
+    maker.frame(14, turn(Turn::Waiting { since: 13 }));
+    maker.submitted.clear();
+    maker.frame(15, turn(Turn::Offered { until: Millis(20_000) }));
+    let (id, _) = maker.placed();
+    maker.refuse(id, 16, Refusal::CrossesResting { side: Side::Buy, price: Price(990) });
+    let (id, place) = maker.placed();
+    assert_eq!(place.bid.unwrap().price, Price(989), "at once");
+    // The book has moved again: the pause is the shortest.
+    maker.refuse(id, 17, Refusal::CrossesResting { side: Side::Buy, price: Price(985) });
+    assert!(maker.submitted.is_empty());
+    maker.pass(ms(200));
+    assert_eq!(maker.placed().1.bid.unwrap().price, Price(984));
 }
 
 #[test]
