@@ -167,6 +167,13 @@ impl Applying<'_> {
         self.tables.symbols.get(symbol).ok_or_else(|| Refusal::UnknownSymbol { symbol: symbol.clone() })
     }
 
+    /// The holder used a `quote_seq`, from which nothing follows in the indexes.
+    pub(crate) fn use_quote_seq(&mut self, symbol: &Symbol, quote_seq: u64) {
+        if let Some(state) = self.tables.symbols.get_mut(symbol) {
+            state.quote_seq = quote_seq;
+        }
+    }
+
     /// Changes a symbol and what follows from it; a symbol that is not defined stays so.
     pub(crate) fn change_symbol(&mut self, symbol: &Symbol, change: impl FnOnce(&mut SymbolState)) {
         let Some(state) = self.tables.symbols.get_mut(symbol) else { return };
@@ -174,7 +181,7 @@ impl Applying<'_> {
         change(state);
         let new = SymbolFacts::of(state);
         if old != new {
-            self.indexes.symbol_changed(symbol, &old, &new);
+            self.indexes.symbol_changed((symbol, &state.instrument.quote), &old, &new);
         }
     }
 }

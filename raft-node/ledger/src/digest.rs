@@ -30,14 +30,14 @@ impl fmt::Debug for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        if s.is_human_readable() { s.collect_str(self) } else { self.0.serialize(s) }
+        if s.is_human_readable() { s.collect_str(self) } else { s.serialize_bytes(&self.0) }
     }
 }
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         if !d.is_human_readable() {
-            return <[u8; 32]>::deserialize(d).map(Self);
+            return d.deserialize_bytes(RawBytes);
         }
         let text = String::deserialize(d)?;
         let wrong = || de::Error::custom("a digest is 64 hexadecimal digits");
@@ -49,6 +49,21 @@ impl<'de> Deserialize<'de> for Digest {
             *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).map_err(|_| wrong())?;
         }
         Ok(Self(bytes))
+    }
+}
+
+/// Reads the 32 bytes at once: byte by byte they would take longer than the rest of a command.
+struct RawBytes;
+
+impl de::Visitor<'_> for RawBytes {
+    type Value = Digest;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("32 bytes")
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Digest, E> {
+        bytes.try_into().map(Digest).map_err(|_| E::invalid_length(bytes.len(), &self))
     }
 }
 

@@ -87,24 +87,25 @@ pub(crate) struct SymbolFacts {
     quote_deadline: Option<Millis>,
     move_until: Option<Millis>,
     holder: Option<MakerName>,
-    equity: Option<(Asset, Money)>,
-    /// Where there is a position that must be marked.
-    mark: Option<(Asset, Millis)>,
+    equity: Money,
+    /// From when on its position is unmarked, where there is one.
+    unmarked_from: Option<Millis>,
 }
 
 impl SymbolFacts {
     pub(crate) fn of(state: &SymbolState) -> Self {
+        let reserved = state.reserved();
         Self {
-            reserved: state.reserved(),
-            held: Sides::from_fn(|side| state.held(side)),
-            taken: Sides::from_fn(|side| state.taken(side)),
-            demands: Sides::from_fn(|side| state.demands(side)),
+            held: Sides::from_fn(|side| state.demand.held(side, *reserved.of(side))),
+            taken: Sides::from_fn(|side| state.demand.taken(side, *reserved.of(side))),
+            demands: Sides::from_fn(|side| state.demand.demands(side, *reserved.of(side))),
+            reserved,
             demand: state.demand.clone(),
             quote_deadline: state.quote.as_ref().map(|quote| quote.deadline),
             move_until: state.moving().map(|moving| moving.until),
             holder: state.holder.as_ref().map(|holder| holder.maker.clone()),
-            equity: Some((state.instrument.quote.clone(), state.equity())),
-            mark: must_be_marked(state),
+            equity: state.equity(),
+            unmarked_from: unmarked_from(state),
         }
     }
 
@@ -121,7 +122,8 @@ impl Indexes {
     pub(crate) fn of(tables: &Tables) -> Self {
         let mut indexes = Self { names: NameIndex::of(tables), ..Self::default() };
         for (symbol, state) in &tables.symbols {
-            indexes.symbol_changed(symbol, &SymbolFacts::default(), &SymbolFacts::of(state));
+            let asset = &state.instrument.quote;
+            indexes.symbol_changed((symbol, asset), &SymbolFacts::default(), &SymbolFacts::of(state));
         }
         for (name, maker) in &tables.makers {
             indexes.maker_changed(name, None, Some(maker));
@@ -135,7 +137,8 @@ impl Indexes {
         indexes
     }
 
-    pub(crate) fn symbol_changed(&mut self, symbol: &Symbol, old: &SymbolFacts, new: &SymbolFacts) {
+    /// A symbol, which is quoted in this asset, changed.
+    pub(crate) fn symbol_changed(&mut self, (symbol, asset): (&Symbol, &Asset), old: &SymbolFacts, new: &SymbolFacts) {
         for side in Side::BOTH {
             self.side_changed(symbol, side, old, new);
         }
@@ -149,18 +152,15 @@ impl Indexes {
         move_key(&mut self.quotes_due, symbol, old.quote_deadline, new.quote_deadline);
         move_key(&mut self.moves_due, symbol, old.move_until, new.move_until);
         if old.equity != new.equity {
-            for (sign, equity) in [(-1, &old.equity), (1, &new.equity)] {
-                let Some((asset, money)) = equity else { continue };
-                let sum = self.equity.entry(asset.clone()).or_default();
-                sum.0 = sum.0.saturating_add(money.0.saturating_mul(sign));
-            }
+            let sum = self.equity.entry(asset.clone()).or_default();
+            sum.0 = sum.0.saturating_sub(old.equity.0).saturating_add(new.equity.0);
         }
-        if old.mark != new.mark {
-            if let Some((asset, at)) = &old.mark {
-                self.unmarked_from.remove(&(asset.clone(), *at, symbol.clone()));
+        if old.unmarked_from != new.unmarked_from {
+            if let Some(from) = old.unmarked_from {
+                self.unmarked_from.remove(&(asset.clone(), from, symbol.clone()));
             }
-            if let Some((asset, at)) = &new.mark {
-                self.unmarked_from.insert((asset.clone(), *at, symbol.clone()));
+            if let Some(from) = new.unmarked_from {
+                self.unmarked_from.insert((asset.clone(), from, symbol.clone()));
             }
         }
         if old.holder != new.holder {
@@ -275,10 +275,9 @@ impl Indexes {
 }
 
 /// The quote asset of a symbol whose position must be marked, and from when on it is not.
-fn must_be_marked(state: &SymbolState) -> Option<(Asset, Millis)> {
+fn unmarked_from(state: &SymbolState) -> Option<Millis> {
     let open = state.closed.is_none() && state.position() != Position::ZERO;
-    let from = state.marks.counted.map_or(Millis::ZERO, |mark| mark.at.plus(MARK_AGE_MAX_MS));
-    open.then(|| (state.instrument.quote.clone(), from))
+    open.then(|| state.marks.counted.map_or(Millis::ZERO, |mark| mark.at.plus(MARK_AGE_MAX_MS)))
 }
 
 fn sum_changed(sum: &mut Exposure, old: Exposure, new: Exposure) {

@@ -68,12 +68,12 @@ impl<'a> Claim<'a> {
 
 impl Applying<'_> {
     pub(crate) fn place_quote(&mut self, command: &PlaceQuote) -> Handled {
-        let state = self.symbol(&command.symbol)?.clone();
-        check_instrument(&command.symbol, &state, command.revision)?;
-        check_sides(command, &self.tables.control.basis, &state)?;
+        let state = self.symbol(&command.symbol)?;
+        check_instrument(&command.symbol, state, command.revision)?;
+        check_sides(command, &self.tables.control.basis, state)?;
         check_form(command.ttl_ms, &command.basis)?;
         let claim = Claim::of_place(command);
-        let placed = self.check_claim(&claim, &state).and_then(|maker| self.replace(command, maker));
+        let placed = self.check_claim(&claim, state).and_then(|maker| self.replace(command, maker));
         self.note_refusal(&claim, placed)
     }
 
@@ -92,7 +92,7 @@ impl Applying<'_> {
 
     /// The maker wants this quote and not the one that stands: whatever comes of it, that one stands no longer.
     fn replace(&mut self, command: &PlaceQuote, maker: MakerName) -> Handled {
-        self.change_symbol(&command.symbol, |state| state.quote_seq = command.quote_seq);
+        self.use_quote_seq(&command.symbol, command.quote_seq);
         let prices = (command.bid.map(|bid| bid.price), command.ask.map(|ask| ask.price));
         let placed = self.check_breaker(&command.symbol);
         let placed = placed.and_then(|()| self.check_post_only(&command.symbol, prices.0, prices.1));
@@ -152,7 +152,7 @@ impl Applying<'_> {
 
     /// Grants what there is room for, remembers what falls short, and places the quote.
     fn reserve(&mut self, command: &PlaceQuote, maker: MakerName) -> Handled {
-        let state = self.symbol(&command.symbol)?.clone();
+        let state = self.symbol(&command.symbol)?;
         let wanted = Sides { bid: lots(command.bid), ask: lots(command.ask) };
         let allowed = state.within_position_max(wanted);
         let nothing = |lots: &Sides<Qty>| lots.bid == Qty::ZERO && lots.ask == Qty::ZERO;
@@ -164,16 +164,20 @@ impl Applying<'_> {
             bid: state.ask_for(&self.tables.control.basis, Side::Buy, command.bid, allowed.bid),
             ask: state.ask_for(&self.tables.control.basis, Side::Sell, command.ask, allowed.ask),
         };
-        self.change_symbol(&command.symbol, |state| {
-            state.demand.lot = Sides { bid: asked.bid.lot, ask: asked.ask.lot }
-        });
-        let state = self.symbol(&command.symbol)?.clone();
-        let grants = self.grants(&command.symbol, &state, asked);
-        self.remember_demand(&command.symbol, &grants);
+        let lot = Sides { bid: asked.bid.lot, ask: asked.ask.lot };
+        if state.demand.lot != lot {
+            self.change_symbol(&command.symbol, |state| state.demand.lot = lot);
+        }
+        let state = self.symbol(&command.symbol)?;
+        let superseded = state.quote.as_ref().map(|old| old.id);
+        let grants = self.grants(&command.symbol, state, asked);
+        let remember = self.log_time().plus(DEMAND_MEMORY_MS);
+        let until = Sides::from_fn(|side| grants.of(side).falls_short.then_some(remember));
 
         let granted = Sides { bid: grants.bid.granted, ask: grants.ask.granted };
         let reduced = granted != wanted;
         if granted != allowed && (!command.allow_reduced || nothing(&granted)) {
+            self.change_symbol(&command.symbol, |state| state.demand.until = until);
             self.take_turn(&command.symbol, asked, grants, false);
             return Err(self.exposure_short(asked, grants));
         }
@@ -192,16 +196,13 @@ impl Applying<'_> {
             basis: command.basis.clone(),
             confirmation: None,
         };
-        self.events.push(placed_event(command, &quote, wanted, state.quote.as_ref().map(|old| old.id)));
-        self.change_symbol(&command.symbol, |state| state.quote = Some(quote));
+        self.events.push(placed_event(command, &quote, wanted, superseded));
+        self.change_symbol(&command.symbol, |state| {
+            state.demand.until = until;
+            state.quote = Some(quote);
+        });
         self.take_turn(&command.symbol, asked, grants, true);
         Ok(Answer::QuotePlaced { quote_id: self.index, bid_qty: granted.bid, ask_qty: granted.ask, reduced, deadline })
-    }
-
-    fn remember_demand(&mut self, symbol: &Symbol, grants: &Sides<Grant>) {
-        let remember = self.log_time().plus(DEMAND_MEMORY_MS);
-        let until = Sides::from_fn(|side| grants.of(side).falls_short.then_some(remember));
-        self.change_symbol(symbol, |state| state.demand.until = until);
     }
 
     fn exposure_short(&self, asked: Sides<Ask>, grants: Sides<Grant>) -> Refusal {
@@ -214,17 +215,17 @@ impl Applying<'_> {
     }
 
     pub(crate) fn keep_quote(&mut self, command: &KeepQuote) -> Handled {
-        let state = self.symbol(&command.symbol)?.clone();
-        check_instrument(&command.symbol, &state, command.revision)?;
+        let state = self.symbol(&command.symbol)?;
+        check_instrument(&command.symbol, state, command.revision)?;
         check_form(command.ttl_ms, &command.basis)?;
         let claim = Claim::of_keep(command);
-        let kept = self.check_claim(&claim, &state).and_then(|_| self.keep_alive(command, &state));
+        let kept = self.check_claim(&claim, state).and_then(|_| self.keep_alive(command));
         self.note_refusal(&claim, kept)
     }
 
-    fn keep_alive(&mut self, command: &KeepQuote, state: &SymbolState) -> Handled {
-        self.change_symbol(&command.symbol, |state| state.quote_seq = command.quote_seq);
-        self.check_keep(command, state)?;
+    fn keep_alive(&mut self, command: &KeepQuote) -> Handled {
+        self.use_quote_seq(&command.symbol, command.quote_seq);
+        self.check_keep(command, self.symbol(&command.symbol)?)?;
         let now = self.log_time();
         let deadline = now.plus(command.ttl_ms);
         self.change_symbol(&command.symbol, |state| {
@@ -285,7 +286,7 @@ impl Applying<'_> {
         check_quote_seq(command.quote_seq, state)?;
         let now = self.log_time();
         let active = state.quote.as_ref().is_some_and(|quote| quote.is_active(now));
-        self.change_symbol(symbol, |state| state.quote_seq = command.quote_seq);
+        self.use_quote_seq(symbol, command.quote_seq);
         let quote_id = if active { self.end_quote(symbol, QuoteEndReason::Pulled) } else { None };
         self.forget_demands(symbol);
         Ok(Answer::QuotePulled { quote_id })

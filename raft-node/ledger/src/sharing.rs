@@ -4,7 +4,10 @@
 //! Invariant: the sum reserved on each side never passes the limit. Reserving, releasing and shrinking
 //! are changes of a quote; the sums follow in `Indexes`.
 
-use crate::{apply::Applying, state::SymbolState};
+use crate::{
+    apply::Applying,
+    state::{Demand, SymbolState},
+};
 use quorate_domain::{
     Exposure, Millis, Qty, Side, Sides, Symbol,
     sharing::{Room, for_turns, share},
@@ -97,7 +100,7 @@ impl Applying<'_> {
 impl SymbolState {
     /// Whether it demands a side, while its quote lives.
     pub(crate) fn demands(&self, side: Side) -> bool {
-        *self.reserved().of(side) > Exposure::ZERO || self.demand.asks(side)
+        self.demand.demands(side, *self.reserved().of(side))
     }
 
     /// Whether it demands a side at log time `now`.
@@ -108,12 +111,27 @@ impl SymbolState {
 
     /// What it holds of a side: reserved by its quote, or set aside for it where that is more.
     pub(crate) fn held(&self, side: Side) -> Exposure {
-        (*self.reserved().of(side)).max(self.demand.own_lot(side))
+        self.demand.held(side, *self.reserved().of(side))
     }
 
     /// What it has taken of a side: reserved by its quote, or its turn's where that is more.
     pub(crate) fn taken(&self, side: Side) -> Exposure {
-        let turn = if self.demand.has_turn() { *self.demand.lot.of(side) } else { Exposure::ZERO };
-        (*self.reserved().of(side)).max(turn)
+        self.demand.taken(side, *self.reserved().of(side))
+    }
+}
+
+/// With what the quote reserves of the side.
+impl Demand {
+    pub(crate) fn demands(&self, side: Side, reserved: Exposure) -> bool {
+        reserved > Exposure::ZERO || self.asks(side)
+    }
+
+    pub(crate) fn held(&self, side: Side, reserved: Exposure) -> Exposure {
+        reserved.max(self.own_lot(side))
+    }
+
+    pub(crate) fn taken(&self, side: Side, reserved: Exposure) -> Exposure {
+        let turn = if self.has_turn() { *self.lot.of(side) } else { Exposure::ZERO };
+        reserved.max(turn)
     }
 }

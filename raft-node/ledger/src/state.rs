@@ -197,6 +197,9 @@ impl SymbolState {
     /// What it adds to the equity of its quote asset: cash, and the position at the mark that counts, or at its cost without one.
     #[must_use]
     pub fn equity(&self) -> Money {
+        if self.position() == Position::ZERO {
+            return self.pnl.cash;
+        }
         let marked = self.marks.counted.and_then(|mark| self.instrument.mark_value(mark.price, self.position()));
         Money(self.pnl.cash.0.saturating_add(marked.unwrap_or(self.pnl.cost).0))
     }
