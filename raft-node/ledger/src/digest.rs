@@ -18,7 +18,13 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; 64];
+        for (two, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            two[0] = DIGITS[usize::from(byte >> 4)];
+            two[1] = DIGITS[usize::from(byte & 15)];
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 
@@ -36,19 +42,30 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        if !d.is_human_readable() {
-            return d.deserialize_bytes(RawBytes);
-        }
-        let text = String::deserialize(d)?;
-        let wrong = || de::Error::custom("a digest is 64 hexadecimal digits");
-        if text.len() != 64 || !text.is_ascii() {
-            return Err(wrong());
-        }
-        let mut bytes = [0u8; 32];
-        for (at, byte) in bytes.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).map_err(|_| wrong())?;
-        }
-        Ok(Self(bytes))
+        if d.is_human_readable() { d.deserialize_str(HexDigits) } else { d.deserialize_bytes(RawBytes) }
+    }
+}
+
+struct HexDigits;
+
+impl de::Visitor<'_> for HexDigits {
+    type Value = Digest;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("64 hexadecimal digits")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Digest, E> {
+        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let mut bytes = [0; 32];
+        let whole = text.len() == 64
+            && bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)).all(|(byte, two)| {
+                let both = digit(two[0]).zip(digit(two[1]));
+                *byte = both.map_or(0, |(high, low)| high << 4 | low);
+                both.is_some()
+            });
+        // The text is not shown: it may be a secret.
+        if whole { Ok(Digest(bytes)) } else { Err(E::custom("a digest is 64 hexadecimal digits")) }
     }
 }
 
