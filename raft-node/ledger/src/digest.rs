@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A 32-byte BLAKE3 digest. Hexadecimal in JSON, raw bytes in binary forms.
+/// A 32-byte BLAKE3 digest. Hexadecimal in JSON; in binary forms its length and its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Digest(pub [u8; 32]);
 

@@ -357,11 +357,12 @@ mod tests {
     fn the_stored_form_does_not_change() {
         let mut ruling = rule(&Ruling::default(), 9, digests(1), &[with_state(2, 3)], 2, &[]);
         ruling.given_up = [4].into();
-        let mut golden = vec![1, 1, 9];
+        // A digest is its length and its bytes.
+        let mut golden = vec![1, 1, 9, 32];
         golden.extend([1; 32]);
-        golden.extend([0, 1, 2, 9]);
+        golden.extend([0, 1, 2, 9, 32]);
         golden.extend([2; 32]);
-        golden.push(1);
+        golden.extend([1, 32]);
         golden.extend([3; 32]);
         golden.extend([1, 4]);
         let stored = postcard::to_stdvec(&ruling).unwrap();
