@@ -36,6 +36,10 @@ struct Run {
     accept_own_state: bool,
 }
 
+/// See `docs/adr/0015`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What openraft's front logs as an error, a call that found the consensus stopped, comes back to the caller as well.
 const DEFAULT_FILTER: &str = "info,openraft=error,openraft::raft=off";
 

@@ -280,9 +280,14 @@ impl Envelope {
     }
 }
 
+/// Bytes that the JSON of most commands does not exceed: a longer one makes its buffer grow.
+const JSON_USUAL: usize = 1024;
+
 /// A command as JSON.
 pub(crate) fn to_json(command: &Command) -> Bytes {
-    serde_json::to_vec(command).expect("a command has only named fields and variants, which JSON holds").into()
+    let mut json = Vec::with_capacity(JSON_USUAL);
+    serde_json::to_writer(&mut json, command).expect("a command has only named fields and variants, which JSON holds");
+    json.into()
 }
 
 fn in_doubt(problem: Problem) -> Problem {

@@ -1,8 +1,9 @@
 //! Names of symbols, assets, makers, exchanges, accounts and orders: checked where they enter, trusted inside.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use smol_str::SmolStr;
 
 /// Why a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,7 +19,7 @@ macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $max:literal, $allowed:literal, $test:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Arc<str>);
+        pub struct $name(SmolStr);
 
         impl $name {
             /// Checks `text` and takes it as a name.
@@ -31,7 +32,7 @@ macro_rules! name {
                     let shown = text.chars().take(40).collect();
                     return Err(InvalidName { text: shown, kind: $kind, max: $max, allowed: $allowed });
                 }
-                Ok(Self(Arc::from(text)))
+                Ok(Self(SmolStr::new(text)))
             }
 
             /// The name as text.
@@ -153,6 +154,6 @@ impl Symbol {
     /// A symbol that none sorts before: where a range over symbols begins.
     #[must_use]
     pub fn lowest() -> Self {
-        Self(Arc::from("-"))
+        Self(SmolStr::new_static("-"))
     }
 }

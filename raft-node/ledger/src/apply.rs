@@ -56,7 +56,9 @@ impl Ledger {
             names_max: self.names_max,
         };
         let response = applying.run(input);
-        let events = applying.events;
+        let mut events = applying.events;
+        // They are kept for as long as the frame is.
+        events.shrink_to_fit();
         self.extend_chain(&response, &events);
         (response, events)
     }
@@ -66,7 +68,7 @@ impl Ledger {
         let link = (tables.last_index, tables.log_time, response, events);
         let mut bytes = mem::take(&mut self.scratch);
         bytes.extend_from_slice(&tables.chain.0);
-        bytes = postcard::to_extend(&link, bytes).expect("plain data always fits into memory");
+        bytes = postcard::to_io(&link, bytes).expect("plain data always fits into memory");
         tables.chain = Digest::of(&bytes);
         bytes.clear();
         self.scratch = bytes;
@@ -152,7 +154,7 @@ impl Applying<'_> {
 
     /// The digest of a command: what makes a repeat the same.
     pub(crate) fn digest_of(&mut self, command: &Command) -> Digest {
-        let bytes = postcard::to_extend(command, mem::take(self.scratch)).expect("plain data always fits into memory");
+        let bytes = postcard::to_io(command, mem::take(self.scratch)).expect("plain data always fits into memory");
         let digest = Digest::of(&bytes);
         *self.scratch = bytes;
         self.scratch.clear();

@@ -14,17 +14,22 @@ impl Digest {
     pub fn of(bytes: &[u8]) -> Self {
         Self(*blake3::hash(bytes).as_bytes())
     }
-}
 
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Its 64 hexadecimal digits, for `use_text`.
+    fn with_text<T>(&self, use_text: impl FnOnce(&str) -> T) -> T {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut text = [0; 64];
         for (two, byte) in text.chunks_exact_mut(2).zip(self.0) {
             two[0] = DIGITS[usize::from(byte >> 4)];
             two[1] = DIGITS[usize::from(byte & 15)];
         }
-        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+        use_text(std::str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.with_text(|text| f.write_str(text))
     }
 }
 
@@ -36,7 +41,7 @@ impl fmt::Debug for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        if s.is_human_readable() { s.collect_str(self) } else { s.serialize_bytes(&self.0) }
+        if s.is_human_readable() { self.with_text(|text| s.serialize_str(text)) } else { s.serialize_bytes(&self.0) }
     }
 }
 

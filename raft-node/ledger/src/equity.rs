@@ -11,6 +11,7 @@ use crate::{
     apply::Applying,
     event::{Event, QuoteEndReason},
     refusal::Refusal,
+    state::SymbolState,
 };
 use quorate_domain::{Asset, Millis, Money, Qty, Symbol};
 
@@ -46,8 +47,7 @@ impl Applying<'_> {
     }
 
     /// Whether neither the breaker of its quote asset nor its own protection keeps a symbol from being quoted.
-    pub(crate) fn check_breaker(&self, symbol: &Symbol) -> Result<(), Refusal> {
-        let state = self.symbol(symbol)?;
+    pub(crate) fn check_breaker(&self, state: &SymbolState) -> Result<(), Refusal> {
         let asset = &state.instrument.quote;
         if self.tables.drawdowns.get(asset).is_some_and(|drawdown| drawdown.tripped) {
             return Err(Refusal::BreakerTripped { asset: asset.clone() });

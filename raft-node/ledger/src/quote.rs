@@ -94,7 +94,7 @@ impl Applying<'_> {
     fn replace(&mut self, command: &PlaceQuote, maker: MakerName) -> Handled {
         self.use_quote_seq(&command.symbol, command.quote_seq);
         let prices = (command.bid.map(|bid| bid.price), command.ask.map(|ask| ask.price));
-        let placed = self.check_breaker(&command.symbol);
+        let placed = self.symbol(&command.symbol).and_then(|state| self.check_breaker(state));
         let placed = placed.and_then(|()| self.check_post_only(&command.symbol, prices.0, prices.1));
         let placed = placed.and_then(|()| self.reserve(command, maker));
         if placed.is_err() && !planted(Bug::ReplacedQuoteLeftStanding) {
@@ -246,7 +246,7 @@ impl Applying<'_> {
 
     /// Whether the quote named stands, as it was placed, and may go on to stand.
     fn check_keep(&self, command: &KeepQuote, state: &SymbolState) -> Result<(), Refusal> {
-        self.check_breaker(&command.symbol)?;
+        self.check_breaker(state)?;
         let active = |quote: &&Quote| {
             quote.id == command.quote_id && (quote.is_active(self.log_time()) || planted(Bug::KeepRevivesExpired))
         };

@@ -45,7 +45,7 @@ impl Ledger {
     /// The whole state. Equal states give equal bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        postcard::to_extend(&self.tables, FORMAT.to_le_bytes().to_vec()).expect("plain data always fits into memory")
+        postcard::to_io(&self.tables, FORMAT.to_le_bytes().to_vec()).expect("plain data always fits into memory")
     }
 
     /// The state that [`Ledger::encode`] wrote, audited.

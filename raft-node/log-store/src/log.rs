@@ -35,6 +35,9 @@ use crate::{
 /// How often a read starts anew because the log was cut while it read.
 const READ_ATTEMPTS_MAX: usize = 16;
 
+/// Bytes that most records do not exceed: a longer one makes its buffer grow.
+const RECORD_USUAL: usize = 512;
+
 /// The log of one Raft group on a [`Storage`]; clones share it.
 pub struct LogStore<C: RaftTypeConfig> {
     storage: Storage,
@@ -207,7 +210,7 @@ where
 }
 
 fn encode<T: serde::Serialize>(value: &T) -> io::Result<Vec<u8>> {
-    postcard::to_stdvec(value).map_err(io::Error::other)
+    postcard::to_io(value, Vec::with_capacity(RECORD_USUAL)).map_err(io::Error::other)
 }
 
 /// Reads what is on the disk of `start..end`, up to the first hole.

@@ -48,10 +48,14 @@ impl IntoResponse for Failure {
     }
 }
 
+/// Bytes that most answers do not exceed: a longer one makes its buffer grow.
+const JSON_USUAL: usize = 4096;
+
 /// `value` as JSON.
 pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
-    match serde_json::to_vec(value) {
-        Ok(bytes) => {
+    let mut bytes = Vec::with_capacity(JSON_USUAL);
+    match serde_json::to_writer(&mut bytes, value) {
+        Ok(()) => {
             let mut response = (status, bytes).into_response();
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             response

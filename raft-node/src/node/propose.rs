@@ -44,9 +44,10 @@ impl Places {
         Self { common: Arc::new(Semaphore::new(max)), urgent: Arc::new(Semaphore::new(URGENT_IN_FLIGHT_MAX)), max }
     }
 
-    /// A place for `command`, if there is one. Urgent commands have places of their own.
-    fn take(&self, command: &Command) -> Option<OwnedSemaphorePermit> {
-        let places = if command.is_urgent() { &self.urgent } else { &self.common };
+    /// A place for `input`, if there is one. Urgent commands have places of their own.
+    fn take(&self, input: &Input) -> Option<OwnedSemaphorePermit> {
+        let urgent = matches!(input, Input::Client(envelope) if envelope.command.is_urgent());
+        let places = if urgent { &self.urgent } else { &self.common };
         Arc::clone(places).try_acquire_owned().ok()
     }
 
@@ -65,16 +66,17 @@ impl Node {
     pub async fn propose(&self, batch: Vec<Envelope>, deadline: Instant) -> Vec<Applied> {
         let inner = &self.inner;
         inner.counters.commands.add(batch.len());
-        let refuse = |envelope: &Envelope| must_not_enter(envelope).map(Applied::Problem);
+        let batch: Vec<Arc<Input>> = batch.into_iter().map(|envelope| Arc::new(Input::Client(envelope))).collect();
+        let refuse = |input: &Arc<Input>| checked(input).err().map(Applied::Problem);
         let mut answers: Vec<Option<Applied>> = batch.iter().map(refuse).collect();
-        let mut left: Vec<(usize, Envelope)> =
+        let mut left: Vec<(usize, Arc<Input>)> =
             batch.into_iter().enumerate().filter(|(at, _)| answers[*at].is_none()).collect();
         while !left.is_empty() {
-            let outcomes = inner.attempt(left.iter().map(|(_, envelope)| envelope.clone()).collect(), deadline).await;
+            let outcomes = inner.attempt(left.iter().map(|(_, input)| Arc::clone(input)).collect(), deadline).await;
             let mut again = Vec::new();
-            for ((at, envelope), outcome) in left.into_iter().zip(outcomes) {
+            for ((at, input), outcome) in left.into_iter().zip(outcomes) {
                 match outcome {
-                    Outcome::NotProposed if Instant::now() + RETRY_PAUSE < deadline => again.push((at, envelope)),
+                    Outcome::NotProposed if Instant::now() + RETRY_PAUSE < deadline => again.push((at, input)),
                     outcome => answers[at] = Some(inner.answer(outcome)),
                 }
             }
@@ -87,15 +89,20 @@ impl Node {
     }
 }
 
-/// What is wrong with a command that must not enter the log: it is too large, or this program would not understand it.
-fn must_not_enter(envelope: &Envelope) -> Option<Problem> {
+/// Refuses what must not enter the log: it is too large, this program would not understand it, or only the leader itself
+/// may propose it.
+fn checked(input: &Input) -> Result<(), Problem> {
+    let Input::Client(envelope) = input else {
+        let detail = "only the leader itself proposes this: it is not forwarded";
+        return Err(Problem::new(ProblemKind::InvalidRequest, detail));
+    };
     let len = envelope.entry_len();
     if len > ENTRY_MAX_BYTES {
         let detail = format!(
             "the command takes {len} bytes in the log, and an entry has at most {ENTRY_MAX_BYTES}: split it into several, or send \
              fewer marks, symbols or fills, or a shorter text"
         );
-        return Some(Problem::new(ProblemKind::TooLarge, detail));
+        return Err(Problem::new(ProblemKind::TooLarge, detail));
     }
     match envelope.command {
         Command::Control(ControlCommand { change: ControlChange::LedgerVersion { version }, .. })
@@ -104,15 +111,15 @@ fn must_not_enter(envelope: &Envelope) -> Option<Problem> {
             let detail = format!(
                 "ledger version {version}: this node's program knows up to {LEDGER_VERSION}; upgrade every node first"
             );
-            Some(Problem::new(ProblemKind::InvalidRequest, detail))
+            Err(Problem::new(ProblemKind::InvalidRequest, detail))
         }
-        _ => None,
+        _ => Ok(()),
     }
 }
 
 impl Inner {
     /// One attempt at `batch`, here or at the leader.
-    async fn attempt(&self, batch: Vec<Envelope>, deadline: Instant) -> Vec<Outcome> {
+    async fn attempt(&self, batch: Vec<Arc<Input>>, deadline: Instant) -> Vec<Outcome> {
         if let Err(why) = self.serving() {
             return vec![Outcome::NotServing(why); batch.len()];
         }
@@ -123,7 +130,7 @@ impl Inner {
         }
     }
 
-    async fn forward(&self, leader: u64, batch: Vec<Envelope>, deadline: Instant) -> Vec<Outcome> {
+    async fn forward(&self, leader: u64, batch: Vec<Arc<Input>>, deadline: Instant) -> Vec<Outcome> {
         let count = batch.len();
         let Some(peer) = self.peer(leader) else { return vec![Outcome::NotProposed; count] };
         let remaining = deadline.saturating_duration_since(Instant::now());
@@ -133,11 +140,11 @@ impl Inner {
         let mut places = Vec::with_capacity(count);
         let mut taken = Vec::with_capacity(count);
         let mut sent = Vec::with_capacity(count);
-        for (at, envelope) in batch.into_iter().enumerate() {
-            if let Some(place) = self.places.take(&envelope.command) {
+        for (at, input) in batch.into_iter().enumerate() {
+            if let Some(place) = self.places.take(&input) {
                 places.push(place);
                 taken.push(at);
-                sent.push(envelope);
+                sent.push(input);
             }
         }
         if sent.is_empty() {
@@ -166,18 +173,18 @@ impl Inner {
     }
 
     /// Proposes as the leader; where this node does not lead, nothing is proposed.
-    pub(crate) async fn propose_here(&self, batch: Vec<Envelope>, deadline: Instant) -> Vec<Outcome> {
+    pub(crate) async fn propose_here(&self, batch: Vec<Arc<Input>>, deadline: Instant) -> Vec<Outcome> {
         let count = batch.len();
         if let Err(why) = self.serving() {
             return vec![Outcome::NotServing(why); count];
         }
         let Some(term) = self.begun_term(deadline).await else { return vec![Outcome::NotProposed; count] };
         let mut waiting = Vec::with_capacity(count);
-        for envelope in batch {
-            waiting.push(match (must_not_enter(&envelope), self.places.take(&envelope.command)) {
-                (Some(problem), _) => Err(Outcome::Invalid(problem.detail)),
-                (None, None) => Err(Outcome::Overloaded),
-                (None, place) => self.write(term, Input::Client(envelope), place).await,
+        for input in batch {
+            waiting.push(match (checked(&input), self.places.take(&input)) {
+                (Err(problem), _) => Err(Outcome::Invalid(problem.detail)),
+                (Ok(()), None) => Err(Outcome::Overloaded),
+                (Ok(()), place) => self.write(term, input, place).await,
             });
         }
         let mut outcomes = Vec::with_capacity(count);
@@ -195,7 +202,7 @@ impl Inner {
 
     /// Proposes a command of the leader's own in `term`, and waits until it is applied.
     pub(crate) async fn propose_as_leader(&self, term: u64, command: LeaderCommand) -> Outcome {
-        match self.write(term, Input::Leader(command), None).await {
+        match self.write(term, Arc::new(Input::Leader(command)), None).await {
             Ok(reply) => outcome::<Elapsed>(Ok(reply.await)),
             Err(outcome) => outcome,
         }
@@ -205,7 +212,7 @@ impl Inner {
     async fn write(
         &self,
         term: u64,
-        input: Input,
+        input: Arc<Input>,
         place: Option<OwnedSemaphorePermit>,
     ) -> Result<oneshot::Receiver<WriteResult>, Outcome> {
         if let Err(error) = self.world.failpoints.hit("propose.before") {

@@ -229,7 +229,7 @@ async fn transfer_leader(State(node): Node, body: Bytes) -> Answer {
 async fn forward(State(node): Node, body: Bytes) -> Answer {
     let Forward { deadline_ms, batch } = read(&body)?;
     if planted(Bug::StaleLeaderTicks) && batch.is_empty() {
-        let late = Proposal { stamp: Millis(deadline_ms), input: Input::Leader(LeaderCommand::Tick) };
+        let late = Proposal { stamp: Millis(deadline_ms), input: Arc::new(Input::Leader(LeaderCommand::Tick)) };
         node.raft.write(late).await.map_err(stopped)?;
     }
     write(&node.propose_here(batch, deadline(deadline_ms)).await)

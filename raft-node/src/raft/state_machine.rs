@@ -31,6 +31,8 @@ use crate::node::{StartError, StopCell, StopReason};
 const APPLY_CHUNK: usize = 64;
 /// A checkpoint is taken at every index that this divides.
 pub(crate) const CHECKPOINT_EVERY: u64 = 16_384;
+/// Bytes that most frames do not exceed: a longer one makes its buffer grow.
+const RECORD_USUAL: usize = 512;
 /// Frames read at a time while the oldest are carried forward.
 const PRUNE_CHUNK: usize = 1_024;
 /// Bytes of frames read at a time likewise.
@@ -320,5 +322,5 @@ fn encode_frames(frames: &[Arc<Frame>]) -> io::Result<Vec<(u64, Bytes)>> {
 }
 
 fn encode<T: serde::Serialize>(value: &T) -> io::Result<Bytes> {
-    postcard::to_stdvec(value).map(Bytes::from).map_err(io::Error::other)
+    postcard::to_io(value, Vec::with_capacity(RECORD_USUAL)).map(Bytes::from).map_err(io::Error::other)
 }

@@ -3,7 +3,7 @@
 //! Leader ids are the standard ones: at most one leader in a term. The ledger relies on that, for it
 //! takes one `BeginTerm` a term.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use openraft::{
     EntryPayload,
@@ -65,13 +65,13 @@ pub type WriteResult = ClientWriteResult<TypeConfig>;
 pub struct Proposal {
     /// Log time, as the proposing leader had it.
     pub stamp: Millis,
-    /// For the ledger.
-    pub input: Input,
+    /// For the ledger. Shared, because the log, the replication to each peer and the state machine each take a copy.
+    pub input: Arc<Input>,
 }
 
 impl fmt::Display for Proposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.input {
+        match &*self.input {
             Input::Client(envelope) => write!(f, "{} @{}", envelope.command.name(), self.stamp),
             Input::Leader(command) => write!(f, "{command:?} @{}", self.stamp),
         }

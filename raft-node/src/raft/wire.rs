@@ -3,7 +3,7 @@
 //! A frame is `u32` length, `u32` CRC-32 of the payload (both little endian), payload. Both ends run the
 //! same release line; `docs/adr` says what happens at an upgrade.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -11,7 +11,7 @@ use http_body_util::BodyDataStream;
 use openraft::raft::{AppendEntriesRequest, SnapshotResponse};
 use quorate_api::{ChangeMembers, GroupId, Member, OpeningBalance, StoreId};
 use quorate_domain::Millis;
-use quorate_ledger::{Envelope, Response};
+use quorate_ledger::{Input, Response};
 use quorate_seams::Body;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -21,6 +21,8 @@ use crate::node::verdict::{Claim, Digests};
 /// Bytes of one frame, and of one unary body, at most.
 pub(crate) const FRAME_MAX: usize = 32 << 20;
 const HEADER: usize = 8;
+/// Bytes that most frames do not exceed: a longer one makes its buffer grow.
+const FRAME_USUAL: usize = 1024;
 /// How often the receiver of a snapshot says that it is alive.
 pub(crate) const SNAPSHOT_BEAT: Duration = Duration::from_millis(500);
 
@@ -88,7 +90,7 @@ pub(crate) enum SnapshotReply {
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Forward {
     pub(crate) deadline_ms: u64,
-    pub(crate) batch: Vec<Envelope>,
+    pub(crate) batch: Vec<Arc<Input>>,
 }
 
 /// What became of one proposed command.
@@ -186,7 +188,9 @@ pub(crate) struct Compared {
 
 /// `value` as a frame.
 pub(crate) fn encode<T: Serialize>(value: &T) -> io::Result<Bytes> {
-    let mut frame = postcard::to_extend(value, vec![0_u8; HEADER]).map_err(io::Error::other)?;
+    let mut frame = Vec::with_capacity(FRAME_USUAL);
+    frame.resize(HEADER, 0);
+    let mut frame = postcard::to_io(value, frame).map_err(io::Error::other)?;
     let length = frame.len() - HEADER;
     if length > FRAME_MAX {
         return Err(io::Error::other(format!("a message of {length} bytes is above {FRAME_MAX}")));
@@ -265,7 +269,7 @@ mod tests {
         entry::EntryPayload,
         raft::{StreamAppendError, StreamAppendResult, TransferLeaderRequest, VoteRequest},
     };
-    use quorate_ledger::{Command, Digest, Input};
+    use quorate_ledger::{Command, Digest, Envelope};
 
     use super::*;
     use crate::raft::types::{Entry, Peer, Proposal};
@@ -298,7 +302,7 @@ mod tests {
         let payloads = [
             EntryPayload::Blank,
             EntryPayload::Membership(membership.clone()),
-            EntryPayload::Normal(Proposal { stamp: Millis(7), input }),
+            EntryPayload::Normal(Proposal { stamp: Millis(7), input: Arc::new(input) }),
         ];
         let entries: Vec<Entry> =
             payloads.into_iter().zip(4..).map(|(payload, index)| Entry { log_id: log_id(2, index), payload }).collect();
