@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use quorate_domain::{MakerName, Symbol};
 use quorate_ledger::Secret;
-use quorate_quoter::Config;
+use quorate_quoter::{Config, TOLERANCE_TICKS};
 use quorate_strategy::FixedSpread;
 
 /// Symbols priced on their own at most.
@@ -38,12 +38,12 @@ pub struct LiveSettings {
     /// Life of a quote, 100 to 30000
     #[arg(long, env = "QUORATE_QUOTE_TTL_MS", value_name = "MS", default_value_t = 30_000)]
     pub quote_ttl_ms: u64,
-    /// A quote is replaced when it is this old, 50 to 5000
+    /// A quote is confirmed when it is this old, 50 to 5000: kept where nothing changed, replaced otherwise
     #[arg(long, env = "QUORATE_REFRESH_MS", value_name = "MS", default_value_t = 4_000)]
     pub refresh_ms: u64,
-    /// A quote is replaced when the reference price is farther than this from the one it was made from
-    #[arg(long, env = "QUORATE_REFERENCE_TOLERANCE_TICKS", value_name = "TICKS", default_value_t = 0)]
-    pub reference_tolerance_ticks: i64,
+    /// A quote is replaced when its prices are farther than this from those that are wanted now, or give something away
+    #[arg(long, env = "QUORATE_TOLERANCE_TICKS", value_name = "TICKS", default_value_t = TOLERANCE_TICKS)]
+    pub tolerance_ticks: i64,
     /// A reference price whose source has not confirmed it for so long is not quoted on: the quote is pulled, 100 to 60000
     #[arg(long, env = "QUORATE_REFERENCE_AGE_MAX_MS", value_name = "MS", default_value_t = 5_000)]
     pub reference_age_max_ms: u64,
@@ -111,7 +111,7 @@ impl LiveSettings {
             lease_ttl_ms: self.lease_ttl_ms,
             quote_ttl_ms: self.quote_ttl_ms,
             refresh: Duration::from_millis(self.refresh_ms),
-            reference_tolerance_ticks: self.reference_tolerance_ticks,
+            tolerance_ticks: self.tolerance_ticks,
             reference_age_max: Duration::from_millis(self.reference_age_max_ms),
             pricing_overrides: overrides,
             ..Config::new(self.name.clone(), secret, pricing)

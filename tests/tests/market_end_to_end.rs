@@ -98,7 +98,7 @@ async fn a_quiet_market_is_quoted_anew_before_five_seconds() -> Result<()> {
     // No orders, and no move of the reference price that a maker would follow: only the clock is left as a cause.
     let mut cluster = Cluster::start(Setup::default()).await?;
     cluster.start_exchange(&[]).await?;
-    let quiet = MakerOptions { flags: vec!["--reference-tolerance-ticks=100000"], ..MakerOptions::default() };
+    let quiet = MakerOptions { flags: vec!["--tolerance-ticks=100000"], ..MakerOptions::default() };
     cluster.start_maker("alpha", &quiet)?;
     cluster.all_quoted().await?;
     let mut refreshed = newest_quotes(&cluster).await?;

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use quorate_domain::Symbol;
+use quorate_domain::{QuoteId, Symbol};
 use quorate_ledger::{
-    Command, CommitParameters, Digest, Epoch, Incarnation, MakerRef, PlaceQuote, PullQuote, QuoteBasis, RegisterMaker,
-    ReleaseSymbol,
+    Command, CommitParameters, Digest, Epoch, Incarnation, KeepQuote, MakerRef, PlaceQuote, PullQuote, QuoteBasis,
+    RegisterMaker, ReleaseSymbol,
 };
 use quorate_strategy::STRATEGY_VERSION;
 
 use crate::{
     quoter::{Quoter, Sent, Trust, What},
-    symbol::{Decision, Plan, Quoting, Rules},
+    symbol::{Asked, Decision, Plan, Rules},
     types::{BeliefChange, CommandId, Output},
 };
 
@@ -84,6 +84,7 @@ impl Quoter {
                 Decision::Wait(until) => next = Some(next.map_or(until, |next| next.min(until))),
                 Decision::Commit => self.commit_parameters(symbol, incarnation, outputs),
                 Decision::Place(plan) => self.place(symbol, epoch, incarnation, &plan, outputs),
+                Decision::Keep(quote_id, plan) => self.keep(symbol, (epoch, incarnation), quote_id, &plan, outputs),
                 Decision::Pull => self.pull(symbol, epoch, outputs),
             }
         }
@@ -115,10 +116,11 @@ impl Quoter {
         let rules = Rules {
             incarnation,
             pricing: self.config.pricing(symbol),
-            refresh: self.config.replaced_after(),
+            refresh: self.config.confirmed_after(),
             quote_ttl: Duration::from_millis(self.config.quote_ttl_ms),
-            tolerance_ticks: self.config.reference_tolerance_ticks,
+            tolerance_ticks: self.config.tolerance_ticks,
             reference_age_max: self.config.reference_age_max,
+            freed_at: self.freed_at,
         };
         match self.symbols.get_mut(symbol) {
             Some(quoting) => quoting.decide(self.now, &rules),
@@ -146,18 +148,7 @@ impl Quoter {
         plan: &Plan,
         outputs: &mut Vec<Output>,
     ) {
-        let quote_seq = self.symbols.entry(symbol.clone()).or_default().placing(self.next_command);
-        let revision = self.symbols.get(&symbol).map_or(1, Quoting::revision);
-        let price = plan.reference.price;
-        let basis = QuoteBasis {
-            computed_at: self.index.max(plan.known.index),
-            reference: Some(plan.reference.clone()),
-            room: None,
-            strategy: self.strategy.clone(),
-            version: STRATEGY_VERSION,
-            parameters: Digest::of(self.config.pricing(&symbol).to_string().as_bytes()),
-            state: Vec::new(),
-        };
+        let (quote_seq, revision) = self.quoting(&symbol);
         let command = PlaceQuote {
             symbol: symbol.clone(),
             incarnation,
@@ -171,10 +162,54 @@ impl Quoter {
             allow_reduced: true,
             ttl_ms: self.config.quote_ttl_ms,
             cause: plan.cause,
-            basis,
+            basis: self.basis(&symbol, plan),
         };
-        let what = What::Place { symbol, epoch, cause: plan.cause, reference: price };
+        let asked = Asked { quote: plan.quote, position_seq: plan.known.seq };
+        let what = What::Place { symbol, epoch, cause: plan.cause, asked };
         self.submit(what, Command::PlaceQuote(command), outputs);
+    }
+
+    fn keep(
+        &mut self,
+        symbol: Symbol,
+        (epoch, incarnation): (Epoch, Incarnation),
+        quote_id: QuoteId,
+        plan: &Plan,
+        outputs: &mut Vec<Output>,
+    ) {
+        let (quote_seq, revision) = self.quoting(&symbol);
+        let command = KeepQuote {
+            symbol: symbol.clone(),
+            incarnation,
+            secret: self.config.secret,
+            epoch,
+            revision,
+            quote_seq,
+            quote_id,
+            position_seq: plan.known.seq,
+            ttl_ms: self.config.quote_ttl_ms,
+            basis: self.basis(&symbol, plan),
+        };
+        self.submit(What::Keep { symbol, epoch, cause: plan.cause }, Command::KeepQuote(command), outputs);
+    }
+
+    /// A quote goes out as the next command: its number within the epoch, and the revision of the instrument.
+    fn quoting(&mut self, symbol: &Symbol) -> (u64, u64) {
+        let quoting = self.symbols.entry(symbol.clone()).or_default();
+        (quoting.placing(self.next_command), quoting.revision())
+    }
+
+    /// What a quote rests on, for whoever reads the log.
+    fn basis(&self, symbol: &Symbol, plan: &Plan) -> QuoteBasis {
+        QuoteBasis {
+            computed_at: self.index.max(plan.known.index),
+            reference: Some(plan.reference.clone()),
+            room: None,
+            strategy: self.strategy.clone(),
+            version: STRATEGY_VERSION,
+            parameters: Digest::of(self.config.pricing(symbol).to_string().as_bytes()),
+            state: Vec::new(),
+        }
     }
 
     fn pull(&mut self, symbol: Symbol, epoch: Epoch, outputs: &mut Vec<Output>) {

@@ -2,22 +2,22 @@
 
 use std::time::Duration;
 
-use quorate_domain::RefPrice;
 use quorate_domain::Symbol;
 use quorate_ledger::{Answer, Epoch, Incarnation, Outcome, QuoteCause, Refusal, Response};
 
 use crate::{
     quoter::{Quoter, Sent, What},
-    symbol::{RETRY_MIN, pause_after},
+    symbol::{Asked, RETRY_MIN, pause_after},
     types::{Answered, CommandId, Output},
 };
 
-/// A quote that was sent.
-struct Placed<'a> {
+/// A quote that was to be placed, or to be kept.
+struct Quoted<'a> {
     symbol: &'a Symbol,
     epoch: Epoch,
     cause: QuoteCause,
-    reference: RefPrice,
+    /// What was asked for; `None` where the quote that stands was to be kept.
+    asked: Option<Asked>,
     sent_at: Duration,
 }
 
@@ -34,9 +34,14 @@ impl Quoter {
             What::Deregister => self.deregister_answered(response),
             What::Release { symbol, epoch } => self.release_answered(symbol, *epoch, response),
             What::Parameters { symbol, incarnation } => self.parameters_answered(symbol, *incarnation, response),
-            What::Place { symbol, epoch, cause, reference } => {
-                let placed = Placed { symbol, epoch: *epoch, cause: *cause, reference: *reference, sent_at: sent.at };
-                self.place_answered(id, &placed, response);
+            What::Place { symbol, epoch, cause, asked } => {
+                let asked = Some(*asked);
+                let quoted = Quoted { symbol, epoch: *epoch, cause: *cause, asked, sent_at: sent.at };
+                self.quote_answered(id, &quoted, response);
+            }
+            What::Keep { symbol, epoch, cause } => {
+                let quoted = Quoted { symbol, epoch: *epoch, cause: *cause, asked: None, sent_at: sent.at };
+                self.quote_answered(id, &quoted, response);
             }
             What::Pull { symbol, epoch } => self.pull_answered(symbol, *epoch, response),
         }
@@ -117,32 +122,39 @@ impl Quoter {
         }
     }
 
-    fn place_answered(&mut self, id: CommandId, placed: &Placed<'_>, response: Option<Response>) {
-        let quoting = self.symbols.entry(placed.symbol.clone()).or_default();
+    fn quote_answered(&mut self, id: CommandId, quoted: &Quoted<'_>, response: Option<Response>) {
+        let quoting = self.symbols.entry(quoted.symbol.clone()).or_default();
         if quoting.busy() == Some(id) {
             quoting.settled();
         }
-        match response {
-            Some(Response { outcome: Outcome::Accepted(Answer::QuotePlaced { quote_id, .. }), .. }) => {
-                quoting.accepted(quote_id, placed.epoch, placed.sent_at, placed.reference);
+        match (response, quoted.asked) {
+            (
+                Some(Response { outcome: Outcome::Accepted(Answer::QuotePlaced { quote_id, reduced, .. }), .. }),
+                Some(asked),
+            ) => quoting.placed(quote_id, quoted.epoch, quoted.sent_at, asked, reduced),
+            (Some(Response { outcome: Outcome::Accepted(Answer::QuoteKept { .. }), .. }), None) => {
+                quoting.kept(quoted.epoch, quoted.sent_at);
             }
-            Some(Response { index, outcome: Outcome::Refused(refusal), .. }) => {
-                self.place_refused(placed, index, refusal);
+            (Some(Response { index, outcome: Outcome::Refused(refusal), .. }), _) => {
+                self.quote_refused(quoted, index, refusal);
             }
-            Some(Response { outcome: Outcome::Accepted(_), .. }) | None => quoting.again_later(placed.cause, self.now),
+            (Some(Response { outcome: Outcome::Accepted(_), .. }) | None, _) => {
+                quoting.again_later(quoted.cause, self.now);
+            }
         }
     }
 
-    fn place_refused(&mut self, placed: &Placed<'_>, index: u64, refusal: Refusal) {
+    fn quote_refused(&mut self, quoted: &Quoted<'_>, index: u64, refusal: Refusal) {
         let (now, memory) = (self.now, self.config.refresh);
-        let quoting = self.symbols.entry(placed.symbol.clone()).or_default();
+        let quoting = self.symbols.entry(quoted.symbol.clone()).or_default();
+        quoting.not_kept();
         match refusal {
             Refusal::StalePosition { position_seq, position } => {
                 quoting.learn_position(position_seq, position, index);
-                quoting.stale_position(placed.cause);
+                quoting.stale_position(quoted.cause);
             }
-            Refusal::CrossesResting { side, price } => quoting.crossed(side, price, placed.cause, now, memory),
-            Refusal::StaleQuoteSeq { last } => quoting.stale_quote_seq(last, placed.epoch, placed.cause, now),
+            Refusal::CrossesResting { side, price } => quoting.crossed(side, price, quoted.cause, now, memory),
+            Refusal::StaleQuoteSeq { last } => quoting.stale_quote_seq(last, quoted.epoch, quoted.cause, now),
             Refusal::KillSwitch { .. } => {
                 quoting.want(QuoteCause::Refresh);
                 if index > self.last_frame {
@@ -156,20 +168,22 @@ impl Quoter {
                 }
             }
             Refusal::StaleEpoch { .. } | Refusal::AuthorityExpired { .. } | Refusal::UnknownMaker { .. } => {
-                self.not_held(placed.symbol, index, placed.epoch);
+                self.not_held(quoted.symbol, index, quoted.epoch);
             }
             Refusal::StaleRevision { revision } => {
                 quoting.learn_revision(revision);
-                quoting.again_later(placed.cause, now);
+                quoting.again_later(quoted.cause, now);
             }
             Refusal::UnknownParameters { .. } => {
                 quoting.uncommitted();
-                quoting.again_later(placed.cause, now);
+                quoting.again_later(quoted.cause, now);
             }
-            Refusal::ExposureShort { .. } => quoting.exposure_short(placed.cause, now, memory),
+            // One that is placed may be granted what it could not keep.
+            Refusal::ExposureShort { .. } if quoted.asked.is_none() => quoting.want(quoted.cause),
+            Refusal::ExposureShort { .. } => quoting.exposure_short(quoted.cause, now, memory),
             // Exposure comes free as others refresh; the rest does not mend by itself, but a new try
             // costs little and the pause grows.
-            _ => quoting.again_later(placed.cause, now),
+            _ => quoting.again_later(quoted.cause, now),
         }
     }
 

@@ -15,6 +15,9 @@ const MARGIN_BASE: Duration = Duration::from_millis(100);
 /// The rest of the margin is this part of the lease: drift grows with the time that passes.
 const MARGIN_PART: u32 = 10;
 
+/// How far from what is wanted a quote may stand unless something else is asked for, in ticks.
+pub const TOLERANCE_TICKS: i64 = 2;
+
 /// A quoter's configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -26,10 +29,11 @@ pub struct Config {
     pub lease_ttl_ms: u64,
     /// The life asked for each quote, in `QUOTE_TTL_MIN_MS..=QUOTE_TTL_MAX_MS` milliseconds.
     pub quote_ttl_ms: u64,
-    /// A quote is replaced when it is this old, whatever else happens; or when half of its life is over, where that is sooner.
+    /// A quote is kept or replaced when it is this old, whatever else happens; or when half of its life is over, where that is sooner.
     pub refresh: Duration,
-    /// A quote is replaced when the reference price is farther than this from the one it was made from.
-    pub reference_tolerance_ticks: i64,
+    /// A quote is replaced when a price of it is farther than this from the one that is wanted now, and whatever the tolerance when its
+    /// bid is above the reference price or its ask below it. In ticks.
+    pub tolerance_ticks: i64,
     /// A reference price whose source has not confirmed it for so long is not quoted on: the quote is pulled.
     pub reference_age_max: Duration,
     /// How symbols are priced.
@@ -51,7 +55,8 @@ pub struct InvalidConfig {
 }
 
 impl Config {
-    /// The defaults: a lease of 9 s (three times the worst failover), quotes of 30 s replaced every 4 s.
+    /// The defaults: a lease of 9 s (three times the worst failover), quotes of 30 s confirmed every 4 s, a tolerance of
+    /// [`TOLERANCE_TICKS`].
     #[must_use]
     pub fn new(maker: MakerName, secret: Secret, pricing: FixedSpread) -> Self {
         Self {
@@ -60,7 +65,7 @@ impl Config {
             lease_ttl_ms: 9_000,
             quote_ttl_ms: 30_000,
             refresh: Duration::from_secs(4),
-            reference_tolerance_ticks: 0,
+            tolerance_ticks: TOLERANCE_TICKS,
             reference_age_max: Duration::from_secs(5),
             pricing,
             pricing_overrides: BTreeMap::new(),
@@ -79,8 +84,8 @@ impl Config {
             ("refresh_ms", millis(self.refresh), 50, 5_000),
             ("reference_age_max_ms", millis(self.reference_age_max), 100, 60_000),
             (
-                "reference_tolerance_ticks",
-                u64::try_from(self.reference_tolerance_ticks).unwrap_or(u64::MAX),
+                "tolerance_ticks",
+                u64::try_from(self.tolerance_ticks).unwrap_or(u64::MAX),
                 0,
                 quorate_domain::MAX_PRICE.unsigned_abs(),
             ),
@@ -103,10 +108,10 @@ impl Config {
         Duration::from_millis(self.lease_ttl_ms)
     }
 
-    /// After how long a quote is replaced, whatever else happens. Before it expires: where it has ended, its symbol has lost its
+    /// After how long a quote is kept or replaced, whatever else happens. Before it expires: where it has ended, its symbol has lost its
     /// share of the exposure until the others quote again.
     #[must_use]
-    pub fn replaced_after(&self) -> Duration {
+    pub fn confirmed_after(&self) -> Duration {
         self.refresh.min(Duration::from_millis(self.quote_ttl_ms / 2))
     }
 

@@ -1,6 +1,6 @@
 //! What the event stream tells.
 
-use quorate_domain::Position;
+use quorate_domain::{Position, Qty, QuoteSide, Sides};
 use quorate_ledger::{ControlChange, DepartReason, Event, FilledMaker, Incarnation, QuoteCause, QuoteEndReason};
 
 use crate::quoter::Quoter;
@@ -13,6 +13,7 @@ impl Quoter {
         }
         if self.control.happened(event) {
             // What was refused for want of exposure, or by control, need not wait any longer.
+            self.freed_at = index;
             self.symbols.values_mut().for_each(|quoting| quoting.retry_now());
             return;
         }
@@ -29,9 +30,15 @@ impl Quoter {
                 self.symbols.entry(symbol.clone()).or_default().learn_position(0, Position(0), index);
             }
             Event::QuotePlaced(placed) => {
-                self.symbols.entry(placed.symbol.clone()).or_default().quote_placed(placed.quote_id);
+                let granted = Sides { bid: lots(placed.bid), ask: lots(placed.ask) };
+                let quoting = self.symbols.entry(placed.symbol.clone()).or_default();
+                quoting.quote_placed(placed.quote_id);
+                if quoting.reserves(granted) {
+                    self.freed_at = index;
+                }
             }
             Event::QuoteEnded { symbol, quote_id, reason, .. } => {
+                self.freed_at = index;
                 let cause = wanted_after(*reason);
                 self.symbols.entry(symbol.clone()).or_default().quote_ended(*quote_id, cause);
             }
@@ -40,6 +47,7 @@ impl Quoter {
             }
             Event::FillCommitted(fill) => match &fill.maker {
                 FilledMaker::Quote { position, position_seq, .. } => {
+                    self.freed_at = index;
                     let quoting = self.symbols.entry(fill.symbol.clone()).or_default();
                     quoting.learn_position(*position_seq, *position, index);
                 }
@@ -77,6 +85,10 @@ impl Quoter {
         self.authority.end_lease();
         self.lane.due = if superseded { self.now + self.config.lease_ttl() } else { self.now };
     }
+}
+
+fn lots(side: Option<QuoteSide>) -> Qty {
+    side.map_or(Qty::ZERO, |side| side.qty)
 }
 
 /// Why another quote is wanted after one that ended for this reason, if one is.

@@ -30,7 +30,7 @@ mod quoter;
 mod symbol;
 mod types;
 
-pub use config::{Config, InvalidConfig};
+pub use config::{Config, InvalidConfig, TOLERANCE_TICKS};
 pub use quoter::{Quoter, Status};
 pub use types::{
     Answered, Belief, BeliefChange, CommandId, Input, Observed, Output, Priced, ReadId, Snapshot, SymbolSnapshot,

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use quorate_domain::{RefPrice, StrategyName, Symbol};
+use quorate_domain::{StrategyName, Symbol};
 use quorate_ledger::{Epoch, Frame, Incarnation, QuoteCause};
 use quorate_planted::{Bug, planted};
 use quorate_strategy::STRATEGY;
@@ -12,7 +12,7 @@ use crate::{
     authority::Authority,
     config::{Config, InvalidConfig},
     control::Control,
-    symbol::Quoting,
+    symbol::{Asked, Quoting},
     types::{Belief, CommandId, Input, Observed, Output, ReadId, Snapshot},
 };
 
@@ -29,6 +29,8 @@ pub struct Quoter {
     /// The log index of the state that is known: that of the last frame or snapshot.
     pub(crate) index: u64,
     pub(crate) last_frame: u64,
+    /// The log index at which a quote last gave up exposure, as far as is known.
+    pub(crate) freed_at: u64,
     pub(crate) next_command: CommandId,
     pub(crate) commands: BTreeMap<CommandId, Sent>,
     next_read: ReadId,
@@ -66,7 +68,12 @@ pub(crate) enum What {
         symbol: Symbol,
         epoch: Epoch,
         cause: QuoteCause,
-        reference: RefPrice,
+        asked: Asked,
+    },
+    Keep {
+        symbol: Symbol,
+        epoch: Epoch,
+        cause: QuoteCause,
     },
     Pull {
         symbol: Symbol,
@@ -134,6 +141,7 @@ impl Quoter {
             trust: Trust::Read(0),
             index: 0,
             last_frame: 0,
+            freed_at: 0,
             next_command: 1,
             commands: BTreeMap::new(),
             next_read: 1,
@@ -268,6 +276,8 @@ impl Quoter {
         self.last_read = self.last_read.max(id);
         self.index = self.index.max(snapshot.index);
         self.control.read(snapshot);
+        // What was missed may have given up exposure.
+        self.freed_at = self.freed_at.max(snapshot.index);
         for read in &snapshot.symbols {
             self.authority.learn(&read.symbol, snapshot.index, read.epoch, read.incarnation);
             self.authority.learn_move(&read.symbol, snapshot.index, read.epoch, read.moving);

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use quorate_domain::{Position, Price, QuoteId, QuoteSide, RefPrice, Side};
+use quorate_domain::{Position, Price, Qty, QuoteId, QuoteSide, RefPrice, Side, Sides};
 use quorate_ledger::{Epoch, Incarnation, QuoteCause, Reference, Turn};
 use quorate_strategy::{DesiredQuote, FixedSpread};
 
@@ -63,11 +63,13 @@ pub(crate) enum Decision {
     Commit,
     /// Place this quote.
     Place(Plan),
+    /// Keep the quote that stands: it is close enough to the one that is wanted.
+    Keep(QuoteId, Plan),
     /// Pull what may be active.
     Pull,
 }
 
-/// A quote to be placed.
+/// The quote that is wanted, and what it was computed from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) cause: QuoteCause,
@@ -85,6 +87,42 @@ pub(crate) struct Rules<'a> {
     pub(crate) quote_ttl: Duration,
     pub(crate) tolerance_ticks: i64,
     pub(crate) reference_age_max: Duration,
+    /// The log index at which a quote last gave up exposure.
+    pub(crate) freed_at: u64,
+}
+
+/// A quote as it was sent: what a later wish is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) quote: DesiredQuote,
+    pub(crate) position_seq: u64,
+}
+
+/// A quote of this maker's own that was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Accepted {
+    id: QuoteId,
+    asked: Asked,
+    /// Less was granted than asked for.
+    reduced: bool,
+}
+
+impl Accepted {
+    /// Whether it may stand on where `wanted` is what is wanted at this reference price: it asks for the same lots, no price is farther
+    /// away than the tolerance, and neither side gives anything away.
+    fn is_close_to(&self, wanted: &DesiredQuote, reference: RefPrice, tolerance_ticks: i64) -> bool {
+        let stands = &self.asked.quote;
+        let close = |stands: Option<QuoteSide>, wanted: Option<QuoteSide>| match (stands, wanted) {
+            (Some(stands), Some(wanted)) => {
+                stands.qty == wanted.qty && (stands.price.0 - wanted.price.0).abs() <= tolerance_ticks
+            }
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        let around = stands.bid.is_none_or(|bid| RefPrice::from(bid.price) <= reference)
+            && stands.ask.is_none_or(|ask| RefPrice::from(ask.price) >= reference);
+        around && close(stands.bid, wanted.bid) && close(stands.ask, wanted.ask)
+    }
 }
 
 /// One symbol's state.
@@ -100,8 +138,10 @@ pub(crate) struct Quoting {
     /// The newest quote heard of, and whether it is active as far as is known.
     latest: QuoteId,
     active: bool,
-    /// The reference price of the last quote accepted.
-    basis: Option<RefPrice>,
+    /// The lots that the symbol's last quote was granted.
+    granted: Sides<Qty>,
+    /// The last quote accepted, unless the ledger would not let it be kept.
+    accepted: Option<Accepted>,
     /// When that was sent, or when it was last found that nothing is to be quoted.
     placed_at: Option<Duration>,
     not_before: Duration,
@@ -199,6 +239,12 @@ impl Quoting {
         }
     }
 
+    /// The symbol's quote was granted so many lots; whether that is fewer than the one before it on a side.
+    pub(crate) fn reserves(&mut self, granted: Sides<Qty>) -> bool {
+        let before = std::mem::replace(&mut self.granted, granted);
+        granted.bid < before.bid || granted.ask < before.ask
+    }
+
     /// A quote ended; `cause` is why another is wanted, if one is.
     pub(crate) fn quote_ended(&mut self, id: QuoteId, cause: Option<QuoteCause>) {
         if id < self.latest {
@@ -220,7 +266,7 @@ impl Quoting {
         self.want(QuoteCause::Refresh);
     }
 
-    /// A new quote is wanted; the weightiest cause is told.
+    /// A new quote is wanted. If several causes apply, the most important one is reported.
     pub(crate) fn want(&mut self, cause: QuoteCause) {
         let heavier = self.pending.is_none_or(|pending| weight(cause) > weight(pending));
         if heavier {
@@ -251,16 +297,22 @@ impl Quoting {
             return if self.active { Decision::Pull } else { Decision::Wait(Duration::MAX) };
         }
         let (reference, stale_at) = (&seen.reference, seen.fresh_until(rules.reference_age_max));
-        let Some(cause) = self.cause(now, reference.price, rules) else {
+        let quote = self.within_free_prices(rules.pricing.quote(reference.price, known.position), now);
+        let stands = self.accepted.filter(|accepted| self.active && accepted.id == self.latest);
+        let stands = stands.filter(|accepted| accepted.asked.position_seq == known.seq);
+        let close = stands.is_some_and(|stands| stands.is_close_to(&quote, reference.price, rules.tolerance_ticks));
+        let Some(cause) = self.cause(now, stands.is_some() && !close, rules) else {
             let refresh_at = self.placed_at.map_or(now, |at| at + rules.refresh);
             return Decision::Wait(if self.active { refresh_at.min(stale_at + MILLI) } else { refresh_at });
         };
-        let quote = self.within_free_prices(rules.pricing.quote(reference.price, known.position), now);
         if !quote.is_empty() && self.committed != Some(rules.incarnation) {
             return Decision::Commit;
         }
         if !quote.is_empty() {
-            return Decision::Place(Plan { cause, quote, known, reference: reference.clone() });
+            let plan = Plan { cause, quote, known, reference: reference.clone() };
+            // One that was reduced may be granted more only where another quote has given up exposure since.
+            let kept = stands.filter(|stands| close && !(stands.reduced && rules.freed_at > stands.id));
+            return kept.map_or(Decision::Place(plan.clone()), |kept| Decision::Keep(kept.id, plan));
         }
         if self.active {
             return Decision::Pull;
@@ -269,14 +321,13 @@ impl Quoting {
         Decision::Wait(now + rules.refresh)
     }
 
-    /// Why a quote is to be placed now, if one is.
-    fn cause(&self, now: Duration, reference: RefPrice, rules: &Rules<'_>) -> Option<QuoteCause> {
+    /// Why a quote is to be placed or kept now, if one is; `moved` where the one that stands is no longer close to what is wanted.
+    fn cause(&self, now: Duration, moved: bool, rules: &Rules<'_>) -> Option<QuoteCause> {
         if self.pending.is_some() {
             return self.pending;
         }
         let Some(placed_at) = self.placed_at else { return Some(QuoteCause::Refresh) };
-        let moved = |basis: RefPrice| (reference.0 - basis.0).abs() > rules.tolerance_ticks.saturating_mul(2);
-        if self.active && self.basis.is_some_and(moved) {
+        if moved {
             return Some(QuoteCause::ReferenceMoved);
         }
         if now < placed_at + rules.refresh {
@@ -368,14 +419,31 @@ impl Quoting {
         self.busy = None;
     }
 
-    /// The quote sent at `sent_at` was placed.
-    pub(crate) fn accepted(&mut self, id: QuoteId, epoch: Epoch, sent_at: Duration, reference: RefPrice) {
+    /// The quote sent at `sent_at` was placed, with fewer lots than asked for where it was `reduced`.
+    pub(crate) fn placed(&mut self, id: QuoteId, epoch: Epoch, sent_at: Duration, asked: Asked, reduced: bool) {
         if epoch != self.epoch {
             return;
         }
         self.quote_placed(id);
-        (self.placed_at, self.basis) = (Some(sent_at), Some(reference));
+        self.accepted = Some(Accepted { id, asked, reduced });
+        self.confirmed(sent_at);
+    }
+
+    /// The quote that stands was kept, by a command sent at `sent_at`.
+    pub(crate) fn kept(&mut self, epoch: Epoch, sent_at: Duration) {
+        if epoch == self.epoch {
+            self.confirmed(sent_at);
+        }
+    }
+
+    fn confirmed(&mut self, sent_at: Duration) {
+        self.placed_at = Some(sent_at);
         (self.failures, self.stale_in_row) = (0, 0);
+    }
+
+    /// The ledger did not keep the quote that stands: the next one is placed.
+    pub(crate) fn not_kept(&mut self) {
+        self.accepted = None;
     }
 
     /// The active quote was pulled, or there was none.
@@ -445,7 +513,7 @@ pub(crate) fn pause_after(failures: u32) -> Duration {
 
 const MILLI: Duration = Duration::from_millis(1);
 
-/// Of several causes the weightiest is told.
+/// How important a cause is beside the others.
 fn weight(cause: QuoteCause) -> u8 {
     match cause {
         QuoteCause::Refresh => 0,

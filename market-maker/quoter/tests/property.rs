@@ -161,6 +161,8 @@ fn the_runs_meet_every_fault_and_every_answer() {
         "sent commit_parameters",
         "sent release_symbol",
         "sent place_quote",
+        "sent keep_quote",
+        "kept",
         "sent pull_quote",
         "belief Gained",
         "belief Renewed",

@@ -372,10 +372,11 @@ impl Group {
         match event {
             Event::QuotePlaced(placed) => {
                 self.seen.insert(format!("cause {:?}", placed.cause));
-                let before = self.quoted_at.insert(placed.symbol.clone(), self.now);
-                let gap = self.now - before.unwrap_or(self.now);
-                let longest = self.longest_gap.entry(placed.symbol.clone()).or_default();
-                *longest = gap.max(*longest);
+                self.quoted(&placed.symbol);
+            }
+            Event::QuoteKept { symbol, .. } => {
+                self.seen.insert("kept".to_owned());
+                self.quoted(symbol);
             }
             Event::AuthorityEnded { reason, .. } => {
                 self.seen.insert(format!("authority ended {reason:?}"));
@@ -385,6 +386,14 @@ impl Group {
             }
             _ => {}
         }
+    }
+
+    /// The symbol's quote was placed or kept.
+    fn quoted(&mut self, symbol: &Symbol) {
+        let before = self.quoted_at.insert(symbol.clone(), self.now);
+        let gap = self.now - before.unwrap_or(self.now);
+        let longest = self.longest_gap.entry(symbol.clone()).or_default();
+        *longest = gap.max(*longest);
     }
 
     pub(crate) fn command(&mut self, command: Command) -> Response {
@@ -436,7 +445,7 @@ fn maker(at: usize, setup: Setup) -> Maker {
     let mut config = Config::new(name(at), secret(at), pricing);
     config.lease_ttl_ms = LEASE_MS;
     config.quote_ttl_ms = setup.quote_ttl_ms;
-    config.reference_tolerance_ticks = 2;
+    config.tolerance_ticks = 2;
     let quoter = Quoter::new(config).unwrap();
     let watch = Watch::default();
     let (life, session, frames_due, paused_until, cut_until, delayed_until, deaf_until) = (0, 0, 0, 0, 0, 0, 0);

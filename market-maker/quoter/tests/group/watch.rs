@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use quorate_domain::Symbol;
-use quorate_ledger::{Command, Epoch, Event, FilledMaker, Frame, Incarnation, PlaceQuote, Refusal};
+use quorate_ledger::{Command, Epoch, Event, FilledMaker, Frame, Incarnation, KeepQuote, PlaceQuote, Refusal};
 use quorate_quoter::{Belief, BeliefChange, CommandId, Output, ReadId, Snapshot};
 
 /// What a quoter knows because it was told, and what it has in flight.
@@ -55,7 +55,7 @@ impl Watch {
 
     /// A quote command was answered; `refusal` where it was refused.
     pub(crate) fn told_answer(&mut self, id: CommandId, command: &Command, accepted: bool, refusal: Option<&Refusal>) {
-        if let Command::PlaceQuote(PlaceQuote { symbol, .. }) = command {
+        if let Command::PlaceQuote(PlaceQuote { symbol, .. }) | Command::KeepQuote(KeepQuote { symbol, .. }) = command {
             let stale = self.stale_in_row.entry(symbol.clone()).or_default();
             match refusal {
                 Some(Refusal::StalePosition { position_seq, .. }) => {
@@ -134,7 +134,16 @@ impl Watch {
 
     fn submits(&mut self, now: Duration, id: CommandId, command: &Command) {
         match command {
-            Command::PlaceQuote(place) => self.places(now, place),
+            Command::PlaceQuote(place) => {
+                assert!(place.bid.is_some() || place.ask.is_some());
+                assert!(place.allow_reduced);
+                let PlaceQuote { symbol, epoch, incarnation, quote_seq, position_seq, .. } = place;
+                self.quotes(now, symbol, (*epoch, *incarnation), (*quote_seq, *position_seq));
+            }
+            Command::KeepQuote(keep) => {
+                let KeepQuote { symbol, epoch, incarnation, quote_seq, position_seq, .. } = keep;
+                self.quotes(now, symbol, (*epoch, *incarnation), (*quote_seq, *position_seq));
+            }
             Command::PullQuote(pull) => {
                 let belief = self.beliefs.get(&pull.symbol).expect("pulls only what it believes to hold");
                 assert_eq!(belief.epoch, pull.epoch);
@@ -162,21 +171,25 @@ impl Watch {
         }
     }
 
-    fn places(&mut self, now: Duration, place: &PlaceQuote) {
-        let belief = self.beliefs.get(&place.symbol).expect("places only what it believes to hold");
-        assert_eq!((belief.epoch, belief.incarnation), (place.epoch, place.incarnation));
+    /// A quote is placed or kept.
+    fn quotes(
+        &mut self,
+        now: Duration,
+        symbol: &Symbol,
+        under: (Epoch, Incarnation),
+        (quote_seq, position_seq): (u64, u64),
+    ) {
+        let belief = self.beliefs.get(symbol).expect("quotes only what it believes to hold");
+        assert_eq!((belief.epoch, belief.incarnation), under);
         assert!(now < belief.until);
-        assert_eq!(self.validation, None, "placed after a pause before it was validated");
-        let newest = self.position_seq.get(&place.symbol).copied().unwrap_or(0);
-        assert_eq!(place.position_seq, newest, "computed from another position than the newest seen");
-        let stale = self.stale_in_row.get(&place.symbol).copied().unwrap_or(0);
-        assert!(stale < 2, "placed after two stale positions in a row, without a pull");
-        let key = (place.symbol.clone(), place.epoch, place.incarnation);
-        let seq = self.quote_seq.entry(key).or_default();
-        assert!(place.quote_seq > *seq, "quote_seq must grow within the epoch");
-        *seq = place.quote_seq;
-        assert!(place.bid.is_some() || place.ask.is_some());
-        assert!(place.allow_reduced);
+        assert_eq!(self.validation, None, "quoted after a pause before it was validated");
+        let newest = self.position_seq.get(symbol).copied().unwrap_or(0);
+        assert_eq!(position_seq, newest, "computed from another position than the newest seen");
+        let stale = self.stale_in_row.get(symbol).copied().unwrap_or(0);
+        assert!(stale < 2, "quoted after two stale positions in a row, without a pull");
+        let seq = self.quote_seq.entry((symbol.clone(), under.0, under.1)).or_default();
+        assert!(quote_seq > *seq, "quote_seq must grow within the epoch");
+        *seq = quote_seq;
     }
 
     /// It gained the symbol anew: what was refused before counts no longer.
@@ -188,6 +201,7 @@ impl Watch {
 fn quote_symbol(command: &Command) -> Option<&Symbol> {
     match command {
         Command::PlaceQuote(place) => Some(&place.symbol),
+        Command::KeepQuote(keep) => Some(&keep.symbol),
         Command::CommitParameters(commit) => Some(&commit.symbol),
         Command::PullQuote(pull) => Some(&pull.symbol),
         _ => None,

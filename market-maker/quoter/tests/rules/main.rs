@@ -2,11 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
+mod keep;
 mod lease;
 mod maker;
 mod prices;
 
-use maker::{INCARNATION, Maker, config, fresh, ms, renewed, symbol};
+use maker::{INCARNATION, Maker, config, fresh, kept, ms, renewed, symbol};
 use quorate_domain::{Exposure, Millis, Position, Price, Side};
 use quorate_ledger::{Answer, Command, Event, QuoteCause, QuoteEndReason, Refusal, Turn};
 use quorate_quoter::{Config, Input, InvalidConfig, Quoter};
@@ -95,11 +96,11 @@ fn the_reference_price_counts_beyond_the_tolerance() {
 fn a_quote_is_refreshed_within_five_seconds() {
     let mut maker = Maker::quoting();
     maker.pass(ms(3_900));
-    maker.submitted.retain(|(_, command)| matches!(command, Command::PlaceQuote(_)));
+    maker.renew();
     assert!(maker.submitted.is_empty());
     maker.pass(ms(200));
-    let (_, place) = maker.placed();
-    assert_eq!(place.cause, QuoteCause::Refresh);
+    let (_, keep) = maker.kept();
+    assert_eq!(keep.quote_id, 7);
 }
 
 #[test]
@@ -110,9 +111,9 @@ fn without_a_fresh_reference_price_the_quote_is_pulled() {
         maker.now += ms(50);
         maker.give(Input::Timer);
         // The refresh of the fourth second is accepted.
-        if let Some((id, Command::PlaceQuote(_))) = maker.submitted.last().cloned() {
+        if let Some((id, Command::KeepQuote(_))) = maker.submitted.last().cloned() {
             maker.submitted.pop();
-            maker.accept_quote(id, index);
+            maker.accept(id, index, kept());
             index += 1;
         }
         assert!(maker.now < ms(7_000));
@@ -267,5 +268,5 @@ fn a_field_out_of_range_is_named() {
     assert_eq!(refused(|config| config.lease_ttl_ms = 100), "lease_ttl_ms");
     assert_eq!(refused(|config| config.quote_ttl_ms = 30_001), "quote_ttl_ms");
     assert_eq!(refused(|config| config.refresh = ms(6_000)), "refresh_ms");
-    assert_eq!(refused(|config| config.reference_tolerance_ticks = -1), "reference_tolerance_ticks");
+    assert_eq!(refused(|config| config.tolerance_ticks = -1), "tolerance_ticks");
 }

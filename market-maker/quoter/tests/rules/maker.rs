@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use quorate_domain::{Millis, Money, Position, Price, Qty, Side, Symbol};
 use quorate_ledger::{
-    Answer, Command, Digest, Event, FillCommitted, FilledMaker, Frame, Outcome, PlaceQuote, QuoteCause, Reference,
-    Refusal, Response, Secret,
+    Answer, Command, Digest, Event, FillCommitted, FilledMaker, Frame, KeepQuote, Outcome, PlaceQuote, QuoteCause,
+    Reference, Refusal, Response, Secret,
 };
 use quorate_quoter::{
     Answered, Belief, CommandId, Config, Input, Observed, Output, Priced, Quoter, Snapshot, SymbolSnapshot,
@@ -31,7 +31,7 @@ pub(crate) fn symbol() -> Symbol {
 
 pub(crate) fn config() -> Config {
     let mut config = Config::new("m".parse().unwrap(), SECRET, FixedSpread::new(5, 10, 100, 20).unwrap());
-    config.reference_tolerance_ticks = 3;
+    config.tolerance_ticks = 3;
     config
 }
 
@@ -42,6 +42,11 @@ pub(crate) fn registered() -> Answer {
 
 pub(crate) fn renewed(holdings_index: u64) -> Answer {
     Answer::MakerRenewed { deadline: Millis(0), holdings_index }
+}
+
+/// The quote was kept.
+pub(crate) fn kept() -> Answer {
+    Answer::QuoteKept { deadline: Millis(0) }
 }
 
 /// The symbol was granted to this maker.
@@ -216,6 +221,21 @@ impl Maker {
             (id, Command::PlaceQuote(place)) => (id, place),
             other => panic!("not a quote: {other:?}"),
         }
+    }
+
+    /// The one command submitted since the last look, which keeps a quote.
+    pub(crate) fn kept(&mut self) -> (CommandId, KeepQuote) {
+        match self.only() {
+            (id, Command::KeepQuote(keep)) => (id, keep),
+            other => panic!("no quote is kept: {other:?}"),
+        }
+    }
+
+    /// Time passes until it keeps its quote.
+    pub(crate) fn refresh(&mut self) -> (CommandId, KeepQuote) {
+        self.pass(ms(4_100));
+        self.renew();
+        self.kept()
     }
 
     pub(crate) fn only(&mut self) -> (CommandId, Command) {

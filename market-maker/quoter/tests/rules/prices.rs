@@ -4,7 +4,7 @@ use quorate_domain::Price;
 use quorate_ledger::{Answer, Command, QuoteCause};
 use quorate_quoter::{Input, Priced};
 
-use crate::maker::{INCARNATION, Maker, aged, fresh, ms, registered};
+use crate::maker::{INCARNATION, Maker, aged, fresh, kept, ms, registered};
 
 /// Whoever asks however often: the age of a price is that of its source's last word.
 #[test]
@@ -18,15 +18,15 @@ fn a_price_that_its_source_no_longer_confirms_is_pulled_however_often_it_is_told
         maker.renew();
         match maker.submitted.pop() {
             Some((id, Command::PullQuote(_))) => break id,
-            Some((id, Command::PlaceQuote(_))) => {
-                maker.accept_quote(id, index);
+            Some((id, Command::KeepQuote(_))) => {
+                maker.accept(id, index, kept());
                 index += 1;
             }
             _ => assert!(age <= 5_100, "still quoting at an age of {age} ms"),
         }
     };
     assert_eq!((age, &maker.priced[..]), (5_100, &[Priced::Stale { age: ms(5_100) }][..]));
-    maker.accept(pull, index, Answer::QuotePulled { quote_id: Some(index - 1) });
+    maker.accept(pull, index, Answer::QuotePulled { quote_id: Some(7) });
     // Nothing is placed on it again, and nothing more is said.
     for _ in 0..100 {
         maker.now += ms(100);
