@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use quorate_client::{CallFailed, Client, EventStream, ReadOptions, Session, SubmitError};
+use quorate_api::{OrderView, ROWS_MAX};
+use quorate_client::{CallFailed, Client, EventStream, OrderQuery, ReadOptions, Session, SubmitError};
 use quorate_domain::Symbol;
 use quorate_ledger::Command;
-use quorate_quoter::{Answered, CommandId, ReadId, Snapshot, SymbolSnapshot};
+use quorate_quoter::{Answered, CommandId, ReadId, RestingOrder, Snapshot, SymbolSnapshot};
 use tokio::time::Instant;
 
 /// How long a quote command is tried: by then a newer one is wanted.
@@ -108,15 +109,39 @@ impl Group {
                 symbol: position.symbol,
             }
         });
+        let (orders, orders_index) = self.open_orders(&options).await?;
         let control = status.data.control;
         Ok(Snapshot {
-            index: indexes.into_iter().min().unwrap_or(0),
+            index: indexes.into_iter().min().unwrap_or(0).min(orders_index),
             symbols: symbols.collect(),
             control_version: control.control_version,
             kill_switch: control.kill_switch,
             quoting: control.quoting,
             symbols_off: control.symbols_off,
             makers_off: control.makers_off,
+            orders,
         })
     }
+
+    /// Every open order that has a price, and the lowest index at which a page of them was read.
+    async fn open_orders(&self, options: &ReadOptions) -> Result<(Vec<RestingOrder>, u64), CallFailed> {
+        let (mut orders, mut index, mut after) = (Vec::new(), u64::MAX, None);
+        loop {
+            let query = OrderQuery { open: true, after, limit: Some(ROWS_MAX), ..OrderQuery::default() };
+            let page = self.client.orders(&query, options).await?;
+            index = index.min(page.applied_index);
+            after = page.data.last().map(|order| order.order_id);
+            let last = page.data.len() < ROWS_MAX;
+            orders.extend(page.data.into_iter().filter_map(resting));
+            if last {
+                return Ok((orders, index));
+            }
+        }
+    }
+}
+
+/// An order that was asked for as an open one, and so comes whole.
+fn resting(row: OrderView) -> Option<RestingOrder> {
+    let sent = row.sent?;
+    Some(RestingOrder { order_id: row.order_id, price: sent.price?, side: sent.side, symbol: sent.symbol })
 }

@@ -121,9 +121,11 @@ impl Quoter {
             tolerance_ticks: self.config.tolerance_ticks,
             reference_age_max: self.config.reference_age_max,
             freed_at: self.freed_at,
+            heard: self.index,
         };
+        let venue = &self.venue;
         match self.symbols.get_mut(symbol) {
-            Some(quoting) => quoting.decide(self.now, &rules),
+            Some(quoting) => quoting.decide(self.now, &rules, |quote| venue.behind_resting(symbol, quote)),
             None => Decision::Wait(Duration::MAX),
         }
     }
@@ -164,7 +166,8 @@ impl Quoter {
             cause: plan.cause,
             basis: self.basis(&symbol, plan),
         };
-        let asked = Asked { quote: plan.quote, position_seq: plan.known.seq };
+        let (quote, position_seq, reference) = (plan.quote, plan.known.seq, plan.reference.price);
+        let asked = Asked { quote, position_seq, reference };
         let what = What::Place { symbol, epoch, cause: plan.cause, asked };
         self.submit(what, Command::PlaceQuote(command), outputs);
     }

@@ -153,7 +153,7 @@ impl Quoter {
                 quoting.learn_position(position_seq, position, index);
                 quoting.stale_position(quoted.cause);
             }
-            Refusal::CrossesResting { side, price } => quoting.crossed(side, price, quoted.cause, now, memory),
+            Refusal::CrossesResting { side, price } => quoting.crossed(side, (price, index), quoted.cause, now),
             Refusal::StaleQuoteSeq { last } => quoting.stale_quote_seq(last, quoted.epoch, quoted.cause, now),
             Refusal::KillSwitch { .. } => {
                 quoting.want(QuoteCause::Refresh);

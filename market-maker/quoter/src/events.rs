@@ -11,6 +11,7 @@ impl Quoter {
         if let Event::ControlChanged { change: ControlChange::Instrument { symbol, revision, .. }, .. } = event {
             self.symbols.entry(symbol.clone()).or_default().learn_revision(*revision);
         }
+        self.venue.happened(event);
         if self.control.happened(event) {
             // What was refused for want of exposure, or by control, need not wait any longer.
             self.freed_at = index;

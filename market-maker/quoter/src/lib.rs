@@ -29,9 +29,11 @@ mod heard;
 mod quoter;
 mod symbol;
 mod types;
+mod venue;
 
 pub use config::{Config, InvalidConfig, TOLERANCE_TICKS};
 pub use quoter::{Quoter, Status};
 pub use types::{
-    Answered, Belief, BeliefChange, CommandId, Input, Observed, Output, Priced, ReadId, Snapshot, SymbolSnapshot,
+    Answered, Belief, BeliefChange, CommandId, Input, Observed, Output, Priced, ReadId, RestingOrder, Snapshot,
+    SymbolSnapshot,
 };

@@ -14,6 +14,7 @@ use crate::{
     control::Control,
     symbol::{Asked, Quoting},
     types::{Belief, CommandId, Input, Observed, Output, ReadId, Snapshot},
+    venue::Venue,
 };
 
 /// A maker's loop. Deterministic: the same inputs at the same instants give the same outputs.
@@ -24,6 +25,7 @@ pub struct Quoter {
     pub(crate) authority: Authority,
     pub(crate) control: Control,
     pub(crate) symbols: BTreeMap<Symbol, Quoting>,
+    pub(crate) venue: Venue,
     pub(crate) lane: Lane,
     pub(crate) trust: Trust,
     /// The log index of the state that is known: that of the last frame or snapshot.
@@ -137,6 +139,7 @@ impl Quoter {
             config,
             authority: Authority::default(),
             symbols: BTreeMap::new(),
+            venue: Venue::default(),
             lane: Lane::default(),
             trust: Trust::Read(0),
             index: 0,
@@ -268,6 +271,7 @@ impl Quoter {
     }
 
     fn ask_for_read(&mut self, outputs: &mut Vec<Output>) {
+        self.venue.reading();
         outputs.push(Output::Read(self.next_read));
         self.next_read += 1;
     }
@@ -276,6 +280,7 @@ impl Quoter {
         self.last_read = self.last_read.max(id);
         self.index = self.index.max(snapshot.index);
         self.control.read(snapshot);
+        self.venue.read(&snapshot.orders, snapshot.index, self.last_read + 1 < self.next_read);
         // What was missed may have given up exposure.
         self.freed_at = self.freed_at.max(snapshot.index);
         for read in &snapshot.symbols {

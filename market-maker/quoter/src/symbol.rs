@@ -89,6 +89,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) reference_age_max: Duration,
     /// The log index at which a quote last gave up exposure.
     pub(crate) freed_at: u64,
+    /// The log index up to which the venue's book is known.
+    pub(crate) heard: u64,
 }
 
 /// A quote as it was sent: what a later wish is compared with.
@@ -96,6 +98,7 @@ pub(crate) struct Rules<'a> {
 pub(crate) struct Asked {
     pub(crate) quote: DesiredQuote,
     pub(crate) position_seq: u64,
+    pub(crate) reference: RefPrice,
 }
 
 /// A quote of this maker's own that was accepted.
@@ -148,9 +151,10 @@ pub(crate) struct Quoting {
     failures: u32,
     stale_in_row: u32,
     pull_first: bool,
-    /// Prices that resting orders leave free, learnt from refusals: highest bid, lowest ask, until when.
-    bid_cap: Option<(Price, Duration)>,
-    ask_floor: Option<(Price, Duration)>,
+    /// Prices that resting orders leave free, learnt from refusals: highest bid, lowest ask. They count until the stream has come to
+    /// the log index of the refusal: from there on the venue's book knows.
+    bid_cap: Option<(Price, u64)>,
+    ask_floor: Option<(Price, u64)>,
     /// The incarnation under which the parameters were committed.
     committed: Option<Incarnation>,
     /// The revision of the instrument, as far as it is known: one that was never heard of is the first.
@@ -280,7 +284,13 @@ impl Quoting {
     }
 
     /// What to do now, for a symbol that is held and may be quoted.
-    pub(crate) fn decide(&mut self, now: Duration, rules: &Rules<'_>) -> Decision {
+    /// `behind_resting` moves a quote behind the orders that rest at the venue.
+    pub(crate) fn decide(
+        &mut self,
+        now: Duration,
+        rules: &Rules<'_>,
+        behind_resting: impl Fn(DesiredQuote) -> DesiredQuote,
+    ) -> Decision {
         if self.busy.is_some() {
             return Decision::Wait(Duration::MAX);
         }
@@ -297,11 +307,16 @@ impl Quoting {
             return if self.active { Decision::Pull } else { Decision::Wait(Duration::MAX) };
         }
         let (reference, stale_at) = (&seen.reference, seen.fresh_until(rules.reference_age_max));
-        let quote = self.within_free_prices(rules.pricing.quote(reference.price, known.position), now);
+        let quote = behind_resting(rules.pricing.quote(reference.price, known.position));
+        let quote = self.within_free_prices(quote, rules.heard);
         let stands = self.accepted.filter(|accepted| self.active && accepted.id == self.latest);
         let stands = stands.filter(|accepted| accepted.asked.position_seq == known.seq);
         let close = stands.is_some_and(|stands| stands.is_close_to(&quote, reference.price, rules.tolerance_ticks));
-        let Some(cause) = self.cause(now, stands.is_some() && !close, rules) else {
+        let far = stands.filter(|_| !close).map(|stands| match stands.asked.reference == reference.price {
+            true => QuoteCause::Refresh,
+            false => QuoteCause::ReferenceMoved,
+        });
+        let Some(cause) = self.cause(now, far, rules) else {
             let refresh_at = self.placed_at.map_or(now, |at| at + rules.refresh);
             return Decision::Wait(if self.active { refresh_at.min(stale_at + MILLI) } else { refresh_at });
         };
@@ -321,14 +336,14 @@ impl Quoting {
         Decision::Wait(now + rules.refresh)
     }
 
-    /// Why a quote is to be placed or kept now, if one is; `moved` where the one that stands is no longer close to what is wanted.
-    fn cause(&self, now: Duration, moved: bool, rules: &Rules<'_>) -> Option<QuoteCause> {
+    /// Why a quote is to be placed or kept now, if one is; `far` where the one that stands is no longer close to what is wanted.
+    fn cause(&self, now: Duration, far: Option<QuoteCause>, rules: &Rules<'_>) -> Option<QuoteCause> {
         if self.pending.is_some() {
             return self.pending;
         }
         let Some(placed_at) = self.placed_at else { return Some(QuoteCause::Refresh) };
-        if moved {
-            return Some(QuoteCause::ReferenceMoved);
+        if far.is_some() {
+            return far;
         }
         if now < placed_at + rules.refresh {
             None
@@ -339,10 +354,10 @@ impl Quoting {
         }
     }
 
-    /// The quote, moved behind the resting orders that were met, for as long as they are remembered.
-    fn within_free_prices(&self, quote: DesiredQuote, now: Duration) -> DesiredQuote {
-        let cap = self.bid_cap.filter(|(_, until)| now < *until).map(|(price, _)| price);
-        let floor = self.ask_floor.filter(|(_, until)| now < *until).map(|(price, _)| price);
+    /// The quote, moved behind the resting orders that a refusal told of and the stream has not.
+    fn within_free_prices(&self, quote: DesiredQuote, heard: u64) -> DesiredQuote {
+        let cap = self.bid_cap.filter(|(_, until)| heard < *until).map(|(price, _)| price);
+        let floor = self.ask_floor.filter(|(_, until)| heard < *until).map(|(price, _)| price);
         let bid = quote.bid.map(|side| QuoteSide { price: cap.map_or(side.price, |cap| side.price.min(cap)), ..side });
         let ask =
             quote.ask.map(|side| QuoteSide { price: floor.map_or(side.price, |floor| side.price.max(floor)), ..side });
@@ -469,12 +484,11 @@ impl Quoting {
         self.pull_first |= self.stale_in_row >= STALE_POSITIONS_MAX;
     }
 
-    /// Refused because a resting order stands at `price`: one tick behind it, for a while.
-    pub(crate) fn crossed(&mut self, side: Side, price: Price, cause: QuoteCause, now: Duration, memory: Duration) {
-        let until = now + memory;
+    /// Refused at a log index because an order rests at a price: one tick behind it.
+    pub(crate) fn crossed(&mut self, side: Side, (price, index): (Price, u64), cause: QuoteCause, now: Duration) {
         match side {
-            Side::Buy => self.bid_cap = Some((Price(price.0 - 1), until)),
-            Side::Sell => self.ask_floor = Some((Price(price.0.saturating_add(1)), until)),
+            Side::Buy => self.bid_cap = Some((Price(price.0 - 1), index)),
+            Side::Sell => self.ask_floor = Some((Price(price.0.saturating_add(1)), index)),
         }
         // The first time nothing is lost by trying at once; a book that keeps moving is given time.
         if self.failures == 0 {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate_domain::{MakerName, Position, QuoteId, Symbol};
+use quorate_domain::{MakerName, OrderId, Position, Price, QuoteId, Side, Symbol};
 use quorate_ledger::{Command, Epoch, Frame, Incarnation, Reference, Response};
 
 /// Ties a command to its answer: from 1, never used again by this quoter.
@@ -79,6 +79,21 @@ pub struct Snapshot {
     pub symbols_off: Vec<Symbol>,
     /// Makers for which it is off.
     pub makers_off: Vec<MakerName>,
+    /// Every open order that has a price.
+    pub orders: Vec<RestingOrder>,
+}
+
+/// An order that rests at the exchange.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestingOrder {
+    /// Its id: the log index at which it was executed.
+    pub order_id: OrderId,
+    /// The symbol.
+    pub symbol: Symbol,
+    /// Its side.
+    pub side: Side,
+    /// Its price.
+    pub price: Price,
 }
 
 /// One symbol of a [`Snapshot`].

@@ -54,8 +54,10 @@ struct Running {
 
 fn start(node: &Node, name: &str) -> Running {
     let maker: MakerName = name.parse().unwrap();
+    let quoter = Config::new(maker, SECRET, FixedSpread::new(5, 10, 0, 100).unwrap());
     let config = LiveConfig {
-        quoter: Config::new(maker, SECRET, FixedSpread::new(5, 10, 0, 100).unwrap()),
+        // Each price that is believed shows in a quote.
+        quoter: Config { tolerance_ticks: 0, ..quoter },
         ledger_endpoints: vec!["http://node:1".into()],
         cluster_id: None,
         exchange: "http://exchange:1".into(),
@@ -92,7 +94,9 @@ async fn it_registers_quotes_follows_the_price_and_leaves() {
     let quote = node.quote().unwrap();
     assert_eq!((quote.sides.bid.unwrap().price.0, quote.sides.ask.unwrap().price.0), (1_095, 1_105));
     pass(60_000).await;
-    assert!(node.quote().unwrap().id > quote.id, "refreshed, and the lease renewed");
+    let later = node.quote().unwrap();
+    assert_eq!(later.id, quote.id, "nothing changed, and the quote was kept");
+    assert!(later.deadline.0 > quote.deadline.0 + 50_000, "refreshed, and the lease renewed");
     maker.stop.send(()).unwrap();
     maker.task.await.unwrap().unwrap();
     assert_eq!(node.quote(), None);

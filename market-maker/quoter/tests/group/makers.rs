@@ -11,7 +11,8 @@ use quorate_ledger::{
     RegisterExchange, Response, Secret,
 };
 use quorate_quoter::{
-    Answered, BeliefChange, CommandId, Config, Input, Observed, Output, Quoter, ReadId, Snapshot, SymbolSnapshot,
+    Answered, BeliefChange, CommandId, Config, Input, Observed, Output, Quoter, ReadId, RestingOrder, Snapshot,
+    SymbolSnapshot,
 };
 use quorate_strategy::FixedSpread;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
@@ -420,6 +421,7 @@ impl Group {
             quoting: !control.all_off,
             symbols_off: control.symbols_off.iter().cloned().collect(),
             makers_off: control.makers_off.iter().cloned().collect(),
+            orders: self.ledger.open_orders().filter_map(resting).collect(),
         }
     }
 
@@ -467,4 +469,9 @@ pub(crate) fn symbol(at: usize) -> Symbol {
 
 pub(crate) fn name(at: usize) -> MakerName {
     format!("maker-{at}").parse().unwrap()
+}
+
+fn resting(order: &quorate_ledger::Order) -> Option<RestingOrder> {
+    let new = &order.order;
+    Some(RestingOrder { order_id: order.id, symbol: new.symbol.clone(), side: new.side, price: new.price? })
 }

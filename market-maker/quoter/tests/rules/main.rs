@@ -8,8 +8,8 @@ mod maker;
 mod prices;
 
 use maker::{INCARNATION, Maker, config, fresh, kept, ms, renewed, symbol};
-use quorate_domain::{Exposure, Millis, Position, Price, Side};
-use quorate_ledger::{Answer, Command, Event, QuoteCause, QuoteEndReason, Refusal, Turn};
+use quorate_domain::{Exposure, Millis, OrderType, Position, Price, Qty, Side, TimeInForce};
+use quorate_ledger::{Answer, Command, Event, OrderStatus, QuoteCause, QuoteEndReason, Refusal, Turn};
 use quorate_quoter::{Config, Input, InvalidConfig, Quoter};
 
 #[test]
@@ -130,6 +130,70 @@ fn a_resting_order_is_stepped_behind() {
     maker.refuse(id, 9, Refusal::CrossesResting { side: Side::Buy, price: Price(990) });
     let (_, place) = maker.placed();
     assert_eq!((place.bid.unwrap().price, place.ask.unwrap().price), (Price(989), Price(1_005)));
+}
+
+/// An order of a stranger rests, as a frame tells.
+fn rests(order_id: u64, side: Side, price: i64) -> Event {
+    let order = quorate_ledger::NewOrder {
+        symbol: symbol(),
+        account: "a".parse().unwrap(),
+        client_order_id: "c".parse().unwrap(),
+        side,
+        order_type: OrderType::Limit,
+        time_in_force: TimeInForce::Gtc,
+        price: Some(Price(price)),
+        qty: Qty(1),
+        timestamp: Millis(1),
+    };
+    let (exchange_epoch, exec_id, status) = (3, 1, OrderStatus::New);
+    let (cum_qty, leaves_qty) = (Qty(0), Qty(1));
+    Event::OrderExecuted { order_id, exchange_epoch, exec_id, order, status, cum_qty, leaves_qty }
+}
+
+/// That order is cancelled.
+fn cancelled(order_id: u64) -> Event {
+    let (account, client_order_id) = ("a".parse().unwrap(), "c".parse().unwrap());
+    let (symbol, status, cum_qty) = (symbol(), OrderStatus::Cancelled, Qty(0));
+    Event::OrderClosed { order_id, symbol, account, client_order_id, status, cum_qty }
+}
+
+/// A quote ran out.
+fn expired(quote_id: u64) -> Event {
+    let (released_long, released_short, reason) = (Exposure(10), Exposure(10), QuoteEndReason::Expired);
+    Event::QuoteEnded { symbol: symbol(), quote_id, released_long, released_short, reason }
+}
+
+#[test]
+fn orders_that_are_heard_of_are_stepped_behind_without_a_refusal() {
+    let mut maker = Maker::quoting();
+    maker.frame(8, vec![expired(7), rests(8, Side::Sell, 990)]);
+    let (id, place) = maker.placed();
+    assert_eq!((place.bid.unwrap().price, place.ask.unwrap().price), (Price(989), Price(1_005)));
+    maker.accept_quote(id, 9);
+    maker.frame(10, vec![cancelled(8)]);
+    let (id, place) = maker.placed();
+    assert_eq!((place.cause, place.bid.unwrap().price), (QuoteCause::Refresh, Price(995)));
+    maker.accept_quote(id, 11);
+    // A buyer that bids twice the reference price: the ask cannot stand at or below it.
+    maker.frame(12, vec![expired(11), rests(12, Side::Buy, 2_000)]);
+    let (_, place) = maker.placed();
+    assert_eq!((place.bid.unwrap().price, place.ask.unwrap().price), (Price(995), Price(2_001)));
+}
+
+#[test]
+fn an_order_that_only_a_refusal_told_of_counts_until_the_stream_has_come_so_far() {
+    let mut maker = Maker::quoting();
+    maker.fill(8, 0, 1);
+    let (id, _) = maker.placed();
+    maker.refuse(id, 12, Refusal::CrossesResting { side: Side::Buy, price: Price(990) });
+    let (id, place) = maker.placed();
+    assert_eq!(place.bid.unwrap().price, Price(989));
+    maker.accept_quote(id, 13);
+    maker.frame(11, vec![rests(11, Side::Sell, 990)]);
+    assert!(maker.submitted.is_empty(), "{:?}", maker.submitted);
+    // What it was refused for is gone by the time that the refusal speaks of, as far as anybody knows.
+    maker.frame(12, vec![cancelled(11)]);
+    assert_eq!(maker.placed().1.bid.unwrap().price, Price(995));
 }
 
 #[test]
