@@ -11,7 +11,10 @@ use std::{
 };
 
 use flate2::bufread::GzDecoder;
-use quorate_binance_api::capture::{Captured, InvalidLine, parse_line};
+use quorate_binance_api::{
+    capture::{Captured, InvalidLine, parse_line},
+    streams::Wanted,
+};
 
 /// The two bytes that a gzip file begins with.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -57,8 +60,8 @@ pub enum CaptureError {
 /// One line.
 pub(crate) struct Line {
     pub(crate) text: String,
-    /// What is of use in it.
-    pub(crate) captured: Option<Captured>,
+    /// What it says.
+    pub(crate) captured: Captured,
 }
 
 /// The lines of a file, plain or gzip.
@@ -169,7 +172,7 @@ fn read(bytes: Vec<u8>) -> Result<Line, String> {
     if text.trim().is_empty() {
         return Err("is empty".to_owned());
     }
-    let captured = parse_line(&text).map_err(|error: InvalidLine| error.to_string())?;
+    let captured = parse_line(&text, Wanted::TRADES_AND_BEST_PRICES).map_err(|error: InvalidLine| error.to_string())?;
     Ok(Line { text, captured })
 }
 

@@ -13,8 +13,9 @@ use std::{
 };
 
 use quorate_binance_api::{
-    capture::{Message, describe_line},
+    capture::describe_line,
     model::{OrderType, SetReferencePrice, Side, TimeInForce},
+    streams::{BookTicker, Message, Trade},
 };
 use quorate_domain::{Decimal, InvalidDecimal};
 use tokio::{sync::watch, time::Instant};
@@ -96,11 +97,11 @@ pub(crate) async fn examine(path: &Path, symbol: &str) -> Result<(), ReplayError
     let mut torn = None;
     while let Some(line) = lines.next(|what| torn = Some(what.to_owned()))? {
         let mut kind = describe_line(&line.text);
-        if let Some(captured) = line.captured.filter(|captured| captured.symbol == symbol)
-            && let Message::Trade { trade_time_ms, by_orders, .. } = captured.message
+        if line.captured.is_of(symbol)
+            && let Message::Trade(Trade { time, by_orders, .. }) = line.captured.message.message
         {
-            if let Some(unit) = other_unit(captured.local_ns, trade_time_ms) {
-                let (path, line, time) = (path.to_owned(), lines.number(), captured.local_ns);
+            if let Some(unit) = other_unit(line.captured.local_ns, time) {
+                let (path, line, time) = (path.to_owned(), lines.number(), line.captured.local_ns);
                 return Err(ReplayError::Unit { path, line, time, unit });
             }
             if by_orders {
@@ -196,17 +197,19 @@ impl Replay {
             if self.lines.number().is_multiple_of(LINES_AT_ONCE) {
                 tokio::task::yield_now().await;
             }
-            let captured = line.captured.filter(|captured| captured.symbol == self.instrument.symbol);
-            let Some(captured) = captured else { continue };
-            match captured.message {
-                Message::BookTicker { bid, ask, update_id } => {
+            let captured = line.captured;
+            if !captured.is_of(&self.instrument.symbol) {
+                continue;
+            }
+            match captured.message.message {
+                Message::BookTicker(BookTicker { bid, ask, update_id, .. }) => {
                     if self.trades >= self.skip {
                         self.wait_for(captured.local_ns).await;
                     }
                     self.reference.send_replace(Some(Best { bid, ask, update_id }));
                 }
-                Message::Trade { by_orders: false, .. } => self.skipped.trades += 1,
-                Message::Trade { qty, buyer_is_maker, .. } => {
+                Message::Trade(Trade { by_orders: false, .. }) => self.skipped.trades += 1,
+                Message::Trade(Trade { qty, buyer_is_maker, .. }) => {
                     self.trades += 1;
                     if self.trades <= self.skip {
                         continue;
@@ -226,6 +229,7 @@ impl Replay {
                         source: Some(self.trades),
                     }));
                 }
+                _ => {}
             }
         }
         Ok(None)

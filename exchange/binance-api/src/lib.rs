@@ -12,6 +12,7 @@ pub mod model;
 pub mod params;
 pub mod reference;
 pub mod signing;
+pub mod streams;
 
 pub use error::ApiError;
 pub use filters::{PriceBand, SymbolFilters};

@@ -10,8 +10,9 @@ use std::{
 
 use flate2::read::MultiGzDecoder;
 use quorate_binance_api::{
-    capture::{Message, parse_line},
+    capture::parse_line,
     reference::{Believed, Doubt, Given, Stamp},
+    streams::{BookTicker, Message, Wanted},
 };
 use quorate_domain::{Decimal, Symbol};
 
@@ -70,8 +71,12 @@ pub(super) fn read(path: &Path, symbol: &Symbol) -> Result<(Vec<Sign>, Vec<Doubt
     let mut stands = None;
     for (at, line) in BufReader::new(reader).lines().enumerate() {
         let line = line.map_err(|error| format!("line {}: {error}", at + 1))?;
-        let captured = parse_line(&line).map_err(|error| format!("line {}: {error}", at + 1))?;
-        let Some(captured) = captured.filter(|captured| captured.symbol == symbol.as_str()) else { continue };
+        let captured =
+            parse_line(&line, Wanted::TRADES_AND_BEST_PRICES).map_err(|error| format!("line {}: {error}", at + 1))?;
+        let market = matches!(captured.message.message, Message::BookTicker(_) | Message::Trade(_));
+        if !market || !captured.is_of(symbol.as_str()) {
+            continue;
+        }
         let (offset, jumped) = pace.at(captured.local_ns);
         if jumped && !std::mem::replace(&mut told, true) {
             let (file, line) = (path.display(), at + 1);
@@ -79,14 +84,11 @@ pub(super) fn read(path: &Path, symbol: &Symbol) -> Result<(Vec<Sign>, Vec<Doubt
                 "capture: {file}:{line}: the recorder's clock jumps: that is passed over, and so are later jumps"
             );
         }
-        match captured.message {
-            Message::BookTicker { bid, ask, update_id } => {
-                let stamp = Stamp { epoch: 0, seq: Some(update_id), time: None };
-                let checked = believed.check(Given::Best { bid, ask }, stamp);
-                stands = checked.ok();
-                doubts.extend(checked.err());
-            }
-            Message::Trade { .. } => {}
+        if let Message::BookTicker(BookTicker { bid, ask, update_id, .. }) = captured.message.message {
+            let stamp = Stamp { epoch: 0, seq: Some(update_id), time: None };
+            let checked = believed.check(Given::Best { bid, ask }, stamp);
+            stands = checked.ok();
+            doubts.extend(checked.err());
         }
         // Trades show that the market lives, and so that its last price stands.
         if let Some(price) = stands {
