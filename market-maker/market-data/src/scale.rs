@@ -110,6 +110,28 @@ impl Scale {
     }
 }
 
+impl Scale {
+    /// A quantity in lots, and whether that is all of it: a part of a lot is left out. For venues whose books still hold
+    /// orders that were placed before a lot grew; whoever calls this says how often it happened.
+    ///
+    /// # Errors
+    /// [`OffGrid::Qty`] where it is below 0, or does not fit.
+    pub fn whole_lots(&self, qty: Decimal) -> Result<(Qty, bool), OffGrid> {
+        let lot = self.lot;
+        match self.qty(qty) {
+            Err(OffGrid::Lot { .. }) => {
+                // Both are whole numbers of the finer one's last digit.
+                let unit = Decimal::new(1, qty.decimals().max(lot.decimals()));
+                let units = |of: Decimal| unit.and_then(|unit| of.in_steps_of(unit).ok());
+                let lots = units(qty).zip(units(lot)).and_then(|(qty, lot)| qty.checked_div(lot));
+                let lots = lots.filter(|_| qty.is_positive()).ok_or(OffGrid::Qty { qty, lot })?;
+                Ok((Qty(lots), false))
+            }
+            exact => exact.map(|qty| (qty, true)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +161,17 @@ mod tests {
             qty("99999999999999999"),
             "the quantity 99999999999999999 is below 0, or more lots of 0.001 than can be counted"
         );
+    }
+
+    #[test]
+    fn a_part_of_a_lot_is_left_out_only_where_that_is_asked_for() {
+        let scale = Scale::new(decimal("0.1"), decimal("0.002")).expect("steps");
+        let lots = |text| scale.whole_lots(decimal(text));
+        assert_eq!(lots("0.004"), Ok((Qty(2), true)));
+        assert_eq!(lots("0.005"), Ok((Qty(2), false)));
+        assert_eq!(lots("25.426189"), Ok((Qty(12_713), false)));
+        assert_eq!(lots("0.0000001"), Ok((Qty(0), false)));
+        assert!(lots("-0.005").is_err() && lots("-0.004").is_err() && lots("99999999999999999").is_err());
     }
 
     #[test]
