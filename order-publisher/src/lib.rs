@@ -6,15 +6,13 @@
 //!
 //! # Code map
 //! [`config`] checks what the process is told; [`run()`] paces and bounds; `random` and `replay` make
-//! orders; `capture_file` reads what was recorded, torn or not; `desk` keeps the order of steps,
-//! `delivery` sees one order through, `venue` makes one call; [`journal`] is the evidence, with its
-//! format; [`summary`] counts.
+//! orders; `desk` keeps the order of steps, `delivery` sees one order through, `venue` makes one call;
+//! [`journal`] is the evidence, with its format; [`summary`] counts.
 
 pub mod config;
 pub mod journal;
 pub mod summary;
 
-mod capture_file;
 mod delivery;
 mod desk;
 mod order;

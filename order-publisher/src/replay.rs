@@ -13,15 +13,14 @@ use std::{
 };
 
 use quorate_binance_api::{
-    capture::describe_line,
     model::{OrderType, SetReferencePrice, Side, TimeInForce},
-    streams::{BookTicker, Message, Trade},
+    streams::{BookTicker, Message, Trade, Wanted},
 };
 use quorate_domain::{Decimal, InvalidDecimal};
+use quorate_record::{CaptureError, CaptureLines, TimeUnit, Torn, venue_ns};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    capture_file::{CaptureError, Lines},
     random::steps,
     run::{Instrument, Planned},
     venue::Venue,
@@ -37,9 +36,6 @@ const BACK_MAX: Duration = Duration::from_secs(1);
 const LINES_AT_ONCE: u64 = 1_000;
 /// Kinds of lines that are told apart where a capture holds no trades.
 const KINDS_MAX: usize = 12;
-/// Times in milliseconds and in microseconds since the Unix epoch, of 2008 to 2096.
-const IN_MILLIS: std::ops::Range<u64> = 1_200_000_000_000..4_000_000_000_000;
-const IN_MICROS: std::ops::Range<u64> = 1_200_000_000_000_000..4_000_000_000_000_000;
 
 /// Why a capture cannot be replayed.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +63,7 @@ pub enum ReplayError {
         /// The time.
         time: u64,
         /// What it seems to count.
-        unit: &'static str,
+        unit: TimeUnit,
     },
     /// It has no trade to send.
     #[error(
@@ -91,17 +87,16 @@ pub enum ReplayError {
 /// # Errors
 /// Where there is none, with what the file holds instead; where it cannot be read; where its times are in another unit.
 pub(crate) async fn examine(path: &Path, symbol: &str) -> Result<(), ReplayError> {
-    let mut lines = Lines::open(path)?;
+    let mut lines = CaptureLines::open(path, Wanted::TRADES_AND_BEST_PRICES)?;
     let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
-    // Of a torn end is told when the file is replayed, or below.
-    let mut torn = None;
-    while let Some(line) = lines.next(|what| torn = Some(what.to_owned()))? {
-        let mut kind = describe_line(&line.text);
-        if line.captured.is_of(symbol)
-            && let Message::Trade(Trade { time, by_orders, .. }) = line.captured.message.message
+    while let Some(captured) = lines.next_line()? {
+        let mut kind = captured.message.describe();
+        if captured.is_of(symbol)
+            && let Message::Trade(Trade { time, by_orders, .. }) = captured.message.message
         {
-            if let Some(unit) = other_unit(line.captured.local_ns, time) {
-                let (path, line, time) = (path.to_owned(), lines.number(), line.captured.local_ns);
+            let unit = TimeUnit::tell(captured.local_ns, venue_ns(time));
+            if let Some(unit) = unit.filter(|unit| *unit != TimeUnit::Nanos) {
+                let (path, line, time) = (path.to_owned(), lines.number(), captured.local_ns);
                 return Err(ReplayError::Unit { path, line, time, unit });
             }
             if by_orders {
@@ -116,23 +111,10 @@ pub(crate) async fn examine(path: &Path, symbol: &str) -> Result<(), ReplayError
         }
     }
     let mut holds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{count} lines of {kind}")).collect();
-    holds.extend(torn);
+    holds.extend(lines.take_torn().as_ref().map(Torn::to_string));
     let holds = if holds.is_empty() { "nothing".to_owned() } else { holds.join(", ") };
     let (symbol, stream) = (symbol.to_owned(), symbol.to_lowercase());
     Err(ReplayError::NoTrades { path: path.to_owned(), symbol, stream, holds })
-}
-
-/// What a recorder's time counts, where that is not nanoseconds: told by its size, and by the venue's own time.
-fn other_unit(local: u64, trade_time_ms: u64) -> Option<&'static str> {
-    let venue_s = if IN_MICROS.contains(&trade_time_ms) { trade_time_ms / 1_000_000 } else { trade_time_ms / 1_000 };
-    // Within a year and a half of each other.
-    let seconds = local.abs_diff(venue_s) < 50_000_000 && IN_MILLIS.contains(&(venue_s * 1_000));
-    match local {
-        _ if seconds => Some("seconds"),
-        local if IN_MILLIS.contains(&local) => Some("milliseconds"),
-        local if IN_MICROS.contains(&local) => Some("microseconds"),
-        _ => None,
-    }
 }
 
 /// What a replay left out.
@@ -153,7 +135,7 @@ pub(crate) struct Best {
 /// Reads a capture in its own time.
 pub(crate) struct Replay {
     path: PathBuf,
-    lines: Lines,
+    lines: CaptureLines,
     trades: u64,
     skip: u64,
     instrument: Instrument,
@@ -177,7 +159,7 @@ impl Replay {
         let (reference, seen) = watch::channel(None);
         let replay = Self {
             path: settings.capture.clone(),
-            lines: Lines::open(&settings.capture)?,
+            lines: CaptureLines::open(&settings.capture, Wanted::TRADES_AND_BEST_PRICES)?,
             trades: 0,
             skip,
             instrument,
@@ -193,11 +175,10 @@ impl Replay {
 
     /// The next trade as an order, when it is due; `None` at the end of the file.
     pub(crate) async fn next(&mut self) -> Result<Option<Planned>, ReplayError> {
-        while let Some(line) = self.lines.next(|what| tracing::warn!("capture: {what}"))? {
+        while let Some(captured) = self.lines.next_line()? {
             if self.lines.number().is_multiple_of(LINES_AT_ONCE) {
                 tokio::task::yield_now().await;
             }
-            let captured = line.captured;
             if !captured.is_of(&self.instrument.symbol) {
                 continue;
             }
@@ -231,6 +212,9 @@ impl Replay {
                 }
                 _ => {}
             }
+        }
+        if let Some(torn) = self.lines.take_torn() {
+            tracing::warn!("capture: {torn}");
         }
         Ok(None)
     }

@@ -43,24 +43,6 @@ pub fn parse_line(line: &str, wanted: Wanted) -> Result<Captured, InvalidLine> {
     Ok(Captured { local_ns, message: StreamMessage::parse(json, wanted)? })
 }
 
-/// What a line holds, in a few words, for people: `trade of BTCUSDT`, `aggTrade of ETHUSDT`, `depth snapshot`.
-#[must_use]
-pub fn describe_line(line: &str) -> String {
-    let json = line.split_once(' ').map_or("", |(_, json)| json);
-    let Ok(value) = serde_json::from_str::<serde_json::Value>(json) else { return "unreadable".to_owned() };
-    let text = |value: &serde_json::Value| value.as_str().unwrap_or("?").chars().take(24).collect::<String>();
-    if let Some((symbol, kind)) = value["stream"].as_str().and_then(|stream| stream.split_once('@')) {
-        let symbol = value["data"]["s"].as_str().map_or_else(|| symbol.to_uppercase(), str::to_owned);
-        return format!("{} of {}", text(&kind.into()), text(&symbol.into()));
-    }
-    match (&value["e"], &value["s"]) {
-        (event, symbol) if event.is_string() => format!("uncombined {} of {}", text(event), text(symbol)),
-        (_, symbol) if symbol.is_string() => format!("uncombined message of {}", text(symbol)),
-        _ if value["lastUpdateId"].is_u64() => "depth snapshot".to_owned(),
-        _ => "something else".to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::{
@@ -79,22 +61,6 @@ mod tests {
         assert!(read.is_of("BTCUSDT") && !read.is_of("BTCUSD"));
         let Message::Trade(trade) = read.message.message else { panic!("a trade") };
         assert_eq!((trade.price.to_string().as_str(), trade.qty.to_string().as_str()), ("61683.99", "0.00025"));
-    }
-
-    #[test]
-    fn a_line_is_described_in_a_few_words() {
-        let table = [
-            (r#"1 {"stream":"btcusdt@aggTrade","data":{"e":"aggTrade","s":"BTCUSDT"}}"#, "aggTrade of BTCUSDT"),
-            (r#"1 {"stream":"btcusdt@depth@100ms","data":{}}"#, "depth@100ms of BTCUSDT"),
-            (r#"1 {"e":"trade","s":"BTCUSDT"}"#, "uncombined trade of BTCUSDT"),
-            (r#"1 {"u":1,"s":"BTCUSDT","b":"1"}"#, "uncombined message of BTCUSDT"),
-            (r#"1 {"lastUpdateId":5}"#, "depth snapshot"),
-            ("1 []", "something else"),
-            ("x", "unreadable"),
-        ];
-        for (line, wanted) in table {
-            assert_eq!(describe_line(line), wanted);
-        }
     }
 
     #[test]

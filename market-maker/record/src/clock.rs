@@ -55,6 +55,14 @@ impl TimeUnit {
         let units = [Self::Seconds, Self::Millis, Self::Micros, Self::Nanos];
         units.into_iter().find(|unit| SECONDS.contains(&(time / (Self::Seconds.nanos() / unit.nanos()))))
     }
+
+    /// What a recorder's time counts, as [`TimeUnit::by_size`] tells; seconds only where the venue's own time, in
+    /// nanoseconds, lies within a year and a half, for so many nanoseconds may have passed since the recorder's start.
+    #[must_use]
+    pub fn tell(time: u64, venue_ns: Option<u64>) -> Option<Self> {
+        let near = |venue: u64| (venue / Self::Seconds.nanos()).abs_diff(time) <= NEAR_S;
+        Self::by_size(time).filter(|unit| *unit != Self::Seconds || venue_ns.is_some_and(near))
+    }
 }
 
 /// A venue's time in nanoseconds since the Unix epoch. Venues count milliseconds, or microseconds where these were asked
@@ -135,11 +143,10 @@ impl Clock {
 
     /// The unit, told by the first time.
     fn tell(&mut self, time: u64, venue_ns: Option<u64>) -> Result<TimeUnit, BadTime> {
-        let unit = match (TimeUnit::by_size(time), venue_ns) {
-            (Some(TimeUnit::Seconds), None) => return Err(BadTime::Ambiguous),
-            (Some(TimeUnit::Seconds), Some(venue)) if (venue / 1_000_000_000).abs_diff(time) > NEAR_S => None,
-            (unit, _) => unit,
-        };
+        if venue_ns.is_none() && TimeUnit::by_size(time) == Some(TimeUnit::Seconds) {
+            return Err(BadTime::Ambiguous);
+        }
+        let unit = TimeUnit::tell(time, venue_ns);
         self.by_size = unit.is_some();
         // Times since another moment, such as the recorder's start.
         let unit = unit.unwrap_or(TimeUnit::Nanos);
