@@ -53,14 +53,9 @@ pub enum InvalidReference {
         "'{0}' is not static:SYM=PRICE,.. walk:SEED,SYM=PRICE,.. capture:FILE,SYM[,SPEED], external:SYM=PRICE,.. or own:SYM,.."
     )]
     Form(String),
-    /// The file cannot be read.
-    #[error("{file}: {what}")]
-    File {
-        /// The file.
-        file: String,
-        /// Why.
-        what: String,
-    },
+    /// The file cannot be read: which, where and why.
+    #[error("{0}")]
+    File(String),
     /// Two sources for one symbol.
     #[error("{0} has two sources")]
     Twice(Symbol),
@@ -145,8 +140,7 @@ impl References {
                     put(symbol, Source::Walk { start: *price, walk: None, seed: *seed })
                 })?,
                 SourceSpec::Capture { file, symbol, speed } => {
-                    let (signs, doubted) = capture::read(Path::new(file), symbol)
-                        .map_err(|what| InvalidReference::File { file: file.clone(), what })?;
+                    let (signs, doubted) = capture::read(Path::new(file), symbol).map_err(InvalidReference::File)?;
                     put(symbol, Source::Recorded { signs, speed: *speed })?;
                     doubts.extend(doubted.into_iter().map(|doubt| (symbol, doubt)));
                 }
