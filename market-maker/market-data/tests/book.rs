@@ -72,7 +72,10 @@ fn a_gap_among_what_waits_is_a_gap() {
     }
     assert_eq!(book.apply(&snapshot(10, &[], &[])), Applied::Gap(Gap { at: 12, after: 13 }));
     assert_eq!(book.waiting(), 2);
-    assert_eq!(book.apply(&snapshot(13, &[], &[])), Applied::Synced { followed: 2 });
+    // One that some of them are older than, and the next does not follow on, is too old.
+    assert_eq!(book.apply(&delta(20, 21, &[], &[])), Applied::Waits);
+    assert_eq!(book.apply(&snapshot(18, &[], &[])), Applied::SnapshotTooOld(Gap { at: 18, after: 19 }));
+    assert_eq!(book.apply(&snapshot(19, &[], &[])), Applied::Synced { followed: 1 });
 }
 
 #[test]
@@ -103,6 +106,10 @@ fn a_stream_of_partial_snapshots_is_a_book_until_deltas_come() {
     assert_eq!(book.state(), State::Waiting);
     assert_eq!(book.apply(&snapshot(11, &[(97, 1)], &[])), Applied::Synced { followed: 1 });
     assert_eq!(seen(&book, Side::Buy), [(97, 1), (96, 1)]);
+    // A source that begins anew may be of either kind.
+    book.end();
+    assert_eq!(book.apply(&partial(3, &[(95, 1)], &[])), Applied::Synced { followed: 0 });
+    assert_eq!(seen(&book, Side::Buy), [(95, 1)]);
 }
 
 #[test]

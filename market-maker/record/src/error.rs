@@ -18,7 +18,7 @@ pub enum CaptureError {
         source: io::Error,
     },
     /// It is a directory, a pipe or a device.
-    #[error("capture: {path}: is not a regular file, and a capture is read twice: write it to a file first")]
+    #[error("capture: {path}: is not a regular file: write the capture to a file first")]
     NotAFile {
         /// What it is called.
         path: PathBuf,
