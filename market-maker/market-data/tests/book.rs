@@ -72,6 +72,7 @@ fn a_gap_among_what_waits_is_a_gap() {
     }
     assert_eq!(book.apply(&snapshot(10, &[], &[])), Applied::Gap(Gap { at: 12, after: 13 }));
     assert_eq!(book.waiting(), 2);
+    assert_eq!(book.clone().apply(&snapshot(13, &[], &[])), Applied::Synced { followed: 2 });
     // One that some of them are older than, and the next does not follow on, is too old.
     assert_eq!(book.apply(&delta(20, 21, &[], &[])), Applied::Waits);
     assert_eq!(book.apply(&snapshot(18, &[], &[])), Applied::SnapshotTooOld(Gap { at: 18, after: 19 }));
