@@ -216,6 +216,32 @@ fn a_torn_end_is_the_end_with_a_warning() {
 }
 
 #[test]
+fn a_file_cut_anywhere_gives_its_whole_lines_and_says_that_it_is_torn() {
+    let text = depth(1, "BTCUSDT", 9, 11, "[]") + &line(2, SNAPSHOT) + &trade(3, "BTCUSDT", "");
+    let whole = read(&text).events;
+    for cut in 0..text.len() {
+        let head = &text[..cut];
+        let full = head.matches('\n').count();
+        // The last line break is not needed.
+        let open = &head[head.rfind('\n').map_or(0, |at| at + 1)..];
+        let full = full + usize::from(text[cut..].starts_with('\n'));
+        let Read { events, warnings, summary, error } = read(head);
+        assert_eq!(events, whole[..full], "{cut}");
+        let torn = !open.is_empty() && !text[cut..].starts_with('\n');
+        assert_eq!(error.is_some(), full == 0, "{cut}: {error:?}");
+        assert_eq!((summary.torn, warnings.len()), (torn && full > 0, usize::from(torn && full > 0)), "{cut}");
+        assert!(warnings.iter().all(|warning| warning.starts_with(&format!("capture:{}: ", full + 1))), "{warnings:?}");
+    }
+    let packed = gzip(text.as_bytes());
+    for cut in 0..packed.len() {
+        let Read { events, warnings, summary, error } = read_as(&packed[..cut], settings("BTCUSDT"));
+        assert_eq!(events, whole[..events.len()], "{cut}");
+        assert_eq!(error.is_some(), events.is_empty(), "{cut}: {error:?}");
+        assert!((summary.torn && warnings.len() == 1) || cut < 2, "{cut}: {error:?}");
+    }
+}
+
+#[test]
 fn a_bad_line_in_the_middle_ends_the_reading_with_an_error() {
     let good = trade(1, "BTCUSDT", "");
     let Read { events, error, .. } = read(&format!("{good}{}\n{good}", "1723161253000000000 {"));
