@@ -21,7 +21,10 @@ async fn every_fill_brings_a_quote_from_the_committed_position() -> Result<()> {
     let mut cluster = Cluster::start(Setup::default()).await?;
     cluster.start_exchange(&[]).await?;
     for maker in ["alpha", "beta", "gamma"] {
-        cluster.start_maker(maker, &MakerOptions { flags: vec!["--skew-percent=50"], ..MakerOptions::default() })?;
+        cluster.start_maker(
+            maker,
+            &MakerOptions { flags: vec!["--skew-percent=50", "--tolerance-ticks=0"], ..MakerOptions::default() },
+        )?;
     }
     cluster.all_quoted().await?;
 
@@ -30,14 +33,9 @@ async fn every_fill_brings_a_quote_from_the_committed_position() -> Result<()> {
     let status = publisher.ended(Duration::from_secs(60)).await?;
     assert!(status.success(), "the publisher: {status}");
 
-    // Then nothing happens but time: each symbol is quoted anew all the same.
-    let quoted = newest_quotes(&cluster).await?;
-    within(Duration::from_millis(2 * REFRESH_MAX_MS), "newer quotes for all symbols", || async {
-        let now = newest_quotes(&cluster).await?;
-        let newer = |(symbol, id): (&String, &u64)| now.get(symbol).is_some_and(|now| now > id);
-        anyhow::Ok(quoted.iter().all(newer).then_some(()))
-    })
-    .await?;
+    // Then nothing happens but time: each symbol's quote is confirmed all the same.
+    let quoted = quotes(&cluster).await?;
+    confirmed(&cluster, &quoted).await?;
 
     // The evidence: replay and journal agree, nothing is lost or doubled.
     let found = cluster.judge(&[7])?;
@@ -94,31 +92,42 @@ async fn every_fill_brings_a_quote_from_the_committed_position() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quiet_market_is_quoted_anew_before_five_seconds() -> Result<()> {
+async fn in_a_quiet_market_each_quote_keeps_its_id_and_is_confirmed_within_five_seconds() -> Result<()> {
     // No orders, and no move of the reference price that a maker would follow: only the clock is left as a cause.
     let mut cluster = Cluster::start(Setup::default()).await?;
     cluster.start_exchange(&[]).await?;
-    let quiet = MakerOptions { flags: vec!["--tolerance-ticks=100000"], ..MakerOptions::default() };
-    cluster.start_maker("alpha", &quiet)?;
+    let flags = vec!["--tolerance-ticks=100000", "--half-spread-ticks=5000"];
+    cluster.start_maker("alpha", &MakerOptions { flags, ..MakerOptions::default() })?;
     cluster.all_quoted().await?;
-    let mut refreshed = newest_quotes(&cluster).await?;
-    for _ in 0..2 {
-        let before = std::mem::take(&mut refreshed);
-        refreshed = within(Duration::from_millis(2 * REFRESH_MAX_MS), "every quote to be replaced", || async {
-            let now = newest_quotes(&cluster).await?;
-            let newer = |(symbol, id): (&String, &u64)| now.get(symbol).is_some_and(|now| now > id);
-            anyhow::Ok(before.iter().all(newer).then_some(now))
-        })
-        .await?;
+    let first = quotes(&cluster).await?;
+    let began = cluster.frames()?.last().context("frames")?.log_time.0;
+    let mut last = first.clone();
+    for _ in 0..3 {
+        last = confirmed(&cluster, &last).await?;
     }
-    let explained = explain(&cluster.frames()?);
+    let ids = |quotes: &BTreeMap<String, (u64, u64)>| quotes.values().map(|(id, _)| *id).collect::<Vec<_>>();
+    assert_eq!(ids(&first), ids(&last), "nothing changed, and quotes were placed anew");
+    let frames = cluster.frames()?;
+    let explained = explain(&frames);
     assert!(explained.violations.is_empty(), "{:#?}", explained.violations);
-    let refreshes = explained.placed.get(&QuoteCause::Refresh).copied().unwrap_or(0);
-    assert!(refreshes >= 6, "{explained:?}");
     assert!(explained.gap_ms_max <= REFRESH_MAX_MS, "{explained:?}");
+    // At most one commit for each symbol and refresh, which is every 4 s.
+    let (symbols, refreshes) = (first.len() as u64, (frames.last().context("frames")?.log_time.0 - began) / 4_000 + 2);
+    assert!(explained.kept >= 3 * symbols && explained.kept <= refreshes * symbols, "{explained:?}");
     cluster.judge(&[])?;
-    println!("{refreshes} refreshes, at most {} ms apart", explained.gap_ms_max);
+    println!("{} quotes kept {} times, at most {} ms apart", symbols, explained.kept, explained.gap_ms_max);
     Ok(())
+}
+
+/// Waits until every one of these quotes was placed anew, or kept; gives them as they are then.
+async fn confirmed(cluster: &Cluster, before: &BTreeMap<String, (u64, u64)>) -> Result<BTreeMap<String, (u64, u64)>> {
+    within(Duration::from_millis(2 * REFRESH_MAX_MS), "every quote to be confirmed", || async {
+        let now = quotes(cluster).await?;
+        let later =
+            |(symbol, (_, deadline)): (&String, &(u64, u64))| now.get(symbol).is_some_and(|now| now.1 > *deadline);
+        anyhow::Ok(before.iter().all(later).then_some(now))
+    })
+    .await
 }
 
 /// A node's metrics, once it has applied what this call found committed.
@@ -136,10 +145,13 @@ async fn figures(cluster: &Cluster, id: u64) -> Result<BTreeMap<String, u64>> {
         .collect()
 }
 
-/// The active quote of each symbol.
-async fn newest_quotes(cluster: &Cluster) -> Result<BTreeMap<String, u64>> {
+/// The active quote of each symbol: its id and its deadline.
+async fn quotes(cluster: &Cluster) -> Result<BTreeMap<String, (u64, u64)>> {
     let quotes = cluster.read("/v1/quotes").await?;
     let rows = quotes.as_array().context("a list")?;
-    let quote = |row: &serde_json::Value| Some((row["symbol"].as_str()?.to_owned(), row["quote_id"].as_u64()?));
+    let number = |value: &serde_json::Value| value.as_u64().or_else(|| value.as_str()?.parse().ok());
+    let quote = |row: &serde_json::Value| {
+        Some((row["symbol"].as_str()?.to_owned(), (number(&row["quote_id"])?, number(&row["deadline"])?)))
+    };
     Ok(rows.iter().filter_map(quote).collect())
 }
