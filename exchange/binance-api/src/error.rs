@@ -167,7 +167,8 @@ impl ApiError {
         Self::new(-2011, "Order was not canceled due to cancel restrictions.")
     }
 
-    /// -2013: certainly no such order, now and later.
+    /// -2013: there is no such order, and none will come of a request that was sent before; or its name is no longer known, which
+    /// `docs/api.md` gives the time of.
     #[must_use]
     pub fn no_such_order() -> Self {
         Self::new(-2013, "Order does not exist.")

@@ -1,6 +1,7 @@
 //! Many senders of orders at once, so that orders are in flight whenever something happens to the cluster.
 //!
-//! Each sender has one order on its way at a time. What is left in doubt is settled at the end, as a client does.
+//! Each sender has one order on its way at a time. What is left in doubt is asked for every few seconds, and at the end, as a
+//! client does: an order's name is known for `NAME_MEMORY_MS` after it closed, and nobody can say later what became of it.
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow};
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{
@@ -18,6 +19,8 @@ use super::{
 
 /// Pause of a sender that was told that nothing is taken now.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+/// Time between two rounds of asking for what is in doubt.
+const SETTLE_EVERY: Duration = Duration::from_secs(5);
 /// What is settled at the same time at most.
 const SETTLE_AT_ONCE: usize = 16;
 
@@ -30,6 +33,15 @@ pub struct Sent {
     pub at: Instant,
     /// When the first answer came, and which.
     pub answered: Option<(Instant, Reply)>,
+    /// What the exchange said later of an order in doubt.
+    settled: Option<Outcome>,
+}
+
+impl Sent {
+    fn is_in_doubt(&self) -> bool {
+        let answer = self.answered.as_ref().map(|(_, reply)| reply);
+        self.settled.is_none() && answer.is_none_or(|reply| reply.is_unknown() || reply.is_duplicate())
+    }
 }
 
 #[derive(Debug)]
@@ -64,6 +76,7 @@ impl Flow {
             let symbols: Vec<&'static str> = symbols.iter().copied().cycle().skip(who).take(symbols.len()).collect();
             running.spawn(send(Arc::clone(&shared), who, symbols, pause, stop.subscribe()));
         }
+        running.spawn(settle_meanwhile(Arc::clone(&shared), stop.subscribe()));
         Self { shared, stop, senders: running }
     }
 
@@ -97,11 +110,11 @@ impl Flow {
         while let Some(ended) = self.senders.join_next().await {
             ended??;
         }
-        let mut doubts = self.shared.orders().clone();
-        doubts.retain(|_, sent| {
-            sent.answered.as_ref().is_none_or(|(_, reply)| reply.is_unknown() || reply.is_duplicate())
-        });
-        let settled = ask(&self.shared, doubts).await?;
+        let orders = self.shared.orders().clone();
+        let (doubts, answered): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            orders.into_iter().partition(|(_, sent)| sent.is_in_doubt());
+        let mut settled = ask(&self.shared, doubts).await?;
+        settled.extend(answered.into_iter().filter_map(|(name, sent)| Some((name, sent.settled?))));
         Ok(Finished { shared: self.shared, settled })
     }
 }
@@ -114,8 +127,10 @@ pub struct Finished {
     pub settled: Outcomes,
 }
 
-/// By client order id: the executed quantity, or `None` where there is no such order.
-pub type Outcomes = BTreeMap<String, Option<String>>;
+/// The executed quantity, or `None` where there is no such order.
+type Outcome = Option<String>;
+/// By client order id.
+pub type Outcomes = BTreeMap<String, Outcome>;
 
 impl Finished {
     /// All orders, with their first answers.
@@ -155,19 +170,42 @@ async fn ask(shared: &Arc<Shared>, orders: BTreeMap<String, Sent>) -> Result<Out
 }
 
 /// Waits until the exchange says how an order stands.
-async fn settle(trader: &Trader, name: &str, symbol: &str) -> Result<Option<String>> {
-    eventually(&format!("the outcome of {name}"), || async {
-        match trader.query(name, symbol).await? {
-            Reply::Placed(answer) => {
-                let executed = answer["executedQty"].as_str();
-                ensure!(executed.is_some(), "{name}: {answer}");
-                Ok(Some(executed.map(str::to_owned)))
-            }
-            Reply::Refused(-2013, _) => Ok(Some(None)),
-            other => anyhow::bail!("{other:?}"),
-        }
+async fn settle(trader: &Trader, name: &str, symbol: &str) -> Result<Outcome> {
+    eventually(&format!("the outcome of {name}"), || async { asked(trader, name, symbol).await?.map(Some) }).await
+}
+
+/// How an order stands, as the exchange says now; the inner error where it does not say.
+async fn asked(trader: &Trader, name: &str, symbol: &str) -> Result<Result<Outcome>> {
+    Ok(match trader.query(name, symbol).await? {
+        Reply::Placed(answer) => match answer["executedQty"].as_str() {
+            Some(executed) => Ok(Some(executed.to_owned())),
+            None => Err(anyhow!("{name}: {answer}")),
+        },
+        Reply::Refused(-2013, _) => Ok(None),
+        other => Err(anyhow!("{other:?}")),
     })
-    .await
+}
+
+/// Asks for what is in doubt now and then, until the flow ends.
+async fn settle_meanwhile(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) -> Result<()> {
+    loop {
+        tokio::select! {
+            _ = stop.wait_for(|stopped| *stopped) => return Ok(()),
+            () = tokio::time::sleep(SETTLE_EVERY) => {}
+        }
+        let answered = |sent: &Sent| sent.answered.is_some() && sent.is_in_doubt();
+        let doubts: Vec<(String, &str)> = {
+            let orders = shared.orders();
+            orders.iter().filter(|(_, sent)| answered(sent)).map(|(name, sent)| (name.clone(), sent.symbol)).collect()
+        };
+        for (name, symbol) in doubts {
+            // Whoever does not answer now is asked again.
+            let Ok(outcome) = asked(&shared.trader, &name, symbol).await? else { break };
+            if let Some(sent) = shared.orders().get_mut(&name) {
+                sent.settled = Some(outcome);
+            }
+        }
+    }
 }
 
 async fn send(
@@ -186,7 +224,7 @@ async fn send(
         let order = format!("symbol={symbol}&side={side}&type=MARKET&quantity=0.001");
         #[expect(clippy::disallowed_methods, reason = "real processes live on the real clock")]
         let now = Instant::now;
-        shared.orders().insert(name.clone(), Sent { symbol, at: now(), answered: None });
+        shared.orders().insert(name.clone(), Sent { symbol, at: now(), answered: None, settled: None });
         let reply = shared.trader.place(&name, &order).await?;
         let refused = matches!(reply, Reply::Refused(..) | Reply::Lost(_));
         if let Some(sent) = shared.orders().get_mut(&name) {

@@ -43,8 +43,8 @@ const FED_MAX: Duration = Duration::from_secs(3);
 const NEW_MS: u64 = 1_000;
 /// How long one of the last writes and reads may take.
 const LAST_MS: u64 = 5_000;
-/// How often the last write at a node is repeated at most.
-const LAST_TRIES: usize = 5;
+/// How long the last write at a node is tried.
+const LAST_WITHIN: Duration = Duration::from_secs(30);
 /// The journal of the last orders of a run.
 const LAST_ORDERS: u64 = 999_999;
 
@@ -468,11 +468,11 @@ impl Arena {
         let mut writer = Writer::open(self.cluster.api(leader), self.cluster.symbols()[0]).await?;
         for id in self.cluster.ids() {
             writer.turn_to(self.cluster.api(id));
+            let deadline = Instant::now() + LAST_WITHIN;
             let mut wrote = writer.write(LAST_MS).await;
-            for _ in 0..LAST_TRIES {
-                if matches!(wrote, Wrote::Applied(_)) {
-                    break;
-                }
+            // A node that was started a moment ago takes no connections yet.
+            while !matches!(wrote, Wrote::Applied(_)) && Instant::now() < deadline {
+                tokio::time::sleep(LOOK_EVERY).await;
                 // The same again: it has one effect.
                 wrote = writer.send(writer.seq(), LAST_MS).await;
             }
