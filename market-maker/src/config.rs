@@ -41,7 +41,8 @@ pub struct LiveSettings {
     /// A quote is confirmed when it is this old, 50 to 5000: kept where nothing changed, replaced otherwise
     #[arg(long, env = "QUORATE_REFRESH_MS", value_name = "MS", default_value_t = 4_000)]
     pub refresh_ms: u64,
-    /// A quote is replaced when its prices are farther than this from those that are wanted now, or give something away
+    /// A quote is replaced when a price of it is farther than this from the one that is wanted now, and in any case when its bid is
+    /// above the reference price or its ask below it
     #[arg(long, env = "QUORATE_TOLERANCE_TICKS", value_name = "TICKS", default_value_t = TOLERANCE_TICKS)]
     pub tolerance_ticks: i64,
     /// A reference price whose source has not confirmed it for so long is not quoted on: the quote is pulled, 100 to 60000

@@ -275,3 +275,16 @@ fn outcome<E>(answer: Result<Result<WriteResult, oneshot::error::RecvError>, E>)
         Err(_) => Outcome::Unknown("no answer within the deadline".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_of_the_leaders_own_is_not_taken_from_anybody() {
+        let own = checked(&Input::Leader(LeaderCommand::Tick)).unwrap_err();
+        assert!(own.to_string().contains("only the leader itself proposes this"), "{own:?}");
+        let client = Envelope { session: 0, seq: 0, command: Command::OpenSession };
+        assert!(checked(&Input::Client(client)).is_ok());
+    }
+}
